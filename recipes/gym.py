@@ -1,0 +1,113 @@
+"""
+Short, exactly graded domains out of reasoning-gym's generators, sized for a 135M model on two CPU cores.
+
+A question belongs to one split for good: the split is a hash of its text, so no seed, task option or number of rows
+can carry a question from the warm start or the training rows into the evaluation.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import reasoning_gym
+from datasets import Dataset
+
+
+# Buckets out of 100 that the hash of a question can fall into.
+SPLITS = {"eval": range(0, 20), "warm_start": range(20, 50), "train": range(50, 100)}
+
+# The three domains of the demonstration, with options that a warm-started 135M model gets right a third of the time.
+DOMAINS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sums": ("chain_sum", {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 2}),
+    "letters": ("spell_backward", {"min_word_len": 3, "max_word_len": 5}),
+    "logic": ("family_relationships", {"min_family_size": 4, "max_family_size": 6}),
+}
+
+_CHUNK = 256  # questions drawn from a generator at a time
+_MAX_STALE_CHUNKS = 20  # chunks without a new question after which a generator counts as exhausted
+
+
+def gym_domain(task: str, n_train: int, n_eval: int, seed: int, **task_options: Any) -> tuple[Dataset, Dataset]:
+    """
+    Rows to train on and to evaluate on; no question occurs twice.
+
+    Args:
+        task (`str`): Name of a reasoning-gym task.
+        n_train (`int`): Training rows.
+        n_eval (`int`): Evaluation rows.
+        seed (`int`): Seed of the generator; the two splits stay apart across seeds too.
+        **task_options: Options of the task's generator.
+
+    Returns:
+        Two datasets with columns `prompt` (one user message) and `solution` (the exact answer).
+
+    Raises:
+        ValueError: The task has too few distinct questions with these options.
+    """
+    return _draw(task, "train", n_train, seed, task_options), _draw(task, "eval", n_eval, seed, task_options)
+
+
+def gym_warm_start(task: str, n_rows: int, seed: int, **task_options: Any) -> Dataset:
+    """Rows for supervised warm start, with the columns of [`gym_domain`] and disjoint from both of its splits."""
+    return _draw(task, "warm_start", n_rows, seed, task_options)
+
+
+def _draw(task: str, split: str, count: int, seed: int, options: dict[str, Any]) -> Dataset:
+    rows: dict[str, str] = {}
+    # a stream per split: row i of one split says nothing about row i of another
+    for question, answer in _questions(task, options, _stable_int(f"{seed}/{split}") % 2**31):
+        if len(rows) == count:
+            break
+        if _stable_int(question) % 100 in SPLITS[split]:
+            rows.setdefault(question, answer)
+    if len(rows) < count:
+        raise ValueError(
+            f"reasoning-gym task '{task}' with options {options} gave {len(rows)} distinct questions for the split "
+            f"'{split}', not {count}. Ask for fewer rows, or widen the task's options."
+        )
+    prompts = [[{"role": "user", "content": question}] for question in rows]
+    return Dataset.from_dict({"prompt": prompts, "solution": list(rows.values())})
+
+
+def _questions(task: str, options: dict[str, Any], seed: int) -> Iterator[tuple[str, str]]:
+    """Questions and answers until the generator runs dry; a question may come again."""
+    shorten = _SHORTEN.get(task, lambda item: item["question"].strip())
+    seen: set[str] = set()
+    stale = 0
+    while stale < _MAX_STALE_CHUNKS:
+        known = len(seen)
+        # a generator seeds item i with `seed + i`, so chunks one size apart do not overlap
+        for item in reasoning_gym.create_dataset(task, size=_CHUNK, seed=seed, **options):
+            if item["answer"] is not None:  # some tasks accept any valid answer and state none
+                question = shorten(item)
+                seen.add(question)
+                yield question, str(item["answer"]).strip()
+        stale = stale + 1 if len(seen) == known else 0
+        seed += _CHUNK
+
+
+def _stable_int(text: str) -> int:
+    """A hash that is the same in every process, unlike `hash`."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def _short_sum(item: dict[str, Any]) -> str:
+    return f"{item['metadata']['expression']} = ?\nAnswer with the number only."
+
+
+def _short_spelling(item: dict[str, Any]) -> str:
+    return f"Spell backward: {item['metadata']['word']}\nAnswer with the word only."
+
+
+def _short_family(item: dict[str, Any]) -> str:
+    story, _ = item["question"].split("\n\n")
+    person, other = item["metadata"]["person1"], item["metadata"]["person2"]
+    return f"{story}\nWhat is {person} to {other}? Answer with one word."
+
+
+# The generators' own wordings ask the same thing in up to four times the tokens.
+_SHORTEN: dict[str, Callable[[dict[str, Any]], str]] = {
+    "chain_sum": _short_sum,
+    "spell_backward": _short_spelling,
+    "family_relationships": _short_family,
+}

@@ -1,0 +1,365 @@
+"""
+The one file that touches PEFT's internals: create the branches' adapters, group them, merge them, save and load them.
+
+Shapes: K adapters, N rows, L positions, d features, r rank.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, AuxiliaryTrainingWrapper
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from .topology import STUDENT, Topology
+
+
+BASE = "base"  # the frozen model itself, as a row of the capability matrix
+INITIAL = "default"  # the adapter that TRL creates; every branch starts as its copy
+# Initialisations that leave the base weights as they are; the others (PiSSA, OLoRA, CorDA, LoftQ, ...) rewrite them
+BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
+
+
+def check_peft_config(peft_config: PeftConfig | None, model: str | PreTrainedModel, topology: Topology) -> None:
+    """
+    Refuse what several branches on one frozen base cannot work with, before any model is loaded.
+
+    Raises:
+        TypeError: `model` or `peft_config` is of the wrong type.
+        ValueError: No configuration, a model that has adapters already, an adapter on the LM head, a configuration that
+            changes the base, or one that cannot be merged where the topology merges.
+    """
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            "`model` is a PeftModel already. Pass the base model with `peft_config`, and start an expert from a trained "
+            "adapter with `Expert(adapter=PATH)`."
+        )
+    if not isinstance(model, (str, Path, PreTrainedModel)):
+        raise TypeError(f"`model` must be a model id, a path or a PreTrainedModel, got {type(model).__name__}.")
+    if peft_config is None:
+        raise ValueError(
+            "`peft_config` is None, but every branch is an adapter on one shared base. Pass for example "
+            "`LoraConfig(r=16, target_modules='all-linear')`."
+        )
+    if not isinstance(peft_config, PeftConfig):
+        raise TypeError(f"`peft_config` must be a `peft.PeftConfig`, got {type(peft_config).__name__}.")
+    if peft_config.is_prompt_learning:
+        raise ValueError(
+            f"{type(peft_config).__name__} learns prompts, which several branches cannot share a batch with. Use "
+            "`LoraConfig`."
+        )
+    targets = getattr(peft_config, "target_modules", None)
+    on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())
+    if on_head or "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+        raise ValueError(
+            "`peft_config` puts an adapter on `lm_head`, which all branches share and which TRL never trains. Remove "
+            "'lm_head' from `target_modules` and `modules_to_save`."
+        )
+    if getattr(peft_config, "bias", "none") != "none":
+        raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")
+    if isinstance(peft_config, LoraConfig) and peft_config.init_lora_weights not in BASE_PRESERVING_INITS:
+        raise ValueError(
+            f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches share. "
+            "Use True or 'gaussian'."
+        )
+    if not topology.has_student_branch:
+        _check_mergeable(peft_config, topology)
+
+
+def _check_mergeable(peft_config: PeftConfig, topology: Topology) -> None:
+    reason = None
+    if not isinstance(peft_config, LoraConfig):
+        reason = f"{type(peft_config).__name__} is no LoRA"
+    elif peft_config.use_dora:
+        reason = "DoRA's magnitudes cannot be averaged exactly"
+    elif peft_config.modules_to_save:
+        reason = f"modules_to_save={peft_config.modules_to_save} holds whole modules"
+    elif peft_config.target_parameters:
+        reason = "target_parameters cannot be merged by PEFT"
+    if reason is not None:
+        raise ValueError(
+            f"topology={topology.name!r} makes the student by merging LoRA adapters, but {reason}. Use a plain "
+            "`LoraConfig`, or topology='student'."
+        )
+
+
+# ---- Creating and activating ------------------------------------------------------------------------------------
+
+
+def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str, str]) -> None:
+    """
+    Give every branch an adapter that is a copy of the initial one, then drop the initial one.
+
+    Args:
+        model ([`~peft.PeftModel`]): Holds the adapter `"default"`.
+        branches (`Sequence[str]`): Adapter names.
+        trained (`dict[str, str]`): For the branches that start from a trained adapter, its folder or Hub id.
+    """
+    initial = _adapter_modules(model, INITIAL)
+    with torch.random.fork_rng():  # the fresh weights are overwritten: their draws must not move the run's stream
+        for branch in branches:
+            if branch in trained:
+                model.load_adapter(trained[branch], adapter_name=branch, is_trainable=True)
+                continue
+            model.add_adapter(branch, copy.deepcopy(model.peft_config[INITIAL]))
+            for source, target in zip(initial, _adapter_modules(model, branch), strict=True):
+                for old, new in zip(_parameters(source), _parameters(target), strict=True):
+                    new.data = old.data.clone()  # dtype included: TRL casts the initial adapter of a quantised base
+        activate(model, branches[0])
+        model.delete_adapter(INITIAL)
+    set_trainable(model, branches)
+
+
+def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:
+    """The parameters that belong to one adapter, in the order of the model's modules."""
+    return [parameter for module in _adapter_modules(model, adapter) for parameter in _parameters(module)]
+
+
+def set_trainable(model: PeftModel, branches: Sequence[str]) -> None:
+    """Let every branch's parameters require grad at once: an optimizer takes only what does when it is built."""
+    for branch in branches:
+        for parameter in branch_parameters(model, branch):
+            parameter.requires_grad_(True)
+
+
+def activate(model: PeftModel, adapter: str) -> None:
+    """Make one adapter the active one. PEFT freezes the others, so only the active branch receives gradients."""
+    if model.active_adapters != [adapter] or not _is_trainable(model, adapter):
+        model.set_adapter(adapter)
+
+
+@contextmanager
+def only(model: PeftModel, adapter: str) -> Iterator[None]:
+    """Run with one adapter, or with none for `"base"`, and restore the active one afterwards."""
+    previous = model.active_adapters[0]
+    try:
+        if adapter == BASE:
+            with model.disable_adapter():
+                yield
+        else:
+            activate(model, adapter)
+            yield
+    finally:
+        activate(model, previous)
+
+
+def _is_trainable(model: PeftModel, adapter: str) -> bool:
+    # one layer tells for all: leaving `disable_adapter` re-enables the active adapter as a whole
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            for part in _parts(module, adapter):
+                return all(parameter.requires_grad for parameter in _parameters(part))
+    return True
+
+
+def _adapter_modules(model: nn.Module, adapter: str) -> list[nn.Module | nn.Parameter]:
+    # by structure and not by name: an expert may be called `weight` or `layers`
+    return [part for module in model.modules() for part in _parts(module, adapter)]
+
+
+def _parts(module: nn.Module, adapter: str) -> Iterator[nn.Module | nn.Parameter]:
+    if isinstance(module, BaseTunerLayer):
+        for name in module.adapter_layer_names:
+            parts = getattr(module, name, {})
+            if adapter in parts:
+                yield parts[adapter]
+    elif isinstance(module, AuxiliaryTrainingWrapper):
+        for name in module.adapter_layer_names:
+            parts = getattr(module, name, {})
+            if adapter in parts:
+                yield parts[adapter]
+
+
+def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    return [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+
+
+# ---- Several adapters in one forward ----------------------------------------------------------------------------
+
+
+def stacking_obstacle(model: PeftModel, adapters: Sequence[str]) -> str | None:
+    """Why the adapters cannot share one batched product per factor, or `None` if they can."""
+    for module in model.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            return "a module in `modules_to_save` or trainable tokens has one copy per adapter"
+        if isinstance(module, BaseTunerLayer):
+            obstacle = _layer_obstacle(module, adapters)
+            if obstacle is not None:
+                return obstacle
+    return None
+
+
+def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | None:
+    if not isinstance(layer, LoraLayer):
+        return f"{type(layer).__name__} is no LoRA layer"
+    present = [name for name in adapters if name in layer.lora_A]
+    if len(present) < len(adapters) or not all(isinstance(layer.lora_A[name], nn.Linear) for name in present):
+        return f"{type(layer).__name__} layers are not plain linear LoRA of every adapter"
+    if any(name in layer.lora_variant for name in adapters):
+        return "an adapter is a LoRA variant such as DoRA"
+    if any(layer.lora_B[name].bias is not None for name in adapters):
+        return "an adapter has a LoRA bias"
+    if len({layer.r[name] for name in adapters}) > 1:
+        return f"the adapters differ in rank ({', '.join(f'{name}: {layer.r[name]}' for name in adapters)})"
+    if len({getattr(layer.lora_dropout[name], "p", 0.0) for name in adapters}) > 1:
+        return "the adapters differ in dropout"
+    return None
+
+
+@contextmanager
+def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> Iterator[None]:
+    """
+    Let each forward apply `adapters[i]` to the i-th group of consecutive rows, with one batched product per factor.
+
+    Args:
+        model ([`~peft.PeftModel`]): Its adapters must be stackable (see `stacking_obstacle`).
+        adapters (`Sequence[str]`): One adapter, or `"base"`, per group.
+        rows (`Sequence[int]`): Rows of each group, each > 0; the batch has their sum.
+    """
+    if len(adapters) == 1:
+        with only(model, adapters[0]):
+            yield
+        return
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    gather = _RowGroups(rows)
+    for layer in layers:
+        layer.forward = _GroupedForward(layer, adapters, gather)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the instance attribute: the class's own forward is back
+
+
+class _RowGroups:
+    """Moves N consecutive rows to `(K, n)` groups and back; groups shorter than the longest are padded."""
+
+    def __init__(self, rows: Sequence[int]):
+        self.total, self.groups = sum(rows), len(rows)
+        self.even = len(set(rows)) == 1
+        longest, start, index, inverse = max(rows), 0, [], []
+        for group, count in enumerate(rows):
+            index += [start + min(i, count - 1) for i in range(longest)]
+            inverse += [group * longest + i for i in range(count)]
+            start += count
+        self._index, self._inverse = torch.tensor(index), torch.tensor(inverse)
+
+    def split(self, x: torch.Tensor) -> torch.Tensor:  # (N, ..., d) -> (K, n * L, d)
+        if not self.even:
+            self._index, self._inverse = self._index.to(x.device), self._inverse.to(x.device)
+            x = x.reshape(self.total, -1, x.size(-1))[self._index]
+        return x.reshape(self.groups, -1, x.size(-1))
+
+    def join(self, y: torch.Tensor, shape: torch.Size) -> torch.Tensor:  # (K, n * L, d) -> (N, ..., d)
+        if not self.even:
+            length = shape[:-1].numel() // self.total
+            y = y.reshape(-1, length, y.size(-1))[self._inverse]
+        return y.reshape(shape)
+
+
+class _GroupedForward:
+    """Forward of one LoRA layer over K groups of rows: `base(x) + B_k A_k x` with the K factors stacked."""
+
+    def __init__(self, layer: LoraLayer, adapters: Sequence[str], groups: _RowGroups):
+        self.layer, self.adapters, self.groups = layer, adapters, groups
+        self.factors: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __call__(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        result = self.layer.base_layer(x, *args, **kwargs)
+        if self.factors is None:
+            self.factors = self._stack()  # lazily: the layer's weights are on their device by now
+        down, up = self.factors  # (K, d_in, r), (K, r, d_out)
+        hidden = self.layer.lora_dropout[self._first](x.to(down.dtype))
+        hidden = torch.bmm(self.groups.split(hidden), down)  # (K, n * L, r)
+        if self.groups.even and result.dtype == hidden.dtype == up.dtype:
+            return torch.baddbmm(self.groups.split(result), hidden, up).reshape(result.shape)
+        return (result + self.groups.join(torch.bmm(hidden, up), result.shape)).to(result.dtype)
+
+    @property
+    def _first(self) -> str:
+        return next(name for name in self.adapters if name != BASE)
+
+    def _stack(self) -> tuple[torch.Tensor, torch.Tensor]:
+        layer, names = self.layer, self.adapters
+        null_down = torch.zeros_like(layer.lora_A[self._first].weight)
+        null_up = torch.zeros_like(layer.lora_B[self._first].weight)
+        down = [null_down if name == BASE else layer.lora_A[name].weight for name in names]
+        up = [null_up if name == BASE else layer.lora_B[name].weight * layer.scaling[name] for name in names]
+        return torch.stack(down).transpose(1, 2), torch.stack(up).transpose(1, 2)
+
+
+# ---- Merging, saving, loading -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def merged_student(model: PeftModel, experts: Sequence[str], method: str = "average") -> Iterator[None]:
+    """
+    Add the merge of the experts as the adapter `"student"` for the length of the context; the experts stay as they are.
+
+    Args:
+        model ([`~peft.PeftModel`]): Holds one LoRA adapter per expert.
+        experts (`Sequence[str]`): Adapters to average with equal weight.
+        method (`str`): `"average"`: the exact mean of the weight deltas, at rank K*r (PEFT's `cat`). `"linear"`: the
+            mean of the factors (PEFT's `linear`), which is exact only if the factors agree.
+    """
+    combination = {"average": "cat", "linear": "linear"}[method]
+    active = model.active_adapters[0]
+    with torch.random.fork_rng(), torch.no_grad():  # PEFT draws initial weights that the merge overwrites
+        model.base_model.add_weighted_adapter(
+            list(experts), [1 / len(experts)] * len(experts), STUDENT, combination_type=combination
+        )
+        if method == "average":
+            _undo_scaling(model)
+    try:
+        model.set_adapter(active)
+        yield
+    finally:
+        model.delete_adapter(STUDENT)
+        model.set_adapter(active)
+
+
+def _undo_scaling(model: PeftModel) -> None:
+    # `cat` folds each expert's scaling into the factors and expects a scaling of 1, which rsLoRA does not give
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and STUDENT in module.lora_B:
+            module.lora_B[STUDENT].weight.data /= module.scaling[STUDENT]
+
+
+def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
+    """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = get_peft_model_state_dict(model, adapter_name=adapter)
+    weights = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+    save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    config = copy.deepcopy(model.peft_config[adapter])
+    config.inference_mode = True
+    config.save_pretrained(str(directory))
+
+
+def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
+    """Overwrite one adapter's weights, in place, with those that `save_adapter` wrote."""
+    weights = load_file(Path(directory) / SAFETENSORS_WEIGHTS_NAME)
+    result = set_peft_model_state_dict(model, weights, adapter_name=adapter)
+    if result.unexpected_keys:
+        raise ValueError(f"{directory} holds weights that adapter {adapter!r} lacks: {result.unexpected_keys[:3]}.")
+
+
+def config_fingerprint(peft_config: PeftConfig) -> str:
+    """The settings of an adapter configuration that decide what is trained, as JSON with sorted keys."""
+    settings = peft_config.to_dict()
+    ignored = ("base_model_name_or_path", "inference_mode", "revision", "auto_mapping", "peft_version")
+    return json.dumps({k: v for k, v in settings.items() if k not in ignored}, sort_keys=True, default=_jsonable)
+
+
+def _jsonable(value: object) -> object:
+    return sorted(value) if isinstance(value, set) else str(value)

@@ -1,0 +1,69 @@
+"""
+On-policy distillation as pure functions of tensors.
+
+Shapes: B completions, T completion tokens, V vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def token_advantages(
+    teacher_logps: torch.Tensor, learner_logps: torch.Tensor, mask: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """
+    Advantage of each sampled token under the sampled-token reverse KL, `beta * (log pi_teacher - log pi_learner)`
+    (arXiv 2604.27083, phase II).
+
+    Args:
+        teacher_logps (`torch.Tensor`): Log-probabilities of the sampled tokens under the teacher, nats, shape `(B, T)`.
+        learner_logps (`torch.Tensor`): The same under the learner that sampled them, nats, shape `(B, T)`.
+        mask (`torch.Tensor`): 1 on completion tokens, 0 on padding, shape `(B, T)`.
+        beta (`float`): Scale, > 0.
+
+    Returns:
+        `torch.Tensor`: Advantages, shape `(B, T)`, exactly 0 on padding.
+    """
+    delta = teacher_logps - learner_logps  # (B, T)
+    return (beta * delta).masked_fill(mask == 0, 0.0)  # (B, T)
+
+
+def topk_overlap(
+    learner_logits: torch.Tensor, teacher_logits: torch.Tensor, mask: torch.Tensor, k: int = 10
+) -> torch.Tensor:
+    """
+    Share of the learner's `k` most likely tokens that are among the teacher's, at each position.
+
+    Args:
+        learner_logits (`torch.Tensor`): Shape `(B, T, V)`.
+        teacher_logits (`torch.Tensor`): Shape `(B, T, V)`.
+        mask (`torch.Tensor`): 1 on visited positions, shape `(B, T)`.
+        k (`int`): At least 1; capped at V. The paper's k is 10.
+
+    Returns:
+        `torch.Tensor`: Overlap per position in [0, 1], 0 where masked, shape `(B, T)`.
+    """
+    k = min(k, learner_logits.size(-1))
+    learner_top = learner_logits.topk(k, dim=-1).indices  # (B, T, k)
+    teacher_top = teacher_logits.topk(k, dim=-1).indices  # (B, T, k)
+    shared = (learner_top.unsqueeze(-1) == teacher_top.unsqueeze(-2)).any(-1).float().mean(-1)  # (B, T)
+    return shared * mask
+
+
+def symmetric_kl(learner_logits: torch.Tensor, teacher_logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """
+    Half the sum of both Kullback-Leibler divergences over the full vocabulary, at each position.
+
+    Args:
+        learner_logits (`torch.Tensor`): Shape `(B, T, V)`, already divided by the temperature.
+        teacher_logits (`torch.Tensor`): Shape `(B, T, V)`, likewise.
+        mask (`torch.Tensor`): 1 on visited positions, shape `(B, T)`.
+
+    Returns:
+        `torch.Tensor`: Divergence per position in nats, 0 where masked, shape `(B, T)`.
+    """
+    learner = F.log_softmax(learner_logits.float(), dim=-1)  # (B, T, V)
+    teacher = F.log_softmax(teacher_logits.float(), dim=-1)  # (B, T, V)
+    # KL(p||q) + KL(q||p) = sum (p - q) (log p - log q)
+    both = ((learner.exp() - teacher.exp()) * (learner - teacher)).sum(-1)  # (B, T)
+    return 0.5 * both * mask

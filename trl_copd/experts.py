@@ -1,0 +1,199 @@
+"""An expert: a domain (dataset and reward functions) and the adapter that learns it. Checked before any model loads."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from trl.trainer.utils import get_callable_name
+
+
+RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
+# What TRL hands to every reward function besides the columns of the dataset
+TRL_REWARD_ARGS = {
+    "prompts",
+    "completions",
+    "completion_ids",
+    "trainer_state",
+    "log_extra",
+    "log_metric",
+    "environments",
+}
+EvalDatasets = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
+
+
+@dataclass
+class Expert:
+    """
+    A domain and the LoRA adapter that is trained on it with verifiable rewards.
+
+    Args:
+        name (`str`):
+            Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
+        train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
+            Rows with a `prompt` (text or messages) and the columns that the rewards read.
+        reward_funcs (`Callable` or `list`):
+            As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Held-out rows. A dictionary evaluates an expert on pooled data domain by domain.
+        reward_weights (`list[float]`, *optional*):
+            One weight per reward function; defaults to `args.reward_weights`, else to 1.0 each.
+        adapter (`str` or `Path`, *optional*):
+            Trained adapter (folder or Hub id) to start from, instead of a fresh one.
+        learning_rate (`float`, *optional*):
+            Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
+        reward_processing_classes (*optional*):
+            As in TRL, for rewards that are models.
+    """
+
+    name: str
+    train_dataset: Dataset | IterableDataset
+    reward_funcs: Callable | str | list[Callable | str]
+    eval_dataset: EvalDatasets | None = None
+    reward_weights: list[float] | None = None
+    adapter: str | Path | None = None
+    learning_rate: float | None = None
+    reward_processing_classes: Any = field(default=None, repr=False)
+
+    def __post_init__(self):
+        self._check_name()
+        self._check_rewards()
+        self._check_adapter_and_rate()
+        _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
+        for domain, dataset in self.eval_datasets.items():
+            _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
+
+    @property
+    def eval_datasets(self) -> dict[str, Dataset | IterableDataset]:
+        """Held-out data by domain; a single dataset is the domain that bears the expert's name."""
+        if self.eval_dataset is None:
+            return {}
+        return self.eval_dataset if isinstance(self.eval_dataset, dict) else {self.name: self.eval_dataset}
+
+    @property
+    def required_columns(self) -> dict[str, set[str]]:
+        """For each reward function by name, the dataset columns that it cannot do without."""
+        return {get_callable_name(func): _required_columns(func) for func in self.reward_funcs if callable(func)}
+
+    def _check_name(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"Expert name must be a str, got {type(self.name).__name__}: {self.name!r}.")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            raise ValueError(
+                f"Expert name {self.name!r} cannot name an adapter and a folder. Use letters, digits, '_' and '-' only."
+            )
+        if self.name in RESERVED_NAMES:
+            raise ValueError(
+                f"Expert name {self.name!r} is reserved ({', '.join(RESERVED_NAMES)} mean something to TRL, PEFT or "
+                "the capability matrix). Choose another name."
+            )
+
+    def _check_rewards(self) -> None:
+        funcs = self.reward_funcs if isinstance(self.reward_funcs, (list, tuple)) else [self.reward_funcs]
+        if not funcs:
+            raise ValueError(f"Expert {self.name!r} has no reward function. Pass at least one in `reward_funcs`.")
+        for func in funcs:
+            if not (callable(func) or isinstance(func, str)):
+                raise TypeError(
+                    f"Expert {self.name!r}: a reward function must be callable or a model id, got "
+                    f"{type(func).__name__}: {func!r}."
+                )
+        self.reward_funcs = list(funcs)
+        if self.reward_weights is not None:
+            self.reward_weights = [float(weight) for weight in self.reward_weights]
+            if len(self.reward_weights) != len(funcs):
+                raise ValueError(
+                    f"Expert {self.name!r} has {len(self.reward_weights)} reward weights for {len(funcs)} reward "
+                    "functions. Give one weight per function."
+                )
+
+    def _check_adapter_and_rate(self) -> None:
+        if self.adapter is not None and not isinstance(self.adapter, (str, Path)):
+            raise TypeError(
+                f"Expert {self.name!r}: `adapter` must be a path or a Hub id, got {type(self.adapter).__name__}."
+            )
+        rate = self.learning_rate
+        if rate is not None:
+            if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+                raise TypeError(f"Expert {self.name!r}: `learning_rate` must be a float, got {type(rate).__name__}.")
+            if not rate > 0:
+                raise ValueError(f"Expert {self.name!r}: `learning_rate` must be > 0, got {rate}.")
+
+
+def check_experts(experts: Any) -> dict[str, Expert]:
+    """
+    Check the list of experts as a whole.
+
+    Returns:
+        `dict[str, Expert]`: The experts by name, in the given order.
+
+    Raises:
+        TypeError: Not a list of [`Expert`].
+        ValueError: No experts, or two of the same name.
+    """
+    if not isinstance(experts, (list, tuple)) or not all(isinstance(expert, Expert) for expert in experts):
+        raise TypeError(f"`experts` must be a list of `Expert`, got {experts!r:.200}.")
+    if not experts:
+        raise ValueError("`experts` is empty: there is nothing to train. Pass at least one `Expert`.")
+    names = [expert.name for expert in experts]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"Two experts bear the name {duplicates[0]!r}. Names are adapters: give each its own.")
+    # `a.b` and `a` could collide in folders on case-insensitive file systems
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"Expert names differ in case only ({names}): their folders would collide. Rename one.")
+    domains = [domain for expert in experts for domain in expert.eval_datasets]
+    repeated = sorted({domain for domain in domains if domains.count(domain) > 1})
+    if repeated:
+        raise ValueError(f"Two experts evaluate on a domain named {repeated[0]!r}. Name the eval datasets apart.")
+    return {expert.name: expert for expert in experts}
+
+
+def _required_columns(func: Callable) -> set[str]:
+    """Columns a reward reads: its `columns` attribute, else its parameters that have no default."""
+    if hasattr(func, "columns"):
+        return set(func.columns)
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # builtins and some compiled callables have no signature
+        return set()
+    return {
+        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    } - TRL_REWARD_ARGS
+
+
+def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> None:
+    """Refuse what cannot be trained on, naming what is there and what is missing."""
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        raise TypeError(
+            f"Expert {expert!r}: `{argument}` must be a `datasets.Dataset` or `IterableDataset`, got "
+            f"{type(dataset).__name__}. `datasets.Dataset.from_list(rows)` makes one."
+        )
+    if isinstance(dataset, Dataset) and len(dataset) == 0:
+        raise ValueError(f"Expert {expert!r}: `{argument}` is empty. Give it at least one row.")
+    found = dataset.column_names
+    if found is None:  # a streamed dataset may not know its columns before its first row
+        found = list(next(iter(dataset.take(1)), {}))
+        if not found:
+            raise ValueError(f"Expert {expert!r}: `{argument}` yields no row. Give it at least one.")
+    shown = ", ".join(found)
+    if "prompt" not in found:
+        raise ValueError(
+            f"Expert {expert!r} has no column 'prompt' in `{argument}` (found: {shown}). Rename the column that holds "
+            "the text or the messages to 'prompt'."
+        )
+    for reward, columns in columns_by_reward.items():
+        missing = sorted(columns - set(found))
+        if missing:
+            raise ValueError(
+                f"Expert {expert!r} has no column {missing[0]!r} in `{argument}` (found: {shown}), which the reward "
+                f"{reward!r} reads. Add it, or use another reward."
+            )
+    if "image" in found or "images" in found:
+        raise ValueError(
+            f"Expert {expert!r}: `{argument}` holds images (found: {shown}); CoPDTrainer supports text only for now. "
+            "Remove the image columns, or train this expert with GRPOTrainer."
+        )

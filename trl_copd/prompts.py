@@ -1,0 +1,91 @@
+"""Endless streams of prompts that can be resumed: where a dataset row enters a round."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from datasets import Dataset, IterableDataset
+from trl.trainer.utils import RepeatSampler
+
+
+class PromptStream:
+    """
+    The rows of a dataset, epoch after epoch, in the order in which `GRPOTrainer` draws its prompts.
+
+    Unlike TRL's sampler it hands out any number of prompts at a time, so that an OPD round, which takes fewer native
+    prompts than an RLVR round, skips none.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]): Rows to draw from.
+        batch_size (`int`): Prompts of a full generation batch; as in TRL, an epoch drops its incomplete last batch.
+        shuffle (`bool`): Whether to shuffle, anew in each epoch.
+        seed (`int`): Seed of the order.
+    """
+
+    def __init__(self, dataset: Dataset | IterableDataset, batch_size: int, shuffle: bool, seed: int):
+        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.consumed = 0
+        self._order = self._draw()
+
+    def take(self, count: int) -> list[dict[str, Any]]:
+        """The next `count` rows."""
+        drawn = [next(self._order) for _ in range(count)]
+        self.consumed += count
+        if isinstance(self.dataset, Dataset):
+            return [dict(self.dataset[index]) for index in drawn]
+        return [dict(row) for row in drawn]
+
+    def skip_to(self, consumed: int) -> None:
+        """Move the stream to where `consumed` rows have been taken since its start."""
+        if consumed < self.consumed:
+            self.consumed, self._order = 0, self._draw()
+        for _ in range(consumed - self.consumed):
+            next(self._order)  # indices for a map-style dataset, so nothing is read
+        self.consumed = consumed
+
+    def _draw(self) -> Iterator[Any]:
+        if isinstance(self.dataset, Dataset):
+            sampler = RepeatSampler(self.dataset, 1, self.batch_size, shuffle=self.shuffle, seed=self.seed)
+            while True:
+                yield from sampler  # the sampler's own generator moves on: each epoch has an order of its own
+        dataset = self.dataset.shuffle(seed=self.seed) if self.shuffle else self.dataset
+        epoch = 0
+        while True:
+            dataset.set_epoch(epoch)
+            batch = []
+            for row in dataset:
+                batch.append(row)
+                if len(batch) == self.batch_size:
+                    yield from batch
+                    batch = []
+            epoch += 1
+
+
+def derived_seed(seed: int, *names: str) -> int:
+    """A seed of its own for a named stream, the same in every process and every run."""
+    return zlib.crc32("\0".join([str(seed), *names]).encode()) & 0x7FFFFFFF
+
+
+def hold_out_probe(
+    train: Dataset | IterableDataset, held_out: Dataset | IterableDataset | None, size: int, batch_size: int
+) -> tuple[Dataset | IterableDataset, list[dict[str, Any]]]:
+    """
+    Fixed prompts on which overlap is measured, never trained on.
+
+    Args:
+        train: The domain's training data.
+        held_out: The domain's evaluation data, whose first rows are the probe; without it, the last rows of `train`
+            are set aside, as long as a generation batch and nine tenths of the rows remain.
+        size (`int`): Rows wanted.
+        batch_size (`int`): Prompts of a full generation batch.
+
+    Returns:
+        The data to train on, and the probe rows (empty if none can be spared).
+    """
+    if held_out is not None:
+        rows = held_out.take(min(size, len(held_out)) if isinstance(held_out, Dataset) else size)
+        return train, list(rows)
+    if isinstance(train, Dataset):
+        size = max(0, min(size, len(train) // 10, len(train) - batch_size))
+        return train.take(len(train) - size), list(train.skip(len(train) - size))
+    return train.skip(size), list(train.take(size))

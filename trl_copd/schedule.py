@@ -1,0 +1,102 @@
+"""Which phase a round is in, and what each branch does in it. Pure data, no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .topology import STUDENT, Edge, Topology
+
+
+Phase = Literal["rlvr", "opd"]
+
+
+@dataclass(frozen=True)
+class BranchPlan:
+    """
+    What one branch does in one round.
+
+    Args:
+        native (`bool`): Whether it samples on its own domain and learns from its own rewards (RLVR).
+        edges (`tuple[Edge, ...]`): Live edges into the branch; they take turns over its cross prompts.
+    """
+
+    native: bool
+    edges: tuple[Edge, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        return not self.native and not self.edges
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """
+    Cycles of `rlvr_steps` rounds of RLVR followed by `opd_steps` rounds of OPD.
+
+    Args:
+        rlvr_steps (`int`): Rounds of RLVR in a cycle, >= 0.
+        opd_steps (`int`): Rounds of OPD in a cycle, >= 0.
+        static (`bool`): Same number of rounds of either phase over the run, but all RLVR rounds first (`"mopd"`).
+    """
+
+    rlvr_steps: int
+    opd_steps: int
+    static: bool = False
+
+    @property
+    def cycle_steps(self) -> int:
+        return self.rlvr_steps + self.opd_steps
+
+    def rlvr_rounds(self, total: int) -> int:
+        """Number of RLVR rounds among the first `total` rounds of the cyclic schedule."""
+        cycles, rest = divmod(total, self.cycle_steps)
+        return cycles * self.rlvr_steps + min(rest, self.rlvr_steps)
+
+    def phase(self, round_index: int, total: int) -> Phase:
+        """Phase of round `round_index` (0-based) in a run of `total` rounds."""
+        if self.static:
+            return "rlvr" if round_index < self.rlvr_rounds(total) else "opd"
+        return "rlvr" if round_index % self.cycle_steps < self.rlvr_steps else "opd"
+
+    def cycle(self, round_index: int) -> int:
+        """0-based index of the cycle that the round belongs to; a static schedule is one cycle."""
+        return 0 if self.static else round_index // self.cycle_steps
+
+    def phases(self, total: int) -> list[tuple[Phase, int, int]]:
+        """The run as spans `(phase, start, end)`, start inclusive, end exclusive, in rounds."""
+        spans: list[tuple[Phase, int, int]] = []
+        for index in range(total):
+            phase = self.phase(index, total)
+            if spans and spans[-1][0] == phase and self.cycle(index) == self.cycle(index - 1):
+                spans[-1] = (phase, spans[-1][1], index + 1)
+            else:
+                spans.append((phase, index, index + 1))
+        return spans
+
+    def plan(self, topology: Topology, round_index: int, total: int) -> dict[str, BranchPlan]:
+        """
+        What every branch does in the round, idle branches included.
+
+        RLVR never pauses for an expert, except under `"mopd"`, whose experts are frozen once RLVR is over. The
+        student has no domain of its own and rests while the experts do RLVR.
+        """
+        opd = self.phase(round_index, total) == "opd"
+        frozen = opd and topology.name == "mopd"
+        return {
+            branch: BranchPlan(
+                native=branch != STUDENT and not frozen,
+                edges=topology.edges_into(branch) if opd else (),
+            )
+            for branch in topology.branches
+        }
+
+    def __str__(self) -> str:
+        order = "all RLVR rounds, then all OPD rounds" if self.static else "cycles"
+        return f"{order} of {self.rlvr_steps} RLVR : {self.opd_steps} OPD"
+
+
+def cross_prompts(prompts: int, fraction: float) -> int:
+    """
+    Cross-branch prompts among the `prompts` prompts of a branch's global generation batch in an OPD round:
+    `min(P, max(1, round(f * P)))`.
+    """
+    return min(prompts, max(1, round(fraction * prompts)))

@@ -1,0 +1,5 @@
+from .copd_config import CoPDConfig
+from .copd_trainer import CoPDTrainer
+
+
+__all__ = ["CoPDConfig", "CoPDTrainer"]

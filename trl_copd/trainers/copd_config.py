@@ -1,0 +1,209 @@
+"""Configuration of [`CoPDTrainer`]."""
+
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+from ..schedule import Schedule
+from ..topology import TOPOLOGIES
+
+
+OPD_LOSSES = ("sampled",)
+SCHEDULES = ("fixed",)
+MERGE_METHODS = ("average", "linear")
+
+
+@dataclass
+class CoPDConfig(GRPOConfig):
+    r"""
+    Configuration class for the [`CoPDTrainer`].
+
+    Every parameter of [`~trl.GRPOConfig`] keeps its meaning, per branch: `per_device_train_batch_size` counts rows per
+    branch, so that one expert alone is exactly TRL's GRPO. The paper trains with `loss_type="grpo"`,
+    `epsilon_high=0.28` and `beta=0.0`; TRL's default loss is `"dapo"`.
+
+    Parameters:
+        rlvr_steps (`int`, *optional*, defaults to `15`):
+            Rounds of RLVR in a cycle, >= 0. With `opd_steps=10` the paper's best ratio of 1.5 : 1 (arXiv 2604.27083).
+        opd_steps (`int`, *optional*, defaults to `10`):
+            Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
+        topology (`str`, *optional*, defaults to `"student"`):
+            Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`.
+        hub (`str`, *optional*):
+            Name of the expert that is the hub of `topology="hub"`.
+        opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
+            Scale of the distillation advantage, > 0; one number, or one per learner (by name, or in the order of the
+            experts with the student last). The paper does not give its value.
+        opd_fraction (`float`, *optional*, defaults to `0.5`):
+            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
+            its own (the student) is all cross. The paper does not give its value.
+        opd_loss (`str`, *optional*, defaults to `"sampled"`):
+            `"sampled"` is the paper's sampled-token reverse KL.
+        schedule (`str`, *optional*, defaults to `"fixed"`):
+            `"fixed"` cycles through `rlvr_steps` and `opd_steps`.
+        merge_method (`str`, *optional*, defaults to `"average"`):
+            How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
+            weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms).
+        overlap_top_k (`int`, *optional*, defaults to `10`):
+            k of the top-k token overlap, >= 1 (paper: 10).
+        overlap_every (`int`, *optional*, defaults to `5`):
+            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+        probe_prompts (`int`, *optional*, defaults to `8`):
+            Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
+        rollout_chunk_rows (`int`, *optional*):
+            Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
+            samples the whole round at once.
+    """
+
+    rlvr_steps: int = field(
+        default=15, metadata={"help": "Rounds of RLVR in a cycle, >= 0 (paper: best ratio 1.5:1)."}
+    )
+    opd_steps: int = field(
+        default=10, metadata={"help": "Rounds of on-policy distillation in a cycle, >= 0. 0 trains the experts apart."}
+    )
+    topology: str = field(
+        default="student", metadata={"help": "Who teaches whom: 'student', 'mutual', 'hub' or 'mopd'."}
+    )
+    hub: str | None = field(default=None, metadata={"help": "Expert that is the hub of topology='hub'."})
+    # `str` is there for the command line parser alone, which allows a union of several types only beside it
+    opd_beta: float | str | dict[str, float] | list[float] = field(
+        default=1.0, metadata={"help": "Scale of the distillation advantage, > 0; one number, or one per learner."}
+    )
+    opd_fraction: float = field(
+        default=0.5, metadata={"help": "Share of cross-branch prompts of a branch in an OPD round, 0 < f < 1."}
+    )
+    opd_loss: str = field(
+        default="sampled", metadata={"help": "'sampled': sampled-token reverse KL, as in the paper."}
+    )
+    schedule: str = field(default="fixed", metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps."})
+    merge_method: str = field(
+        default="average",
+        metadata={"help": "'average': exact mean of the experts' deltas; 'linear': mean of the LoRA factors."},
+    )
+    overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
+    overlap_every: int = field(
+        default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
+    )
+    probe_prompts: int = field(
+        default=8, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
+    )
+    rollout_chunk_rows: int | None = field(
+        default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
+    )
+
+    def __post_init__(self):
+        self._check_types()
+        self._check_values()
+        super().__post_init__()
+        self._check_reuse()
+
+    @property
+    def rounds_per_generation(self) -> int:
+        """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
+        return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+
+    def build_schedule(self) -> Schedule:
+        return Schedule(self.rlvr_steps, self.opd_steps, static=self.topology == "mopd")
+
+    def _check_types(self) -> None:
+        wanted = {
+            "rlvr_steps": int,
+            "opd_steps": int,
+            "topology": str,
+            "hub": (str, type(None)),
+            "opd_beta": (int, float, dict, list),
+            "opd_fraction": (int, float),
+            "opd_loss": str,
+            "schedule": str,
+            "merge_method": str,
+            "overlap_top_k": int,
+            "overlap_every": int,
+            "probe_prompts": int,
+            "rollout_chunk_rows": (int, type(None)),
+        }
+        for name, types in wanted.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, types):
+                names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
+                raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
+        for beta in self._betas():
+            if isinstance(beta, bool) or not isinstance(beta, (int, float)):
+                raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
+
+    def _check_values(self) -> None:
+        for name, least in {"rlvr_steps": 0, "opd_steps": 0, "overlap_top_k": 1, "overlap_every": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be >= {least}, got {getattr(self, name)}.")
+        if self.probe_prompts < 1:
+            raise ValueError(
+                f"`probe_prompts` must be >= 1, got {self.probe_prompts}. overlap_every=0 measures never."
+            )
+        if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
+            raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if self.rlvr_steps + self.opd_steps == 0:
+            raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
+        for name, choices in {
+            "topology": TOPOLOGIES,
+            "opd_loss": OPD_LOSSES,
+            "schedule": SCHEDULES,
+            "merge_method": MERGE_METHODS,
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown. Choose one of {', '.join(map(repr, choices))}."
+                )
+        if (self.topology == "hub") != (self.hub is not None):
+            raise ValueError(
+                f"topology={self.topology!r} with hub={self.hub!r}: topology='hub' needs the name of an expert in "
+                "`hub`, and only that topology has one."
+            )
+        if not 0 < self.opd_fraction < 1:
+            raise ValueError(
+                f"`opd_fraction` must lie strictly between 0 and 1, got {self.opd_fraction}: RLVR does not pause in an "
+                "OPD round. Without OPD, set opd_steps=0."
+            )
+        for beta in self._betas():
+            if not 0 < beta < float("inf"):
+                raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
+        if self.opd_steps == 0 and self.topology in ("student", "mopd"):
+            raise ValueError(
+                f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would stay "
+                "what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            )
+
+    def _check_reuse(self) -> None:
+        """A generation must not straddle two phases: its teachers and advantages are fixed when it is sampled."""
+        if self.use_vllm:
+            raise ValueError(
+                "use_vllm=True: CoPDTrainer samples all branches in one transformers `generate` and does not drive "
+                "vLLM yet. Set use_vllm=False."
+            )
+        if self.use_transformers_continuous_batching:
+            raise ValueError(
+                "use_transformers_continuous_batching=True is not supported: continuous batching mixes rows of "
+                "different branches. Set it to False."
+            )
+        if self.opd_steps == 0:
+            return  # no phases, nothing to straddle
+        micro_steps = self.num_iterations * self.steps_per_generation
+        accumulation = self.gradient_accumulation_steps
+        reuse = (
+            f"num_iterations ({self.num_iterations}) * steps_per_generation ({self.steps_per_generation}) / "
+            f"gradient_accumulation_steps ({accumulation})"
+        )
+        if micro_steps % accumulation and accumulation % micro_steps:
+            raise ValueError(
+                f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
+            )
+        rounds = self.rounds_per_generation
+        for name in ("rlvr_steps", "opd_steps"):
+            if getattr(self, name) % rounds:
+                raise ValueError(
+                    f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(self, name)} is no multiple of "
+                    f"{rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
+                )
+
+    def _betas(self) -> list:
+        if isinstance(self.opd_beta, dict):
+            return list(self.opd_beta.values())
+        return list(self.opd_beta) if isinstance(self.opd_beta, list) else [self.opd_beta]

@@ -1,0 +1,527 @@
+"""[`CoPDTrainer`]: several experts on one base that teach each other while they train."""
+
+import copy
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from peft import PeftConfig, PeftModel
+from torch.utils.data import DataLoader, SequentialSampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from trl import GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from .. import adapters
+from ..distillation import token_advantages
+from ..evaluation import EvaluationMixin
+from ..experts import Expert, check_experts
+from ..prompts import PromptStream, hold_out_probe
+from ..rollouts import TransformersEngine, run_lengths
+from ..schedule import BranchPlan
+from ..topology import Edge, build_topology
+from .branch import (
+    PER_BRANCH_ATTRIBUTES,
+    Branch,
+    RoundRows,
+    concat_batches,
+    cross_stream,
+    fresh_logs,
+    fresh_metrics,
+)
+from .checks import check_run, refuse_unsupported
+from .copd_config import CoPDConfig
+from .progress import PhaseProgress
+from .run_state import RunStateMixin
+
+
+logger = get_logger(__name__)
+
+
+class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
+    """
+    Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
+
+    K experts, each a LoRA adapter on one shared frozen base, learn by GRPO from verifiable rewards on their own domain.
+    In the rounds of the OPD phase they also sample on each other's prompts and take their teacher's log-ratio as
+    advantage. A shared student, an adapter of its own or the merge of the experts, is what the run delivers.
+
+    One round is one synchronous update of every branch, and one `global_step`:
+
+        rows of each branch ─> one generate ─> rewards ───────────> advantages (B,) ──┐
+        (native and cross)     for all        (native rows, TRL)                      ├─> TRL's loss per branch ─> one
+                               branches       teacher scores ─────> advantages (B, T) ┘   optimizer step
+                                              (cross rows)
+
+    Overridden methods of [`~trl.GRPOTrainer`] and [`~transformers.Trainer`]:
+        - `training_step`: one step per live branch instead of one.
+        - `_generate_and_score_completions`, `_generate_single_turn`, `_calculate_rewards`: cross rows beside native
+          ones, from rollouts that were sampled for all branches at once.
+        - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
+        - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
+        - `log`: the branches' metrics under their names.
+        - what saves, loads and evaluates: see [`RunStateMixin`] and [`EvaluationMixin`].
+
+    Args:
+        model (`str` or [`~transformers.PreTrainedModel`]):
+            The base: id, path or model, as in TRL.
+        experts (`list[Expert]`):
+            The domains and their rewards.
+        args ([`CoPDConfig`], *optional*):
+            Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
+        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+            Tokenizer; loaded from the model id if absent.
+        callbacks, optimizers, quantization_config (*optional*):
+            As in TRL.
+        peft_config ([`~peft.PeftConfig`]):
+            Configuration of every adapter; all start as copies of one initial adapter.
+
+    Raises:
+        TypeError, ValueError: Before the model is loaded, for anything that cannot be trained; the message says what
+            came, why it cannot work and what to do.
+    """
+
+    _tag_names = ["trl", "copd", "grpo"]
+    _name = "CoPD"
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel,
+        experts: list[Expert],
+        args: CoPDConfig | None = None,
+        processing_class: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
+        quantization_config: Any = None,
+        peft_config: PeftConfig | None = None,
+        **unsupported,
+    ):
+        refuse_unsupported(unsupported)
+        self.experts = check_experts(experts)
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = CoPDConfig(f"{name.split('/')[-1]}-CoPD")
+        if not isinstance(args, CoPDConfig):
+            raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
+        self.topology = build_topology(args.topology, tuple(self.experts), args.hub)
+        self.schedule = args.build_schedule()
+        adapters.check_peft_config(peft_config, model, self.topology)
+        self.betas = check_run(self.experts, args, self.topology)
+        self._fingerprint = self._run_fingerprint(args, peft_config)
+        if args.resume_from_checkpoint:
+            self._check_same_run(args.resume_from_checkpoint, args.output_dir)
+
+        args = copy.copy(args)  # the rewards of all experts travel through `args.reward_weights`: keep the user's own
+        funcs, weights, processing_classes = self._flatten_rewards(args)
+        args.reward_weights = weights
+        first = next(iter(self.experts.values()))
+        super().__init__(
+            model=model,
+            reward_funcs=funcs,
+            args=args,
+            train_dataset=first.train_dataset,
+            eval_dataset=self._all_eval_datasets() or None,
+            processing_class=processing_class,
+            reward_processing_classes=processing_classes,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+        )
+        trained = {name: str(expert.adapter) for name, expert in self.experts.items() if expert.adapter is not None}
+        adapters.create_branches(self.peft_model, self.topology.branches, trained)
+        self.engine = TransformersEngine(self, args.rollout_chunk_rows)
+        self._stacking: dict[frozenset[str], bool] = {}
+        self._sampled: deque[list[list[int]]] = deque()  # completions awaiting `_generate_single_turn`
+        self._acting: Branch | None = None
+        self._live: list[Branch] = []  # the branches that take part in the generation at hand
+        self._edge_metrics: dict[str, list[float]] = defaultdict(list)
+        self._build_branches()
+        if not args.disable_tqdm:
+            self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
+            self.add_callback(PhaseProgress(self))
+
+    # ---- Branches ---------------------------------------------------------------------------------------------------
+
+    @property
+    def peft_model(self) -> PeftModel:
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def prompts_per_generation(self) -> int:
+        """P: prompts of a branch in one global generation batch."""
+        return self.args.generation_batch_size // self.num_generations
+
+    def can_stack(self, names: list[str]) -> bool:
+        """Whether the adapters can share a forward; warns once with the reason if they cannot."""
+        key = frozenset(names)
+        if key not in self._stacking:
+            obstacle = adapters.stacking_obstacle(self.peft_model, names) if len(key) > 1 else None
+            if obstacle is not None and all(self._stacking.values()):
+                logger.warning(f"Branches are sampled and scored one after the other: {obstacle}.")
+            self._stacking[key] = obstacle is None
+        return self._stacking[key]
+
+    def _flatten_rewards(self, args: CoPDConfig) -> tuple[list[Callable | str], list[float], list[Any] | None]:
+        funcs: list[Callable | str] = []
+        weights: list[float] = []
+        processing: list[Any] = []
+        for expert in self.experts.values():
+            funcs += expert.reward_funcs
+            weights += expert.reward_weights or args.reward_weights or [1.0] * len(expert.reward_funcs)
+            classes = expert.reward_processing_classes
+            classes = classes if isinstance(classes, list) else [classes] * len(expert.reward_funcs)
+            processing += classes
+        return funcs, weights, processing
+
+    def _build_branches(self) -> None:
+        """Give each branch its rewards, logs and prompt streams."""
+        args, size = self.args, self.prompts_per_generation
+        domains, self._probes = {}, {}
+        for name, expert in self.experts.items():
+            held_out = next(iter(expert.eval_datasets.values()), None)
+            probed = args.overlap_every > 0 and any(edge.domain == name for edge in self.topology.edges)
+            rows = expert.train_dataset
+            if probed and args.opd_steps > 0:
+                rows, self._probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, size)
+                if not self._probes[name]:
+                    logger.warning(
+                        f"Expert {name!r} has no rows to spare for measuring overlap: give it eval_dataset."
+                    )
+            domains[name] = rows
+        self.branches: dict[str, Branch] = {}
+        start = 0
+        for name in self.topology.branches:
+            expert = self.experts.get(name)
+            stop = start + (len(expert.reward_funcs) if expert is not None else 0)
+            branch = Branch(name, expert, self._branch_attributes(slice(start, stop)))
+            start = stop
+            if expert is not None:
+                branch.native = PromptStream(domains[name], size, self.shuffle_dataset, args.seed)
+            for edge in self.topology.edges_into(name):
+                branch.cross[edge.domain] = cross_stream(domains[edge.domain], args.seed, name, edge.domain)
+            branch.parameters = adapters.branch_parameters(self.peft_model, name)
+            self.branches[name] = branch
+
+    def _branch_attributes(self, rewards: slice) -> dict[str, Any]:
+        attributes = {name: getattr(self, name) for name in PER_BRANCH_ATTRIBUTES}
+        for name in ("reward_funcs", "reward_func_names", "reward_weights", "reward_processing_classes"):
+            attributes[name] = attributes[name][rewards]
+        attributes["_metrics"] = fresh_metrics()
+        attributes["_logs"] = fresh_logs(self.args.generation_batch_size)
+        return attributes
+
+    @contextmanager
+    def _as(self, branch: Branch) -> Iterator[None]:
+        """Let the trainer be one branch: its adapter active, its rewards, rollouts and logs in place."""
+        shared = {name: self.__dict__[name] for name in PER_BRANCH_ATTRIBUTES}
+        self.__dict__.update(branch.attributes)
+        self._acting = branch
+        adapters.activate(self.peft_model, branch.name)
+        try:
+            yield
+        finally:
+            branch.attributes = {name: self.__dict__[name] for name in PER_BRANCH_ATTRIBUTES}
+            self.__dict__.update(shared)
+            self._acting = None
+
+    @contextmanager
+    def _crossing(self) -> Iterator[None]:
+        """Let the acting branch handle cross rows: no rewards, and metrics set aside."""
+        names = (
+            "reward_funcs",
+            "reward_func_names",
+            "reward_weights",
+            "reward_processing_classes",
+            "_metrics",
+            "_logs",
+        )
+        native = {name: self.__dict__[name] for name in names}
+        self.reward_funcs, self.reward_func_names, self.reward_processing_classes = [], [], []
+        self.reward_weights = native["reward_weights"][:0]
+        self._metrics, self._logs = fresh_metrics(), fresh_logs(1)
+        try:
+            yield
+            prefix = (
+                "cross/" if self._acting.expert is not None else ""
+            )  # the student has no native rows to tell apart
+            for key, values in self._metrics["train"].items():
+                if key.startswith("completions/"):
+                    native["_metrics"]["train"][prefix + key] += values
+        finally:
+            self.__dict__.update(native)
+
+    # ---- The round --------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """
+        A loader of micro-steps, as many per epoch as TRL takes for the longest dataset; shorter ones recycle.
+
+        The rows of the branches come from their own streams when a generation is due.
+        """
+        repeats = self.num_iterations * self.args.steps_per_generation
+        sizes = [
+            len(branch.native.dataset) // self.prompts_per_generation * repeats
+            for branch in self.branches.values()
+            if branch.native is not None and hasattr(branch.native.dataset, "__len__")
+        ]
+        if len(sizes) < len(self.experts):  # a stream has no length: `max_steps` rules, see `check_run`
+            sizes = [self.args.max_steps * self.args.gradient_accumulation_steps]
+        return self._get_dataloader(
+            dataset=range(max(sizes) * self.accelerator.num_processes),
+            description="Training",
+            batch_size=1,
+            sampler_fn=SequentialSampler,
+            is_training=True,
+        )
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        step = self._step
+        if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
+            self._start_generation(model)
+        if self.accelerator.num_processes > 1:
+            model = self.peft_model  # DDP would reduce each branch's backward; one reduction a round does
+        losses = []
+        random_state = _RandomState() if len(self._live) > 1 else None
+        for branch in self._live:
+            if random_state is not None:
+                random_state.restore()  # each branch sees the random stream that its own GRPOTrainer would see
+            with self._as(branch):
+                self._step = step
+                losses.append(super().training_step(model, inputs, num_items_in_batch))
+        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
+            self._average_gradients()
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+
+    def _start_generation(self, model: torch.nn.Module) -> None:
+        """Decide what each branch does, measure the edges if it is time, draw the rows and sample them all."""
+        model.train()
+        round_index, total = self.state.global_step, self.state.max_steps
+        plans = self.schedule.plan(self.topology, round_index, total)
+        self._measure_edges(round_index)
+        self._live = []
+        for branch in self.branches.values():
+            branch.attributes["_buffered_inputs"] = None
+            plan = plans[branch.name]
+            if not plan.idle:
+                branch.rows = self._local_rows(branch, plan)
+                self._live.append(branch)
+        self._sample_round()
+        phase = self.schedule.phase(round_index, total)
+        self._metrics["train"]["phase"] = [float(phase == "opd")]
+        self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index))]
+
+    def _local_rows(self, branch: Branch, plan: BranchPlan) -> RoundRows:
+        """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
+        native, cross = branch.draw(plan, self.prompts_per_generation, self.args.opd_fraction)
+        native = self._share([row for row in native for _ in range(self.num_generations)])
+        cross = self._share([pair for pair in cross for _ in range(self.num_generations)])
+        return RoundRows(native, [row for _, row in cross], [edge for edge, _ in cross])
+
+    def _share(self, rows: list) -> list:
+        size = len(rows) // self.accelerator.num_processes
+        return rows[self.accelerator.process_index * size :][:size]
+
+    def _sample_round(self) -> None:
+        """Sample native and cross rows of all live branches in one `generate`."""
+        parts = [(b.name, rows) for b in self._live for rows in (b.rows.native, b.rows.cross) if rows]
+        self._sampled.clear()
+        if len(parts) < 2:
+            return  # one policy, one kind of rows: TRL samples it as it always does
+        prompt_ids, names = [], []
+        for name, rows in parts:
+            ids, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
+            prompt_ids += ids
+            names += [name] * len(rows)
+        completions = self.engine.generate(prompt_ids, names)
+        start = 0
+        for _, rows in parts:
+            self._sampled.append(completions[start : start + len(rows)])
+            start += len(rows)
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+        if self._acting is not None and self._sampled:
+            return self._sampled.popleft(), None
+        return super()._generate_single_turn(
+            prompt_ids, images, multimodal_fields, num_generations, has_tool_images=has_tool_images
+        )
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self._acting is None:
+            return super()._generate_and_score_completions(inputs)
+        rows, batches = self._acting.rows, []
+        if rows.native:
+            batches.append(super()._generate_and_score_completions(rows.native))
+        if rows.cross:
+            with self._crossing():
+                batch = super()._generate_and_score_completions(rows.cross)
+            batch["advantages"] = self._teach(batch, rows.edges)
+            batches.append(batch)
+        return concat_batches(batches, self._tokenizer.pad_token_id)
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        if self.reward_funcs:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        # cross rows: a reward never enters them
+        return torch.zeros(len(prompts) * self.accelerator.num_processes, 0, device=self.accelerator.device)
+
+    # ---- Teaching ---------------------------------------------------------------------------------------------------
+
+    def _teach(self, batch: dict[str, torch.Tensor], edges: list[Edge]) -> torch.Tensor:
+        """Token advantages `(B, T)` of the acting branch's cross rows, from their teachers as they are now."""
+        learner = self._acting.name
+        learner_logps = self._score(batch, [learner] * len(edges))  # (B, T)
+        teacher_logps = self._score(batch, [edge.teacher for edge in edges])  # (B, T)
+        mask = batch["completion_mask"]
+        advantages = token_advantages(teacher_logps, learner_logps, mask, self.betas[learner])
+        self._log_sampled_kl((learner_logps - teacher_logps) * mask, mask, edges)
+        return advantages
+
+    @torch.no_grad()
+    def _score(self, batch: dict[str, torch.Tensor], names: list[str]) -> torch.Tensor:
+        """
+        Log-probabilities of the batch's completions, row by row under `names[i]`, nats, shape `(B, T)`.
+
+        Neither moves a weight nor draws a random number: dropout is off.
+        """
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        length, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
+        scored = []
+        for start in range(0, len(names), size):
+            rows = slice(start, start + size)
+            with self._inference(names[rows]) as groups:
+                for adapter_rows in groups:
+                    logps, _, _ = self._get_per_token_logps_and_entropies(
+                        self.model, ids[rows][adapter_rows], mask[rows][adapter_rows], length
+                    )
+                    scored.append(logps)
+        return torch.cat(scored)
+
+    @contextmanager
+    def _inference(self, names: list[str]) -> Iterator[Iterator[slice]]:
+        """
+        Run the model over rows of several adapters without dropout.
+
+        Yields the slices of rows to run one after the other: all at once if the adapters can be stacked.
+        """
+        runs, counts = run_lengths(names)
+        training = self.model.training
+        self.model.eval()
+        try:
+            if self.can_stack([name for name in runs if name != adapters.BASE]):
+                with adapters.grouped(self.peft_model, runs, counts):
+                    yield iter([slice(0, len(names))])
+            else:
+                yield self._one_by_one(runs, counts)
+        finally:
+            self.model.train(training)
+
+    def _one_by_one(self, runs: list[str], counts: list[int]) -> Iterator[slice]:
+        start = 0
+        for name, count in zip(runs, counts, strict=True):
+            with adapters.only(self.peft_model, name):
+                yield slice(start, start + count)
+            start += count
+
+    def _log_sampled_kl(self, divergence: torch.Tensor, mask: torch.Tensor, edges: list[Edge]) -> None:
+        """Log the sampled-token KL of each edge: the mean of log pi_learner - log pi_teacher over tokens."""
+        labels = [edge.label for edge in self.topology.edges_into(self._acting.name)]
+        totals = torch.zeros(len(labels), 2, device=divergence.device)
+        for row, edge in enumerate(edges):
+            totals[labels.index(edge.label)] += torch.stack([divergence[row].sum(), mask[row].sum()])
+        totals = self.accelerator.reduce(totals, reduction="sum")
+        for label, (total, count) in zip(labels, totals.tolist(), strict=True):
+            if count:
+                self._edge_metrics[f"{label}/opd/kl"].append(total / count)
+
+    # ---- The update -------------------------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        # the optimizer takes what requires grad now, and PEFT lets only the active adapter do so
+        adapters.set_trainable(self.peft_model, list(self.branches))
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        rates = {name: e.learning_rate for name, e in self.experts.items() if e.learning_rate is not None}
+        if fresh and rates:
+            owner = {id(p): name for name in rates for p in self.branches[name].parameters}
+            groups = []
+            for group in optimizer.param_groups:
+                for name in (None, *rates):
+                    params = [p for p in group["params"] if owner.get(id(p)) == name]
+                    if params:
+                        rate = group["lr"] if name is None else rates[name]
+                        groups.append({**group, "params": params, "lr": rate})
+            optimizer.param_groups[:] = groups
+        return optimizer
+
+    def _average_gradients(self) -> None:
+        """Average the live branches' gradients over the processes, in one reduction."""
+        gradients = [p.grad for branch in self._live for p in branch.parameters if p.grad is not None]
+        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+        """Clip each branch by its own norm; returns the norm of all gradients together."""
+        self.accelerator.unscale_gradients()
+        norms = []
+        for branch in self._live:
+            norm = torch.nn.utils.clip_grad_norm_(branch.parameters, self.args.max_grad_norm)
+            branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
+            norms.append(norm)
+        return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
+
+    # ---- Logs -------------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log every branch's metrics under its name, and the edges' under theirs."""
+        if not self.model.training:
+            super().log(logs, start_time)
+            return
+        metrics = self._metrics["train"]
+        for name, branch in self.branches.items():
+            for key, values in branch.attributes["_metrics"]["train"].items():
+                if key == "num_tokens":
+                    metrics[key] = [self.state.num_input_tokens_seen]
+                    continue
+                metrics[f"{name}/{key}"] = values
+                if key == "reward":
+                    metrics[key] += values  # the mean over branches, for tools that look for TRL's name
+            branch.attributes["_metrics"] = fresh_metrics()
+        metrics.update(self._edge_metrics)
+        self._edge_metrics.clear()
+        if self.log_completions:
+            self._collect_completions()
+        super().log(logs, start_time)
+
+    def _collect_completions(self) -> None:
+        """Put the branches' completions into TRL's one table, with the branch as a column."""
+        self._logs = fresh_logs(self.args.generation_batch_size * len(self.branches))
+        rewards = [name for b in self.branches.values() for name in b.attributes["reward_func_names"]]
+        for name, branch in self.branches.items():
+            logs = branch.attributes["_logs"]
+            rows = len(logs["prompt"])
+            for key in ("prompt", "completion", "advantages"):
+                self._logs[key].extend(logs[key])
+            for reward in dict.fromkeys(rewards):
+                self._logs["rewards"][reward].extend(logs["rewards"].get(reward) or [float("nan")] * rows)
+            self._logs["extra"]["branch"].extend([name] * rows)
+
+
+class _RandomState:
+    """The random generators of torch as they stand now, to be put back."""
+
+    def __init__(self):
+        self.cpu = torch.random.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+    def restore(self) -> None:
+        torch.random.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda)
