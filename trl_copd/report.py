@@ -190,29 +190,20 @@ def _read(path: Path) -> dict:
         raise ValueError(f"'{path}' is not JSON ({error}). Was it cut off? Restore it, or move it away.") from error
 
 
-# Panels: each draws on one matplotlib Axes, and leaves the numbers as they are.
+# Panels: each draws on one matplotlib Axes.
 
 
-def shade_phases(ax, spans: list[tuple[str, int, int]], rounds: int) -> None:
-    """Shade the OPD phases, and label those that are wide enough for it (the first one always)."""
-    opd = [(start, end) for phase, start, end in spans if phase == "opd"]
+def finish(ax, run: Run) -> None:
+    """Axis of rounds, OPD phases shaded; labelled where wide enough (the first one always)."""
+    opd = [(start, end) for phase, start, end in run.spans if phase == "opd"]
     for index, (start, end) in enumerate(opd):
         ax.axvspan(start, end, color=SHADE, linewidth=0, zorder=0)
-        if index == 0 or end - start > 0.07 * rounds:
-            ax.annotate("OPD", ((start + end) / 2, 0.99), xycoords=("data", "axes fraction"), color=MUTED, size=7.5,
-                        ha="center", va="top")  # fmt: skip
-    ax.set_xlim(0, max(rounds, 1))
+        if index == 0 or end - start > 0.07 * run.rounds:
+            style = {"xycoords": ("data", "axes fraction"), "color": MUTED, "size": 8, "ha": "center", "va": "top"}
+            ax.annotate("OPD", ((start + end) / 2, 0.99), **style)
+    ax.margins(y=0.12)
+    ax.set_xlim(0, max(run.rounds, 1))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.margins(y=0.1)
-
-
-def end_labels(ax, ends: list[tuple[str, float, str]]) -> None:
-    """Write `(text, y, color)` to the right of the axes, in order of y, moved apart where they would overlap."""
-    low, high = ax.get_ylim()
-    gap, floor = 0.065, -1.0
-    for text, y, color in sorted(ends, key=lambda end: end[1]):
-        floor = max((y - low) / (high - low), floor + gap)
-        ax.annotate(text, (1.02, floor), xycoords="axes fraction", color=color, va="center", weight="bold", size=9.5)
 
 
 def draw_lines(ax, run: Run, lines: Series, window: int = 1) -> None:
@@ -220,17 +211,148 @@ def draw_lines(ax, run: Run, lines: Series, window: int = 1) -> None:
     ends = []
     for branch, (steps, values) in lines.items():
         color, smooth = run.color(branch), running_mean(values, window)
-        ax.plot(
-            steps,
-            values,
-            color=color,
-            alpha=1 if window == 1 else 0.22,
-            linewidth=1.8 if window == 1 else 1,
-            label=branch,
-        )
+        ax.plot(steps, values, color=color, label=branch, alpha=0.25 if window > 1 else 1)
         if window > 1:
             ax.plot(steps, smooth, color=color, linewidth=2.2)
-        ends.append((branch, smooth[-1], color))
-    shade_phases(ax, run.spans, run.rounds)
-    ax.set_xlabel("round")
-    end_labels(ax, ends)
+        ends.append((smooth[-1], branch, color))
+    finish(ax, run)
+    (low, high), floor = ax.get_ylim(), -1.0
+    for y, branch, color in sorted(ends):  # upwards, moved apart where the names would overlap
+        floor = max((y - low) / (high - low), floor + 0.065)
+        ax.annotate(branch, (1.02, floor), xycoords="axes fraction", color=color, va="center", weight="bold")
+
+
+def draw_edges(ax, run: Run, edges: Series) -> None:
+    """One line per edge: the learner's colour, the domain's marker (which name every edge of every topology)."""
+    for label, (steps, values) in edges.items():
+        _, learner, domain = edge_parts(label)
+        marker = {"marker": MARKERS[run.branches.index(domain) % len(MARKERS)], "markevery": max(1, len(steps) // 25)}
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.6, "markersize": 5.5}
+        ax.plot(steps, values, color=run.color(learner), label=label.replace("->", " → "), **marker, **edge)
+    finish(ax, run)
+
+
+def draw_matrix(ax, run: Run) -> None:
+    """Accuracy in per cent, and gain over base in points: below it, and as the cell's colour. Best in bold."""
+    adapters, domains, rows = matrix_rows(run)
+    base = rows[adapters.index("base")] if "base" in adapters else [None] * len(rows[0])
+    gains = [[None if None in pair else pair[0] - pair[1] for pair in zip(row, base, strict=True)] for row in rows]
+    scale = max((abs(gain) for row in gains for gain in row if gain is not None), default=0) or 1
+    ax.imshow([[tint((gain or 0) / scale) for gain in row] for row in gains], aspect="auto")
+    best = [max((value for value in column if value is not None), default=None) for column in zip(*rows, strict=True)]
+    style = {"textcoords": "offset points", "ha": "center", "va": "center", "color": INK}
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            gain = None if adapters[i] == "base" else gains[i][j]
+            text, weight = "–" if value is None else f"{100 * value:.1f}", "bold" if value == best[j] else "normal"
+            ax.annotate(text, (j, i), (0, 0 if gain is None else 6), size=11, weight=weight, **style)
+            if gain is not None:
+                ax.annotate(f"{100 * gain:+.1f}", (j, i), (0, -8), size=8.5, **style)
+    for j in range(len(domains)):
+        ax.axvline(j + 0.5, color="white", linewidth=2 if j < len(domains) - 1 else 8)
+    for i in range(len(adapters) - 1):
+        ax.axhline(i + 0.5, color="white", linewidth=2)
+    ax.set_xticks(range(len(domains) + 1), [*domains, "mean"])
+    ax.set_yticks(range(len(adapters)), adapters)
+    for name, tick in zip(adapters, ax.get_yticklabels(), strict=True):
+        tick.set(color=run.color(name), weight="bold")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def tint(gain: float) -> tuple[float, ...]:
+    """Colour of a gain in [-1, 1]: white at 0, towards `LOSS` below and `GAIN` above."""
+    return tuple(1 - abs(gain) * (1 - part) for part in (GAIN if gain > 0 else LOSS))
+
+
+# Figures
+
+
+def reward_figure(figure, run: Run) -> None:
+    ax, window = figure.subplots(), run.window
+    draw_lines(ax, run, run.rewards(), window)
+    ax.set(title="Reward per branch", xlabel="round", ylabel=f"reward{f' (bold: mean of {window})' * (window > 1)}")
+
+
+def overlap_figure(figure, run: Run) -> None:
+    panels = (("opd/overlap", "top-k overlap"), ("opd/symmetric_kl", "symmetric KL (nats)"))
+    axes = figure.subplots(2, sharex=True)
+    for ax, (suffix, name) in zip(axes, panels, strict=True):
+        draw_edges(ax, run, run.per_edge(suffix))
+        ax.set_ylabel(name)
+    axes[0].set_title("Teacher and learner on the same prompts")
+    axes[1].set_xlabel("round")
+    handles = {line.get_label(): line for ax in axes for line in ax.lines}
+    figure.legend(handles.values(), handles, loc="outside right center", title="teacher → learner @ domain")
+
+
+def matrix_figure(figure, run: Run) -> None:
+    ax = figure.subplots()
+    draw_matrix(ax, run)
+    ax.set_title("Accuracy (%), and gain over base" if "base" in run.matrix else "Accuracy (%)")
+
+
+def summary_figure(figure, run: Run) -> None:
+    overlap = mean_by_learner(run.per_edge("opd/overlap"))
+    panels = [
+        ("Reward", run.rewards(), lambda ax: draw_lines(ax, run, run.rewards(), run.window)),
+        ("Overlap with teachers", overlap, lambda ax: draw_lines(ax, run, overlap)),
+        ("Accuracy (%)", run.matrix, lambda ax: draw_matrix(ax, run)),
+    ]
+    panels = [(title, draw) for title, data, draw in panels if data]
+    for ax, (title, draw) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(ax)
+        ax.set_title(title)
+
+
+def draw_report(output_dir: str | Path) -> list[Path]:
+    """
+    Draw what the run's folder allows into `output_dir/figures`, and warn about what it lacks.
+
+    Returns:
+        `list[Path]`: The PNG files, among `reward.png`, `overlap.png`, `capability_matrix.png` and `summary.png`.
+
+    Raises:
+        FileNotFoundError: Nothing to draw.
+        ImportError: matplotlib is not installed.
+    """
+    run = load_run(output_dir)
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Figures need matplotlib. Install it: pip install "trl-copd[plots]".') from error
+    rewards, edges = run.rewards(), run.per_edge("opd/overlap") | run.per_edge("opd/symmetric_kl")
+    width = 1.6 + 1.25 * len(next(iter(run.matrix.values()), ()))
+    figures = [
+        ("reward", reward_figure, rewards, "a metric '<branch>/reward' in the log", (8, 4.2)),
+        ("overlap", overlap_figure, edges, "a metric '<edge>/opd/overlap' in the log", (9.5, 6)),
+        ("capability_matrix", matrix_figure, run.matrix, "capability_matrix.json", (width + 1.2, 0.8 + 0.65 * len(run.matrix))),
+        ("summary", summary_figure, rewards or edges or run.matrix, "all of them", (12, 3.8)),
+    ]
+    folder = Path(output_dir) / "figures"
+    folder.mkdir(exist_ok=True)
+    drawn = []
+    for name, draw, data, source, size in figures:
+        if not data:
+            logger.warning("%s.png is not drawn: it needs %s.", name, source)
+            continue
+        with rc_context(STYLE):
+            figure = Figure(figsize=size, layout="constrained", dpi=200)
+            draw(figure, run)
+            figure.savefig(folder / f"{name}.png")
+        drawn.append(folder / f"{name}.png")
+    return drawn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m trl_copd.report", description=draw_report.__doc__)
+    parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
+    try:
+        print(*draw_report(parser.parse_args().output_dir), sep="\n")
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

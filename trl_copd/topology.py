@@ -54,8 +54,8 @@ class Topology:
         return (*self.experts, STUDENT) if self.has_student_branch else self.experts
 
     def edges_into(self, learner: str) -> tuple[Edge, ...]:
-        """Edges that teach `learner`, in the order in which they take turns."""
-        return tuple(edge for edge in self.edges if edge.learner == learner)
+        """Edges that teach `learner`, in the order in which they take turns, whatever the order of the experts."""
+        return tuple(sorted(edge for edge in self.edges if edge.learner == learner))
 
     def __str__(self) -> str:
         lines = [f"topology {self.name}: branches {', '.join(self.branches)}"]

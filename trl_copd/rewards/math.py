@@ -30,7 +30,8 @@ MAX_CHARS = 300  # of an answer, before anything looks at it
 MAX_BITS = 100_000  # of any number that evaluating an expression could produce
 MAX_EXPONENT_BITS = 15
 MAX_DEGREE = 100  # of a power with variables in it
-MAX_TERMS = 500  # of an expression when multiplied out
+MAX_TERMS = 200  # of an expression when multiplied out
+MAX_DEPTH = 12  # of brackets: each level costs the parser 50 ms or more
 TIMEOUT_S = 5  # wall clock, a backstop in the main thread only: math-verify uses SIGALRM
 RELATIVE_TOLERANCE = 1e-6  # numbers further apart are different; math-verify decides on the closer ones
 
@@ -176,14 +177,13 @@ def _read_gold(solution: str) -> _Gold:
     number = _number(text)
     if number is not None:
         return _Gold(text, number=number)
-    words = _words(text)
-    if words is not None:
-        return _Gold(text, words=words)
-    if _base(text):
-        return _Gold(text)
-    # As a formula, prose would be a product of letters that no answer equals: a silent 0 for every completion
-    if len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", re.sub(r"\\(?:text|begin|end)\s*\{[^{}]*\}", "", text))) > 3:
+    # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
+    bare = re.sub(r"\\[A-Za-z]+\s*(?:\{[A-Za-z ]*\})?", "", text)
+    if re.search(r"\b(?:the|is|are|so|answer)\b", bare, re.IGNORECASE) or len(re.findall("[A-Za-z]{2,}", bare)) > 4:
         raise _Unreadable("it is prose; put the answer in \\boxed{} or after ####")
+    words = _words(text)
+    if words is not None or _base(text):
+        return _Gold(text, words=words)
     return _Gold(text, expression=_parse(text))
 
 
@@ -200,7 +200,7 @@ def _same(gold: _Gold, text: str) -> bool:
     if gold.words is not None:
         return gold.words == _words(text, loose=True)
     if _base(gold.text) or _base(text):
-        return False
+        return _base(gold.text) == _base(text)
     reference = gold.expression if gold.number is None else sympy.Rational(*gold.number.as_integer_ratio())
     expression = _parse(text) if number is None else sympy.Rational(*number.as_integer_ratio())
     if _differ(reference, expression):
@@ -281,9 +281,9 @@ def _words(text: str, loose: bool = False) -> str | None:
     return bare if loose or re.search(r"[^\W\d_]{4}", bare) else None
 
 
-def _base(text: str) -> bool:
-    """Whether it is a number in a base, `101_2` or `101_{2}`: math-verify drops the base."""
-    return re.search(r"[0-9)]_", text) is not None
+def _base(text: str) -> str | None:
+    """Spelling without braces of a number in a base, `101_2` or `101_{2}`, else `None`: math-verify drops the base."""
+    return re.sub(r"[{}()]", "", text) if re.search(r"[0-9)]_", text) else None
 
 
 def _timeout() -> int | None:
@@ -299,7 +299,8 @@ def _timeout() -> int | None:
 
 
 def _parse(text: str) -> Any:
-    """Expression of bounded size, or `_Unreadable`. math-verify's grammar builds it unevaluated; nothing is `eval`ed."""
+    """Expression of bounded size, or `_Unreadable`. It is built by math-verify's grammar; nothing is `eval`ed."""
+    _check_text(text)
     try:
         parsed = parse(
             rf"$\boxed{{{text}}}$",
@@ -315,6 +316,29 @@ def _parse(text: str) -> Any:
         raise _Unreadable(f"{text!r:.100} is no formula")
     _check_size(parsed[0])
     return parsed[0]
+
+
+# Commands that the parser builds unevaluated. It evaluates at once the ends of intervals, unions, binomials, determinants
+_LAZY = frozenset(
+    "frac sqrt pi cdot times div pm mp infty text mathrm le leq ge geq lt gt ne neq approx ln log exp sin cos tan cot "
+    "sec csc arcsin arccos arctan lfloor rfloor lceil rceil alpha beta gamma delta theta lambda mu phi omega".split()
+)
+_SIMPLE_POWER = re.compile(r"[A-Za-z0-9]\^(?:[A-Za-z0-9]|\{[A-Za-z0-9+/-]{1,4}\})|(?<![0-9])[A-Za-z0-9]{1,3}!")
+
+
+def _check_text(text: str) -> None:
+    """Refuse what the parser would choke on: deep brackets, and large powers where it evaluates as it goes."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[(\[{}\])]", text):
+        depth += 1 if bracket in "([{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH or text.count("|") > 2 * MAX_DEPTH:
+        raise _Unreadable(f"its brackets are nested more than {MAX_DEPTH} deep")
+    if re.search(r"\\text\s*\{[^{}]*[0-9]", text):
+        raise _Unreadable("it has numbers in \\text{}, which math-verify drops")
+    lazy = "," not in text and _LAZY.issuperset(re.findall(r"\\([A-Za-z]+)", text))
+    if not lazy and re.search(r"[\^!]", _SIMPLE_POWER.sub("", text)):
+        raise _Unreadable("it has powers or factorials that are not simple in a list, interval or function")
 
 
 # What costs no more than its parts

@@ -331,8 +331,6 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
         """Sample native and cross rows of all live branches in one `generate`."""
         parts = [(b.name, rows) for b in self._live for rows in (b.rows.native, b.rows.cross) if rows]
         self._sampled.clear()
-        if len(parts) < 2:
-            return  # one policy, one kind of rows: TRL samples it as it always does
         prompt_ids, names = [], []
         for name, rows in parts:
             ids, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])

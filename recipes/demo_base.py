@@ -1,0 +1,157 @@
+"""
+The demonstration's base, built on the spot: a character-level Llama of 0.3M parameters that half knows three skills.
+
+Half, because reinforcement learning needs both answers it can reward and answers it can improve. How long a skill
+takes to appear depends on the seed, so the warm start is steered, not timed: a skill gets rows only while the model is
+below the target accuracy on rows it has not seen before.
+"""
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from recipes.domains import DOMAINS, make_split
+
+
+CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-*/=:?<>., "
+SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a character. A prompt is opened by `<bos>`; `<eos>` is never added, since it ends a completion."""
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL_TOKENS.values(), *CHARACTERS])}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
+    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    core.decoder = decoders.Fuse()  # the default puts a space between two tokens
+    bos = SPECIAL_TOKENS["bos_token"]
+    core.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, vocabulary[bos])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, padding_side="left", clean_up_tokenization_spaces=False, **SPECIAL_TOKENS
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A Llama with random float32 weights."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+        initializer_range=0.06,  # about 1/sqrt(hidden_size): a model this small learns faster from larger weights
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config).float()
+
+
+def build_base(
+    directory: str | Path,
+    seed: int,
+    steps: int = 250,
+    *,
+    target: float = 0.35,
+    batch_size: int = 96,
+    learning_rate: float = 2e-3,
+) -> dict[str, float]:
+    """
+    Build tokenizer and model, half teach the skills of `DOMAINS`, and save both where TRL can load them.
+
+    Args:
+        directory (`str` or `Path`): Where model and tokenizer are saved (1.4 MB).
+        seed (`int`): Seed of the weights and of the rows.
+        steps (`int`): Optimizer steps at most, >= 0; fewer when every skill has reached the target.
+        target (`float`): Greedy accuracy at which a skill is held, in [0, 1].
+        batch_size (`int`): Rows per step.
+        learning_rate (`float`): Peak learning rate.
+
+    Returns:
+        `dict[str, float]`: Running greedy accuracy of each skill at the end.
+    """
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, seed)
+    accuracy = _warm_start(model, tokenizer, seed, steps, target, batch_size, learning_rate)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return accuracy
+
+
+def _warm_start(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    steps: int,
+    target: float,
+    batch_size: int,
+    learning_rate: float,
+) -> dict[str, float]:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    rng = random.Random(seed)
+    streams = {name: _rows(name, seed) for name in DOMAINS}
+    accuracy = dict.fromkeys(DOMAINS, 0.0)
+    model.train()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1.0, (step + 1) / 30)
+        # a share for every skill, however well it does: its accuracy must still be measured
+        weights = [max(target - accuracy[name], 0.0) + 0.05 for name in DOMAINS]
+        names = rng.choices([*DOMAINS], weights, k=batch_size)
+        loss, passed = _answer_loss(model, tokenizer, [next(streams[name]) for name in names])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, right in zip(names, passed.tolist(), strict=True):
+            accuracy[name] += 0.01 * (right - accuracy[name])
+        if min(accuracy.values()) >= target:
+            break
+    model.eval()
+    return accuracy
+
+
+def _rows(name: str, seed: int) -> Iterator[tuple[str, str]]:
+    """Rows of the warm-start split for ever; a pass over them has no problem twice."""
+    rows = make_split(name, "warm_start", 12_000, seed)
+    while True:
+        yield from zip(rows["prompt"], rows["solution"], strict=True)
+
+
+def _answer_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: list[tuple[str, str]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropy of the answers' tokens in nats, and which answers greedy decoding would get right `(B,)`."""
+    answers = [tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for _, answer in rows]
+    keep = max(map(len, answers))
+    # padded on the left and on the right, so that the answers of all rows start in one column
+    prompts = tokenizer(text=[prompt for prompt, _ in rows], padding=True, return_tensors="pt")
+    pad = torch.full((len(rows), keep), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), keep), -100)  # (B, keep)
+    for row, answer in enumerate(answers):
+        pad[row, : len(answer)] = labels[row, : len(answer)] = torch.tensor(answer)
+    logits = model(
+        input_ids=torch.cat([prompts["input_ids"], pad], 1),
+        attention_mask=torch.cat([prompts["attention_mask"], (labels >= 0).long()], 1),
+        logits_to_keep=keep + 1,
+    ).logits[:, :-1]  # (B, keep, V)
+    # given the right beginning, greedy decoding goes on right exactly where the argmax is right
+    passed = ((logits.argmax(-1) == labels) | (labels < 0)).all(1)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), passed
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Build the demonstration's base model.")
+    parser.add_argument("directory")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(build_base(options.directory, options.seed))

@@ -1,0 +1,147 @@
+"""Grouped forward, merging, saving: against one adapter at a time, dense algebra, and PEFT's own loading."""
+
+import copy
+
+import pytest
+import torch
+from peft import IA3Config, PeftModel
+from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, weights
+
+from trl_copd import Expert, adapters
+
+
+MUTUAL = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
+
+
+def trained(tmp_path, **overrides):
+    peft_config = overrides.pop("peft_config", lora())
+    trainer = build_trainer(tmp_path, peft_config=peft_config, **{**MUTUAL, "max_steps": 4, **overrides})
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("config", [lora(), lora(use_rslora=True, lora_alpha=3), lora(target_modules=["q_proj"])])
+def test_grouped_forward_equals_one_adapter_at_a_time(tmp_path, config):
+    trainer = trained(tmp_path, peft_config=config)
+    model = trainer.peft_model.eval()
+    ids = torch.randint(4, 20, (9, 7), generator=torch.Generator().manual_seed(0))
+    names = ["math", "base", "code", "logic"]
+    for counts in ([2, 3, 3, 1], [1, 6, 1, 1]):  # uneven groups are padded
+        with torch.no_grad(), adapters.grouped(model, names, counts):
+            together = model(input_ids=ids).logits
+        start = 0
+        for name, count in zip(names, counts, strict=True):
+            with torch.no_grad(), adapters.only(model, name):
+                alone = model(input_ids=ids[start : start + count]).logits
+            torch.testing.assert_close(together[start : start + count], alone, atol=1e-5, rtol=1e-5)
+            start += count
+    even = ids[:8]
+    with torch.no_grad(), adapters.grouped(model, names, [2] * 4):
+        together = model(input_ids=even).logits
+    with torch.no_grad(), adapters.only(model, "logic"):
+        torch.testing.assert_close(together[6:], model(input_ids=even[6:]).logits, atol=1e-5, rtol=1e-5)
+    assert all("forward" not in vars(module) for module in model.modules() if "lora" in type(module).__module__)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"rollout_chunk_rows": 5}])
+def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, overrides):
+    trainer = trained(tmp_path, **overrides)
+    prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in range(12)]
+    names = [name for name in ("math", "code", "logic") for _ in range(4)]
+    together = trainer.engine.generate(prompts, names, greedy=True)
+    trainer._stacking[frozenset(names)] = False  # the fallback
+    apart = trainer.engine.generate(prompts, names, greedy=True)
+    assert together == apart
+    assert len({tuple(row) for row in together}) > 1
+    assert trainer.generation_config.do_sample  # greedy decoding was undone
+
+
+FALLBACKS = {
+    "rank": ("student", lora(), {"adapter": 8}),
+    "DoRA": ("student", lora(use_dora=True), {}),
+    "IA3Layer|Linear": ("student", IA3Config(target_modules=["k_proj", "down_proj"],
+                                             feedforward_modules=["down_proj"], task_type="CAUSAL_LM"), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", FALLBACKS)
+def test_unstackable_adapters_fall_back_with_one_warning(tmp_path, reason, caplog):
+    topology, config, options = FALLBACKS[reason]
+    experts = build_experts(2)
+    if options:
+        other = build_trainer(tmp_path / "other", build_experts(1), peft_config=lora(r=8), **MUTUAL | {"opd_steps": 0})
+        adapters.save_adapter(other.peft_model, "math", tmp_path / "trained")
+        experts[1] = Expert("code", rows(1, 20), letter_reward, adapter=tmp_path / "trained")
+    trainer = build_trainer(tmp_path / "run", experts, peft_config=config, topology=topology, max_steps=3,
+                            rlvr_steps=1, opd_steps=1, overlap_every=1)  # fmt: skip
+    before = {name: [p.detach().clone() for p in trainer.branches[name].parameters] for name in trainer.branches}
+    with caplog.at_level("WARNING"):
+        trainer.train()
+    warnings = [record.message for record in caplog.records if "one after the other" in record.message]
+    assert len(warnings) == 1
+    assert any(word in warnings[0] for word in reason.split("|"))
+    for name, branch in trainer.branches.items():
+        assert any((old != new).any() for old, new in zip(before[name], branch.parameters, strict=True)), name
+
+
+def dense(model, adapter):
+    return {
+        name: module.get_delta_weight(adapter)
+        for name, module in model.named_modules()
+        if hasattr(module, "get_delta_weight") and adapter in module.lora_A
+    }
+
+
+@pytest.mark.parametrize("config", [lora(), lora(use_rslora=True, lora_alpha=16), lora(alpha_pattern={"q_proj": 32})])
+def test_average_is_the_exact_mean_of_the_deltas(tmp_path, config):
+    trainer = trained(tmp_path, peft_config=config)
+    model, names = trainer.peft_model, list(trainer.experts)
+    before = {name: weights(trainer, name) for name in names}
+    active, random_state = model.active_adapters, torch.random.get_rng_state()
+    deltas = [dense(model, name) for name in names]
+    with adapters.merged_student(model, names, "average"):
+        merged = dense(model, "student")
+        assert model.peft_config["student"].r == 3 * 4
+    for layer, delta in merged.items():
+        mean = sum(d[layer] for d in deltas) / 3
+        torch.testing.assert_close(delta, mean, atol=1e-6, rtol=1e-5)
+        assert delta.abs().max() > 1e-4
+    assert "student" not in model.peft_config and model.active_adapters == active
+    assert torch.equal(random_state, torch.random.get_rng_state())
+    for name in names:
+        assert all(torch.equal(before[name][key], value) for key, value in weights(trainer, name).items())
+
+
+def test_linear_merge_differs_by_cross_terms(tmp_path):
+    trainer = trained(tmp_path)
+    model, names = trainer.peft_model, list(trainer.experts)
+    mean = {k: sum(dense(model, name)[k] for name in names) / 3 for k in dense(model, "math")}
+    with adapters.merged_student(model, names, "linear"):
+        linear = dense(model, "student")
+        assert model.peft_config["student"].r == 4
+    assert max((linear[k] - mean[k]).abs().max() for k in mean) > 1e-5
+
+
+@pytest.mark.parametrize("topology", ["student", "mutual"])
+def test_saved_student_and_experts_load_with_peft(tmp_path, topology):
+    trainer = trained(tmp_path, topology=topology)
+    trainer.save_model()
+    ids = torch.tensor([[1, 5, 9, 12, 7]])
+    with torch.no_grad(), trainer._with_student():
+        for name, folder in {"student": ".", "math": "experts/math", "logic": "experts/logic"}.items():
+            with adapters.only(trainer.peft_model, name):
+                expected = trainer.peft_model.eval()(input_ids=ids).logits
+            loaded = PeftModel.from_pretrained(copy.deepcopy(tiny_model()), tmp_path / folder).eval()
+            torch.testing.assert_close(loaded(input_ids=ids).logits, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_all_adapters_start_as_copies_and_names_may_clash_with_modules(tmp_path):
+    experts = [Expert(name, rows(), letter_reward) for name in ("weight", "lora_A", "layers")]
+    trainer = build_trainer(tmp_path, experts, topology="student", overlap_every=0, max_steps=2, rlvr_steps=1, opd_steps=1)
+    first = trainer.branches["weight"].parameters
+    for branch in trainer.branches.values():
+        assert all(torch.equal(a, b) for a, b in zip(first, branch.parameters, strict=True))
+    owners = [id(p) for branch in trainer.branches.values() for p in branch.parameters]
+    assert len(owners) == len(set(owners)) == sum("lora_" in n for n, _ in trainer.model.named_parameters())
+    assert set(trainer.model.peft_config) == {"weight", "lora_A", "layers", "student"}
+    trainer.train()

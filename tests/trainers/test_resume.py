@@ -1,0 +1,140 @@
+"""Property 5: killed at any moment and resumed, a run ends with the same weights and the same logs, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import build_experts, build_trainer, distance, weights
+from transformers import TrainerCallback
+
+
+class Kill(TrainerCallback):
+    """Stops the run like a crash, after so many rounds."""
+
+    def __init__(self, rounds):
+        self.rounds = rounds
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.rounds:
+            raise KeyboardInterrupt
+
+
+def history(trainer) -> list[dict]:
+    """The log without what depends on the clock."""
+    timed = ("step_time", "runtime", "per_second")
+    return [
+        {k: v for k, v in log.items() if not any(t in k for t in timed)}
+        for log in trainer.state.log_history
+        if "train_runtime" not in log
+    ]
+
+
+# save_every and the schedule decide what the checkpoint falls into; 8 rows are an epoch of 4 RLVR rounds
+CASES = {
+    "in RLVR": {"save_steps": 5, "kill": 6, "rlvr_steps": 3, "opd_steps": 2},
+    "in OPD": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 3},
+    "mutual, past an epoch": {"save_steps": 7, "kill": 9, "rlvr_steps": 2, "opd_steps": 2, "topology": "mutual"},
+    "hub": {"save_steps": 3, "kill": 4, "rlvr_steps": 2, "opd_steps": 2, "topology": "hub", "hub": "code"},
+    "mopd, experts frozen": {"save_steps": 8, "kill": 9, "rlvr_steps": 3, "opd_steps": 2, "topology": "mopd"},
+    "inside a reused generation, RLVR": {"save_steps": 3, "kill": 4, "rlvr_steps": 4, "opd_steps": 2,
+                                         "num_iterations": 2},
+    "inside a reused generation, OPD": {"save_steps": 7, "kill": 8, "rlvr_steps": 4, "opd_steps": 4,
+                                        "num_iterations": 2, "steps_per_generation": 2},
+    "several generations a round": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 2,
+                                    "gradient_accumulation_steps": 2, "steps_per_generation": 1},
+    "at an epoch's end": {"save_steps": 4, "kill": 5, "rlvr_steps": 4, "opd_steps": 1, "max_steps": 8},
+    "dropout, KL and adaptive entropy": {"save_steps": 5, "kill": 7, "rlvr_steps": 3, "opd_steps": 2, "beta": 0.05,
+                                         "use_adaptive_entropy": True, "entropy_coef": 0.01, "entropy_target": 3.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resumed_run_equals_uninterrupted_run(tmp_path, case):
+    settings = {"max_steps": 10, "save_strategy": "steps", "overlap_every": 2, **CASES[case]}
+    kill = settings.pop("kill")
+
+    def build(folder):
+        return build_trainer(tmp_path / folder, build_experts(size=10), **settings)
+
+    whole = build("whole")
+    whole.train()
+    killed = build("killed")
+    killed.add_callback(Kill(kill))
+    with pytest.raises(KeyboardInterrupt):
+        killed.train()
+    torch.manual_seed(123)  # nothing may hang on what the process was before
+    resumed = build("killed")
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == whole.state.global_step
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
+    assert history(resumed) == history(whole)
+
+
+def test_streamed_data_resumes(tmp_path):
+    settings = {"max_steps": 8, "save_strategy": "steps", "save_steps": 5, "rlvr_steps": 2, "opd_steps": 1}
+
+    def build(folder):
+        experts = build_experts(size=20)
+        for expert in experts:
+            expert.train_dataset = expert.train_dataset.to_iterable_dataset()
+        return build_trainer(tmp_path / folder, experts, overlap_every=0, **settings)
+
+    whole = build("whole")
+    whole.train()
+    killed = build("killed")
+    killed.add_callback(Kill(6))
+    with pytest.raises(KeyboardInterrupt):
+        killed.train()
+    resumed = build("killed")
+    resumed.train(resume_from_checkpoint=True)
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
+
+
+SCRIPT = """
+import os, signal, sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import conftest
+from tiny import build_experts, build_trainer
+from transformers import TrainerCallback
+
+class Die(TrainerCallback):
+    def on_substep_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+trainer = build_trainer({folder!r}, build_experts(size=10), max_steps=8, save_strategy="steps", save_steps=2,
+                        rlvr_steps=2, opd_steps=2, gradient_accumulation_steps=2, overlap_every=0)
+trainer.add_callback(Die())
+trainer.train()
+"""
+
+
+def test_sigkill_in_the_middle_of_a_round(tmp_path):
+    tests = Path(__file__).parent.parent
+    script = SCRIPT.format(tests=str(tests), root=str(tests.parent), folder=str(tmp_path / "killed"))
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, env=os.environ)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
+    settings = {"max_steps": 8, "rlvr_steps": 2, "opd_steps": 2, "gradient_accumulation_steps": 2, "overlap_every": 0}
+    resumed = build_trainer(tmp_path / "killed", build_experts(size=10), **settings)
+    resumed.train(resume_from_checkpoint=True)
+    whole = build_trainer(tmp_path / "whole", build_experts(size=10), **settings)
+    whole.train()
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
+
+
+def test_max_steps_and_output_dir_may_change(tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant", "overlap_every": 0}
+    short = build_trainer(tmp_path / "short", max_steps=2, **settings)
+    short.train()
+    longer = build_trainer(tmp_path / "longer", max_steps=4, logging_steps=3, **settings)
+    longer.train(resume_from_checkpoint=str(tmp_path / "short" / "checkpoint-2"))
+    whole = build_trainer(tmp_path / "whole", max_steps=4, **settings)
+    whole.train()
+    assert distance(weights(longer, "math"), weights(whole, "math")) == 0.0
