@@ -105,7 +105,7 @@ def _warm_start(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 30)
         # a share for every skill, however well it does: its accuracy must still be measured
-        weights = [max(target - accuracy[name], 0.0) + 0.05 for name in DOMAINS]
+        weights = [max(target - accuracy[name], 0.0) + 0.02 for name in DOMAINS]
         names = rng.choices([*DOMAINS], weights, k=batch_size)
         loss, passed = _answer_loss(model, tokenizer, [next(streams[name]) for name in names])
         loss.backward()

@@ -19,8 +19,8 @@ _MAX_STALE_DRAWS = 10_000  # draws in a row without a new problem after which a 
 
 
 def _sort(rng: random.Random) -> tuple[str, str]:
-    """`sort:41828=` -> `12488`; 10^5 problems."""
-    digits = "".join(rng.choices("0123456789", k=5))
+    """`sort:418265=` -> `124568`; 151,200 problems."""
+    digits = "".join(rng.sample("0123456789", k=6))
     return f"sort:{digits}=", "".join(sorted(digits))
 
 

@@ -23,7 +23,10 @@ Matrix = dict[str, dict[str, float | None]]
 
 
 class EvaluationMixin:
-    """The part of [`CoPDTrainer`] that measures: what each adapter can do, and how far teachers and learners are."""
+    """
+    The part of [`CoPDTrainer`] that measures: what each adapter can do, and how far teachers and learners are apart.
+    Overrides `evaluate`.
+    """
 
     def _all_eval_datasets(self) -> dict[str, Any]:
         return {domain: data for expert in self.experts.values() for domain, data in expert.eval_datasets.items()}

@@ -1,13 +1,12 @@
 """
 Figures of a run, redrawn from what the run left on disk: `python -m trl_copd.report OUTPUT_DIR`.
 
-    copd.json               branches and phases             ┐   figures/reward.png             reward per branch
-    trainer_state.json      `log_history`, one entry a log  ├─▶ figures/overlap.png            the saw-tooth, per edge
-    capability_matrix.json  {adapter: {domain: accuracy}}   ┘   figures/capability_matrix.png  accuracy, gain over base
-                                                                figures/summary.png            all three, side by side
+    copd.json               branches and phases           ┐    figures/reward.png             reward per branch
+    trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
+    capability_matrix.json  {adapter: {domain: accuracy}} ┘    figures/capability_matrix.png  accuracy, gain over base
+                                                               figures/summary.png            all three, side by side
 
-Neither torch nor TRL is needed here, and matplotlib only once something is drawn. x is `global_step`: the entry with
-step s closes the 0-based round s - 1, so that a phase of rounds [start, end) shades x from start to end.
+x is `global_step`: the log of step s closes the 0-based round s - 1, so rounds [start, end) span x from start to end.
 """
 
 import argparse
@@ -26,29 +25,15 @@ logger = logging.getLogger(__name__)
 # Okabe and Ito's colour-blind safe palette, without its yellow (too pale for a line on white).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, MUTED, SHADE = "#222222", "#767676", "#F1EFE9"
-GAIN, LOSS = "#3F8FC4", "#E0813A"  # ends of the heat map's scale; white is the base
+GAIN, LOSS = (0.42, 0.68, 0.86), (0.93, 0.62, 0.36)  # ends of the heat map's scale; white is the base
 MARKERS = "os^Dvp"
-STYLE = {
-    "font.size": 10,
-    "axes.edgecolor": "#B5B5B5",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlesize": 11,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-}
-NAME = r"[A-Za-z0-9_-]+?"
-EDGE = re.compile(rf"({NAME})->({NAME})(?:@({NAME}))?")
+STYLE = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": 11, "legend.frameon": False}
+STYLE |= {"axes.edgecolor": "#B5B5B5", "axes.spines.top": False, "axes.spines.right": False}
+STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED}
+STYLE |= {"figure.constrained_layout.w_pad": 0.1, "figure.constrained_layout.h_pad": 0.08}
+EDGE = re.compile(r"([\w-]+?)->([\w-]+)(?:@([\w-]+))?")  # teacher, learner, domain if it is not the teacher's
 
 Series = dict[str, tuple[list[int], list[float]]]
-
-
-# What the run left: read, and turned into plain numbers.
 
 
 @dataclass(frozen=True)
@@ -69,32 +54,28 @@ class Run:
     matrix: dict[str, dict[str, float | None]]
 
     @property
-    def rounds(self) -> int:
-        return max((entry.get("step", 0) for entry in self.history), default=0)
-
     def rewards(self) -> Series:
         found = series(self.history, "reward")
         return {branch: found[branch] for branch in self.branches if branch in found}
 
     def per_edge(self, suffix: str) -> Series:
         """Series of the edges between this run's branches, ordered by learner, then by domain."""
-        found = {label: points for label, points in series(self.history, suffix).items() if EDGE.fullmatch(label)}
-        known = [label for label in found if set(edge_parts(label)) <= set(self.branches)]
-        rank = self.branches.index
-        known.sort(key=lambda label: [rank(name) for name in edge_parts(label)[1:]])
+        found = series(self.history, suffix)
+        known = [label for label in found if EDGE.fullmatch(label) and set(edge_parts(label)) <= set(self.branches)]
+        known.sort(key=lambda label: [self.branches.index(name) for name in edge_parts(label)[1:]])
         return {label: found[label] for label in known}
 
-    def color(self, branch: str) -> str:
+    def color(self, adapter: str) -> str:
         experts = [name for name in self.branches if name != STUDENT]
-        return INK if branch == STUDENT else PALETTE[experts.index(branch) % len(PALETTE)]
+        return PALETTE[experts.index(adapter) % len(PALETTE)] if adapter in experts else INK
 
 
 def series(log_history: list[dict], suffix: str) -> Series:
     """
-    Points of every metric `{label}/{suffix}`, as logged: `{label: (steps, values)}` with rising steps.
+    Points of every metric `{label}/{suffix}`: `{label: (steps, values)}`, values as logged, steps rising.
 
-    Entries where the metric is absent, `None` or not finite are left out. If a step was logged twice (the run was
-    resumed from before it), the later entry holds.
+    Entries without the metric, or where it is `None` or not finite, are left out. Of a step that was logged twice
+    (the run was resumed from before it) the later entry holds.
     """
     points: dict[str, dict[int, float]] = {}
     for entry in log_history:
@@ -102,12 +83,12 @@ def series(log_history: list[dict], suffix: str) -> Series:
             label, _, rest = key.partition("/")
             if rest == suffix and isinstance(value, int | float) and math.isfinite(value):
                 points.setdefault(label, {})[entry["step"]] = value
-    return {label: (sorted(values), [values[step] for step in sorted(values)]) for label, values in points.items()}
+    return {label: (sorted(values), [values[s] for s in sorted(values)]) for label, values in points.items()}
 
 
 def phase_spans(plan: dict, log_history: list[dict]) -> list[tuple[str, int, int]]:
-    """Phases that were reached, as `(phase, start, end)` in rounds: planned in `copd.json`, cut at the last log."""
-    last = max((entry.get("step", 0) for entry in log_history), default=0)
+    """Phases that were reached, as `(phase, start, end)` in rounds: those of `copd.json`, cut at the last log."""
+    last = max((entry["step"] for entry in log_history), default=0)
     spans = [(span["phase"], span["start"], min(span["end"], last)) for span in plan.get("phases", [])]
     return [span for span in spans if span[1] < span[2]]
 
@@ -126,233 +107,195 @@ def mean_by_learner(edges: Series) -> Series:
     means = {}
     for learner, members in grouped.items():
         steps = sorted(set.intersection(*map(set, members)))
-        means[learner] = (steps, [sum(points[step] for points in members) / len(members) for step in steps])
-    return {learner: points for learner, points in means.items() if points[0]}
+        if steps:
+            means[learner] = (steps, [sum(points[step] for points in members) / len(members) for step in steps])
+    return means
 
 
-def running_mean(values: list[float], window: int) -> list[float]:
-    """Centred mean over `window` (odd) points, over fewer near the ends."""
-    half = window // 2
+def running_mean(values: list[float], half: int) -> list[float]:
+    """Centred mean over `2 * half + 1` points, over fewer near the ends."""
     chunks = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return [sum(chunk) / len(chunk) for chunk in chunks]
 
 
-def mean_accuracy(row: dict[str, float | None], domains: list[str]) -> float | None:
-    """Mean over the domains; `None` unless every one of them was measured."""
-    values = [row.get(domain) for domain in domains]
-    return None if None in values else sum(values) / len(values)
+def spread(heights: list[float], gap: float) -> list[float]:
+    """Rising heights, moved apart as little as it takes for neighbours to be about `gap` apart."""
+    heights = list(heights)
+    for i in [*range(1, len(heights))] * 50:
+        push = max(0.0, gap - (heights[i] - heights[i - 1])) / 2
+        heights[i - 1], heights[i] = heights[i - 1] - push, heights[i] + push
+    return heights
+
+
+def matrix_rows(run: Run) -> tuple[list[str], list[str], list[list[float | None]]]:
+    """Adapters (base, experts, student), domains, and a row per adapter that ends in its mean (`None` if partial)."""
+    adapters = [name for name in dict.fromkeys(["base", *run.branches, *run.matrix]) if name in run.matrix]
+    adapters.sort(key=lambda name: name == STUDENT)
+    domains = list(dict.fromkeys(domain for name in adapters for domain in run.matrix[name]))
+    rows = [[run.matrix[name].get(domain) for domain in domains] for name in adapters]
+    return adapters, domains, [[*row, None if None in row else sum(row) / len(row)] for row in rows]
 
 
 def load_run(output_dir: str | Path) -> Run:
-    """
-    Read a run's folder.
-
-    Raises:
-        FileNotFoundError: Neither a log nor a capability matrix is there.
-        ValueError: A file is not JSON.
-    """
+    """Read a run's folder; FileNotFoundError if it has nothing to draw, ValueError if a file is not JSON."""
     root = Path(output_dir)
-    state_path = next((path for path in _state_paths(root) if path.exists()), None)
-    state = _read(state_path) if state_path else {}
-    matrix, plan = _read(root / "capability_matrix.json"), _read(root / "copd.json")
-    history = state.get("log_history", [])
+    checkpoints = [path for path in root.glob("checkpoint-*") if path.name[11:].isdecimal()]
+    checkpoints.sort(key=lambda path: int(path.name[11:]), reverse=True)
+    states = [path / "trainer_state.json" for path in (root, *checkpoints)]
+    state = _read(next((path for path in states if path.exists()), states[0]))
+    history = [entry for entry in state.get("log_history", []) if "step" in entry]
+    matrix = {name: row for name, row in _read(root / "capability_matrix.json").items() if row}
+    plan = _read(root / "copd.json")
     if not history and not matrix:
         raise FileNotFoundError(
             f"Nothing to draw in '{root}': looked for a log in trainer_state.json (there, then in the latest "
             "checkpoint-N folder) and for capability_matrix.json. Pass the `output_dir` of a run that has saved a "
             "checkpoint, or call `trainer.save_state()` or `trainer.capability_matrix()` first."
         )
-    if not plan:
-        logger.warning("No copd.json in '%s': branches are taken from the log, phases are not shaded.", root)
-    branches = plan.get("branches") or logged_branches(history)
+    if (branches := plan.get("branches")) is None:
+        logger.warning("No copd.json in '%s': branches are taken from the log, and phases are not shaded.", root)
+        edges = [label for label in series(history, "opd/overlap") if EDGE.fullmatch(label)]
+        names = [*series(history, "reward"), *(name for label in edges for name in edge_parts(label))]
+        branches = sorted(dict.fromkeys(names), key=lambda name: name == STUDENT)
     return Run(tuple(branches), phase_spans(plan, history), history, matrix)
 
 
-def logged_branches(log_history: list[dict]) -> list[str]:
-    """Branches that a log speaks of, for a run without `copd.json`: those with rewards first, the student last."""
-    edges = [label for label in series(log_history, "opd/overlap") if EDGE.fullmatch(label)]
-    names = [*series(log_history, "reward"), *(name for label in edges for name in edge_parts(label))]
-    return sorted(dict.fromkeys(names), key=lambda name: name == STUDENT)
-
-
-def _state_paths(root: Path) -> list[Path]:
-    numbered = [path for path in root.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
-    numbered.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
-    return [folder / "trainer_state.json" for folder in (root, *numbered)]
-
-
 def _read(path: Path) -> dict:
-    if not path.exists():
-        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ValueError(f"'{path}' is not JSON ({error}). Was it cut off? Restore it, or move it away.") from error
 
 
-# Panels: each draws on one matplotlib Axes.
-
-
 def finish(ax, run: Run) -> None:
-    """Axis of rounds, OPD phases shaded; labelled where wide enough (the first one always)."""
-    opd = [(start, end) for phase, start, end in run.spans if phase == "opd"]
-    for index, (start, end) in enumerate(opd):
+    """Axis of rounds, with the OPD phases shaded, and labelled where there is room (the first one always)."""
+    last = max((entry["step"] for entry in run.history), default=1)
+    style = {"xycoords": ("data", "axes fraction"), "color": MUTED, "size": 7.5, "va": "top"}
+    for index, (start, end) in enumerate((start, end) for phase, start, end in run.spans if phase == "opd"):
         ax.axvspan(start, end, color=SHADE, linewidth=0, zorder=0)
-        if index == 0 or end - start > 0.07 * run.rounds:
-            style = {"xycoords": ("data", "axes fraction"), "color": MUTED, "size": 8, "ha": "center", "va": "top"}
-            ax.annotate("OPD", ((start + end) / 2, 0.99), **style)
+        wide = end - start > 0.09 * last
+        if index == 0 or wide:
+            ax.annotate("OPD", ((start + end) / 2 if wide else start, 0.99), ha="center" if wide else "left", **style)
     ax.margins(y=0.12)
-    ax.set_xlim(0, max(run.rounds, 1))
+    ax.set_xlim(0, last)
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-def draw_lines(ax, run: Run, lines: Series, window: int = 1) -> None:
-    """One line per branch, named at its end; with `window` > 1 the points are faint under their running mean."""
-    ends = []
+def draw_lines(ax, run: Run, lines: Series, smooth: bool = False) -> None:
+    """One line per branch, named at its end; with `smooth`, faint under its running mean."""
+    ends, half = [], 0
     for branch, (steps, values) in lines.items():
-        color, smooth = run.color(branch), running_mean(values, window)
-        ax.plot(steps, values, color=color, label=branch, alpha=0.25 if window > 1 else 1)
-        if window > 1:
-            ax.plot(steps, smooth, color=color, linewidth=2.2)
-        ends.append((smooth[-1], branch, color))
+        half = len(values) // 24 if smooth else 0
+        mean, color = running_mean(values, half), run.color(branch)
+        ax.plot(steps, values, color=color, label=branch, **({"alpha": 0.25, "lw": 1} if half else {"lw": 2}))
+        if half:
+            ax.plot(steps, mean, color=color, lw=2.2)
+        ends.append((mean[-1], branch, color))
     finish(ax, run)
-    (low, high), floor = ax.get_ylim(), -1.0
-    for y, branch, color in sorted(ends):  # upwards, moved apart where the names would overlap
-        floor = max((y - low) / (high - low), floor + 0.065)
-        ax.annotate(branch, (1.02, floor), xycoords="axes fraction", color=color, va="center", weight="bold")
+    ax.set_xlabel("round (bold: running mean)" if half else "round")
+    low, high = ax.get_ylim()
+    heights = spread([(y - low) / (high - low) for y, *_ in sorted(ends)], gap=0.07)
+    for y, (_, branch, color) in zip(heights, sorted(ends), strict=True):
+        ax.annotate(branch, (1.02, y), xycoords="axes fraction", color=color, va="center", weight="bold")
 
 
 def draw_edges(ax, run: Run, edges: Series) -> None:
-    """One line per edge: the learner's colour, the domain's marker (which name every edge of every topology)."""
+    """One line per edge: the learner's colour, the domain's marker (together they tell any two edges apart)."""
+    dots = {"markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "lw": 1.3}
     for label, (steps, values) in edges.items():
         _, learner, domain = edge_parts(label)
         marker = {"marker": MARKERS[run.branches.index(domain) % len(MARKERS)], "markevery": max(1, len(steps) // 25)}
-        edge = {"markeredgecolor": "white", "markeredgewidth": 0.6, "markersize": 5.5}
-        ax.plot(steps, values, color=run.color(learner), label=label.replace("->", " → "), **marker, **edge)
+        ax.plot(steps, values, color=run.color(learner), label=label.replace("->", " → "), **marker, **dots)
     finish(ax, run)
 
 
 def draw_matrix(ax, run: Run) -> None:
-    """Accuracy in per cent, and gain over base in points: below it, and as the cell's colour. Best in bold."""
+    """Accuracy in per cent, the best in bold; gain over base in points, below it and as the cell's colour."""
     adapters, domains, rows = matrix_rows(run)
     base = rows[adapters.index("base")] if "base" in adapters else [None] * len(rows[0])
     gains = [[None if None in pair else pair[0] - pair[1] for pair in zip(row, base, strict=True)] for row in rows]
-    scale = max((abs(gain) for row in gains for gain in row if gain is not None), default=0) or 1
-    ax.imshow([[tint((gain or 0) / scale) for gain in row] for row in gains], aspect="auto")
+    scale = max((abs(gain) for row in gains for gain in row if gain), default=1)
     best = [max((value for value in column if value is not None), default=None) for column in zip(*rows, strict=True)]
+    shades = [[(abs(gain or 0) / scale, GAIN if (gain or 0) > 0 else LOSS) for gain in row] for row in gains]
+    ax.imshow([[[1 - depth * (1 - part) for part in end] for depth, end in row] for row in shades], aspect="auto")
     style = {"textcoords": "offset points", "ha": "center", "va": "center", "color": INK}
-    for i, row in enumerate(rows):
-        for j, value in enumerate(row):
-            gain = None if adapters[i] == "base" else gains[i][j]
-            text, weight = "–" if value is None else f"{100 * value:.1f}", "bold" if value == best[j] else "normal"
-            ax.annotate(text, (j, i), (0, 0 if gain is None else 6), size=11, weight=weight, **style)
-            if gain is not None:
-                ax.annotate(f"{100 * gain:+.1f}", (j, i), (0, -8), size=8.5, **style)
-    for j in range(len(domains)):
-        ax.axvline(j + 0.5, color="white", linewidth=2 if j < len(domains) - 1 else 8)
-    for i in range(len(adapters) - 1):
-        ax.axhline(i + 0.5, color="white", linewidth=2)
-    ax.set_xticks(range(len(domains) + 1), [*domains, "mean"])
-    ax.set_yticks(range(len(adapters)), adapters)
+    for i, j in ((i, j) for i in range(len(rows)) for j in range(len(best))):
+        value, gain = rows[i][j], None if adapters[i] == "base" else gains[i][j]
+        text, weight = "–" if value is None else f"{100 * value:.1f}", "bold" if value == best[j] else "normal"
+        ax.annotate(text, (j, i), (0, 0 if gain is None else 6), size=11, weight=weight, **style)
+        ax.annotate("" if gain is None else f"{100 * gain:+.1f}".replace("-", "−"), (j, i), (0, -8), size=8.5, **style)
+    ax.vlines(
+        [j - 0.5 for j in range(1, len(best))], -0.5, len(rows) - 0.5, "white", lw=[*[2] * (len(domains) - 1), 8]
+    )
+    ax.hlines([i - 0.5 for i in range(1, len(rows))], -0.5, len(best) - 0.5, "white", lw=2)
+    long = max(map(len, domains)) * len(best) > 30
+    ax.set_xticks(range(len(best)), [*domains, "mean"], rotation=30 * long, ha="right" if long else "center")
+    ax.set_yticks(range(len(rows)), adapters, weight="bold")
     for name, tick in zip(adapters, ax.get_yticklabels(), strict=True):
-        tick.set(color=run.color(name), weight="bold")
+        tick.set_color(run.color(name))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
 
-def tint(gain: float) -> tuple[float, ...]:
-    """Colour of a gain in [-1, 1]: white at 0, towards `LOSS` below and `GAIN` above."""
-    return tuple(1 - abs(gain) * (1 - part) for part in (GAIN if gain > 0 else LOSS))
-
-
-# Figures
-
-
-def reward_figure(figure, run: Run) -> None:
-    ax, window = figure.subplots(), run.window
-    draw_lines(ax, run, run.rewards(), window)
-    ax.set(title="Reward per branch", xlabel="round", ylabel=f"reward{f' (bold: mean of {window})' * (window > 1)}")
-
-
 def overlap_figure(figure, run: Run) -> None:
-    panels = (("opd/overlap", "top-k overlap"), ("opd/symmetric_kl", "symmetric KL (nats)"))
-    axes = figure.subplots(2, sharex=True)
-    for ax, (suffix, name) in zip(axes, panels, strict=True):
-        draw_edges(ax, run, run.per_edge(suffix))
-        ax.set_ylabel(name)
-    axes[0].set_title("Teacher and learner on the same prompts")
-    axes[1].set_xlabel("round")
-    handles = {line.get_label(): line for ax in axes for line in ax.lines}
-    figure.legend(handles.values(), handles, loc="outside right center", title="teacher → learner @ domain")
+    top, bottom = figure.subplots(2, sharex=True)
+    draw_edges(top, run, run.per_edge("opd/overlap"))
+    draw_edges(bottom, run, run.per_edge("opd/symmetric_kl"))
+    top.set(title="Teacher and learner on the learner's rollouts", ylabel="top-k overlap")
+    bottom.set(xlabel="round", ylabel="symmetric KL (nats)", ylim=(0, None))
+    lines = {line.get_label(): line for ax in (top, bottom) for line in ax.lines}
+    figure.legend(lines.values(), lines, loc="outside right center", title="teacher → learner @ domain")
 
 
-def matrix_figure(figure, run: Run) -> None:
-    ax = figure.subplots()
-    draw_matrix(ax, run)
-    ax.set_title("Accuracy (%), and gain over base" if "base" in run.matrix else "Accuracy (%)")
-
-
-def summary_figure(figure, run: Run) -> None:
-    overlap = mean_by_learner(run.per_edge("opd/overlap"))
-    panels = [
-        ("Reward", run.rewards(), lambda ax: draw_lines(ax, run, run.rewards(), run.window)),
-        ("Overlap with teachers", overlap, lambda ax: draw_lines(ax, run, overlap)),
-        ("Accuracy (%)", run.matrix, lambda ax: draw_matrix(ax, run)),
-    ]
-    panels = [(title, draw) for title, data, draw in panels if data]
-    for ax, (title, draw) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw(ax)
+def panels_figure(figure, run: Run, panels: list[tuple]) -> None:
+    """Panels `(title, draw, *arguments)` side by side; the matrix is as wide as its columns need."""
+    columns = len(matrix_rows(run)[1]) + 1
+    widths = [0.5 + 0.16 * columns if draw is draw_matrix else 1 for _, draw, *_ in panels]
+    parts = figure.subfigures(1, len(panels), width_ratios=widths, squeeze=False)[0]
+    for part, (title, draw, *arguments) in zip(parts, panels, strict=True):
+        ax = part.subplots()
+        draw(ax, run, *arguments)
         ax.set_title(title)
 
 
 def draw_report(output_dir: str | Path) -> list[Path]:
-    """
-    Draw what the run's folder allows into `output_dir/figures`, and warn about what it lacks.
-
-    Returns:
-        `list[Path]`: The PNG files, among `reward.png`, `overlap.png`, `capability_matrix.png` and `summary.png`.
-
-    Raises:
-        FileNotFoundError: Nothing to draw.
-        ImportError: matplotlib is not installed.
-    """
+    """Draw what the run's folder allows into `output_dir/figures`; warn about what it lacks."""
     run = load_run(output_dir)
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('Figures need matplotlib. Install it: pip install "trl-copd[plots]".') from error
-    rewards, edges = run.rewards(), run.per_edge("opd/overlap") | run.per_edge("opd/symmetric_kl")
-    width = 1.6 + 1.25 * len(next(iter(run.matrix.values()), ()))
-    figures = [
-        ("reward", reward_figure, rewards, "a metric '<branch>/reward' in the log", (8, 4.2)),
-        ("overlap", overlap_figure, edges, "a metric '<edge>/opd/overlap' in the log", (9.5, 6)),
-        ("capability_matrix", matrix_figure, run.matrix, "capability_matrix.json", (width + 1.2, 0.8 + 0.65 * len(run.matrix))),
-        ("summary", summary_figure, rewards or edges or run.matrix, "all of them", (12, 3.8)),
-    ]
-    folder = Path(output_dir) / "figures"
+    overlap, kl = run.per_edge("opd/overlap"), run.per_edge("opd/symmetric_kl")
+    reward = ("Reward", draw_lines, run.rewards, True)
+    teachers = ("Overlap with teachers", draw_lines, mean_by_learner(overlap))
+    matrix = ("Accuracy (%)", draw_matrix)
+    panels = [panel for panel, data in ((reward, run.rewards), (teachers, teachers[2]), (matrix, run.matrix)) if data]
+    area = (3 + max(map(len, run.matrix.values()), default=0), 1 + 0.6 * len(run.matrix))
+    figures = {
+        "reward": ((7.5, 4), [reward], run.rewards, "'<branch>/reward' in the log of trainer_state.json"),
+        "overlap": ((9, 5.6), None, overlap | kl, "'<edge>/opd/overlap' in the log of trainer_state.json"),
+        "capability_matrix": (area, [matrix], run.matrix, "capability_matrix.json"),
+        "summary": ((12, 3.7), panels, panels, "any of these"),
+    }
+    folder, drawn = Path(output_dir) / "figures", []
     folder.mkdir(exist_ok=True)
-    drawn = []
-    for name, draw, data, source, size in figures:
+    for name, (size, parts, data, needed) in figures.items():
         if not data:
-            logger.warning("%s.png is not drawn: it needs %s.", name, source)
+            logger.warning("%s.png is not drawn: the run has no %s.", name, needed)
             continue
         with rc_context(STYLE):
             figure = Figure(figsize=size, layout="constrained", dpi=200)
-            draw(figure, run)
+            panels_figure(figure, run, parts) if parts else overlap_figure(figure, run)
             figure.savefig(folder / f"{name}.png")
         drawn.append(folder / f"{name}.png")
     return drawn
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m trl_copd.report", description=draw_report.__doc__)
     parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
     try:
         print(*draw_report(parser.parse_args().output_dir), sep="\n")
-    except (FileNotFoundError, ImportError, ValueError) as error:
+    except (FileNotFoundError, ImportError) as error:
         parser.exit(1, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -123,7 +123,8 @@ def last_boxed(text: str) -> str | None:
 
     A box within a box is part of the outer one. One pass over the braces, so linear in the length of `text`.
     """
-    found, starts, depth = None, [], 0
+    found, depth = None, 0
+    starts: list[tuple[int, int]] = []  # depth and start of the open boxes
     for token in re.finditer(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", text, re.DOTALL):
         if token[0] == "}":
             if starts and starts[-1][0] == depth:
@@ -237,8 +238,9 @@ def _normalise(text: str) -> str:
     text = re.sub(r"\\\\|\\[,!]|\\[()\[\]]", lambda m: m[0] if m[0] == "\\\\" else "", text)
     text = re.sub(r"\\\\|\\[;: ]|\\q?quad(?![a-zA-Z])|~", lambda m: m[0] if m[0] == "\\\\" else " ", text)
     text = re.sub(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\?[$%]|\^\s*(?:\\circ|\{\s*\\circ\s*\})|°", "", text)
-    text = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", text)
+    text = re.sub(r"\\[dt](frac|binom)(?![a-zA-Z])", r"\\\1", text)
     text = re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", text)
+    text = re.sub(r"^\s*\\(?:text|textbf|mathbf|mathrm)\s*\{([0-9.,/ -]+)\}\s*$", r"\1", text)
     # A space counts only between two letters or digits: "1 2" is not 12
     text = re.sub(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])", "", text.strip()).rstrip(".")
     while text.startswith("{") and last_boxed("\\boxed" + text) == text[1:-1]:
@@ -318,12 +320,13 @@ def _parse(text: str) -> Any:
     return parsed[0]
 
 
-# Commands that the parser builds unevaluated. It evaluates at once the ends of intervals, unions, binomials, determinants
+# Commands that the parser builds unevaluated. Ends of intervals, unions, binomials, determinants it evaluates at once
 _LAZY = frozenset(
     "frac sqrt pi cdot times div pm mp infty text mathrm le leq ge geq lt gt ne neq approx ln log exp sin cos tan cot "
     "sec csc arcsin arccos arctan lfloor rfloor lceil rceil alpha beta gamma delta theta lambda mu phi omega".split()
 )
 _SIMPLE_POWER = re.compile(r"[A-Za-z0-9]\^(?:[A-Za-z0-9]|\{[A-Za-z0-9+/-]{1,4}\})|(?<![0-9])[A-Za-z0-9]{1,3}!")
+_SIMPLE_BINOMIAL = re.compile(r"\\binom\{[A-Za-z0-9]{1,3}\}\{[A-Za-z0-9]{1,3}\}")
 
 
 def _check_text(text: str) -> None:
@@ -336,6 +339,8 @@ def _check_text(text: str) -> None:
         raise _Unreadable(f"its brackets are nested more than {MAX_DEPTH} deep")
     if re.search(r"\\text\s*\{[^{}]*[0-9]", text):
         raise _Unreadable("it has numbers in \\text{}, which math-verify drops")
+    if re.search(r"binom|choose", _SIMPLE_BINOMIAL.sub("", text)):
+        raise _Unreadable("it has a binomial that is not simple")
     lazy = "," not in text and _LAZY.issuperset(re.findall(r"\\([A-Za-z]+)", text))
     if not lazy and re.search(r"[\^!]", _SIMPLE_POWER.sub("", text)):
         raise _Unreadable("it has powers or factorials that are not simple in a list, interval or function")

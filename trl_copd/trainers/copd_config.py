@@ -50,6 +50,8 @@ class CoPDConfig(GRPOConfig):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
         probe_prompts (`int`, *optional*, defaults to `8`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
+        matrix_at_end (`bool`, *optional*, defaults to `True`):
+            Whether `train` ends with the capability matrix, if an expert has held-out rows.
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
@@ -86,6 +88,9 @@ class CoPDConfig(GRPOConfig):
     )
     probe_prompts: int = field(
         default=8, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
+    )
+    matrix_at_end: bool = field(
+        default=True, metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."}
     )
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}

@@ -139,6 +139,7 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
         self._acting: Branch | None = None
         self._live: list[Branch] = []  # the branches that take part in the generation at hand
         self._edge_metrics: dict[str, list[float]] = defaultdict(list)
+        self.last_matrix: dict[str, dict[str, float | None]] | None = None
         self._build_branches()
         if not args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)

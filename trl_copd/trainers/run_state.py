@@ -1,6 +1,7 @@
 """What a run leaves on disk: adapters, model card, run description, and the state that a bit-exact resume needs."""
 
 import hashlib
+import importlib.util
 import json
 import os
 from collections import defaultdict
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from datasets import Dataset
 from peft import PeftConfig
 from transformers.trainer_utils import get_last_checkpoint
@@ -15,16 +17,47 @@ from trl.trainer.utils import get_callable_name
 
 from .. import adapters
 from ..model_card import write_model_card
+from ..report import draw_report
 from ..topology import STUDENT
 from .copd_config import CoPDConfig
 
+
+logger = get_logger(__name__)
 
 RUN_FILE = "copd.json"
 EXPERTS_FOLDER = "experts"
 
 
 class RunStateMixin:
-    """The part of [`CoPDTrainer`] that saves and loads. Overrides what TRL and transformers do for one adapter."""
+    """
+    The part of [`CoPDTrainer`] that saves and loads. Overrides what TRL and transformers do for one adapter: `train`,
+    `create_model_card`, `_save`, `_save_rng_state`, `_load_from_checkpoint`, `_load_best_model`.
+    """
+
+    def train(self, resume_from_checkpoint=None, *args, **kwargs):
+        """
+        Train, then leave the run's state, capability matrix (if experts have held-out rows) and figures in `output_dir`.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*): As in transformers; a checkpoint of another run is a
+                ValueError that names what differs.
+        """
+        if resume_from_checkpoint:
+            self._check_same_run(resume_from_checkpoint, self.args.output_dir)
+        result = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self.args.matrix_at_end and self._all_eval_datasets():
+            self.capability_matrix()
+        self.save_state()
+        if self.is_world_process_zero():
+            (Path(self.args.output_dir) / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
+            self._draw_figures()
+        return result
+
+    def _draw_figures(self) -> None:
+        if importlib.util.find_spec("matplotlib") is None:
+            logger.warning('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
+            return
+        draw_report(self.args.output_dir)
 
     # ---- The run and its fingerprint --------------------------------------------------------------------------------
 

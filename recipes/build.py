@@ -1,0 +1,196 @@
+"""From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from datasets import Dataset, concatenate_datasets, load_dataset
+from trl.trainer.utils import get_callable_name
+
+import trl_copd.rewards
+from trl_copd import Expert
+
+
+BUILTIN_BASES = ("demo", "smollm2")
+DOMAIN_KEYS = {
+    "name", "builtin", "options", "dataset", "subset", "split", "eval_split", "prompt", "system", "solution",
+    "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate",
+}  # fmt: skip
+
+
+def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]) -> str:
+    """
+    Build one of `BUILTIN_BASES` unless it is there already.
+
+    Args:
+        name (`str`): `"demo"` or `"smollm2"`.
+        folder (`Path`): Where bases are kept; each seed has its own.
+        seed (`int`): Seed of the warm start.
+        domains (`list[dict]`): The recipe's domains, which SmolLM2 is warm-started on.
+
+    Returns:
+        `str`: Path of the model.
+
+    Raises:
+        ValueError: Unknown base.
+    """
+    if name not in BUILTIN_BASES:
+        raise ValueError(f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path.")
+    target = folder / f"{name}-seed{seed}"
+    with PartialState().main_process_first():  # one process builds, the others find it done
+        if name == "demo":
+            from recipes.demo_base import build_base as build_demo
+
+            if not (target / "done.json").is_file():
+                accuracy = build_demo(target, seed)
+                (target / "done.json").write_text(json.dumps(accuracy))
+        else:
+            from recipes.gym import gym_warm_start
+            from recipes.smollm2 import build_smollm2
+
+            rows: list[dict] = []
+            for domain in domains:
+                rows += list(gym_warm_start(_task(domain)[1], 600, seed, **domain.get("options", {})))
+            build_smollm2(target, rows, seed=seed)
+    return str(target)
+
+
+def build_experts(domains: list[dict[str, Any]], seed: int) -> list[Expert]:
+    """One expert per domain of the recipe; unknown keys and missing ones are a ValueError."""
+    if not domains:
+        raise ValueError("The recipe names no domain. Add a list `domains` to the YAML file.")
+    return [_build_expert(domain, seed) for domain in domains]
+
+
+def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
+    if not isinstance(domain, dict) or "name" not in domain:
+        raise ValueError(f"A domain must be a mapping with a `name`, got {domain!r}.")
+    unknown = sorted(set(domain) - DOMAIN_KEYS)
+    if unknown:
+        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}. Known: {sorted(DOMAIN_KEYS)}.")
+    train, held_out = _load_rows(domain, seed)
+    return Expert(
+        name=domain["name"],
+        train_dataset=train,
+        reward_funcs=[find_reward(reward) for reward in domain.get("rewards", ["exact_match_reward"])],
+        reward_weights=domain.get("reward_weights"),
+        eval_dataset=held_out,
+        adapter=domain.get("adapter"),
+        learning_rate=domain.get("learning_rate"),
+    )
+
+
+def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
+    if ("builtin" in domain) == ("dataset" in domain):
+        raise ValueError(f"Domain {domain['name']!r} needs either `builtin` or `dataset`.")
+    n_train, n_eval = domain.get("n_train", 2000), domain.get("n_eval", 200)
+    if "builtin" in domain:
+        family, task = _task(domain)
+        if family == "demo":
+            from recipes.domains import make_domain
+
+            return make_domain(task, n_train, n_eval, seed)
+        from recipes.gym import gym_domain
+
+        return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
+    rows = _load_split(domain, domain.get("split", "train"))
+    if "eval_split" in domain:
+        held_out = _load_split(domain, domain["eval_split"])
+    else:
+        parts = rows.train_test_split(test_size=n_eval, seed=0)  # the same held-out rows for every seed
+        rows, held_out = parts["train"], parts["test"]
+    shape = _row_shaper(domain)
+    rows = rows.shuffle(seed=seed).take(min(n_train, len(rows))).map(shape, remove_columns=rows.column_names)
+    return rows, held_out.take(min(n_eval, len(held_out))).map(shape, remove_columns=held_out.column_names)
+
+
+def _task(domain: dict[str, Any]) -> tuple[str, str]:
+    family, _, task = str(domain["builtin"]).partition("/")
+    if family not in ("demo", "gym") or not task:
+        raise ValueError(f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is neither demo/<skill> nor gym/<task>.")
+    return family, task
+
+
+def _load_split(domain: dict[str, Any], split: str) -> Dataset:
+    source = domain["dataset"]
+    if Path(source).is_file():  # JSON Lines, CSV or Parquet by their ending
+        kind = {"jsonl": "json"}.get(Path(source).suffix[1:], Path(source).suffix[1:])
+        return load_dataset(kind, data_files={split: source}, split=split)
+    return load_dataset(source, domain.get("subset"), split=split)
+
+
+def _row_shaper(domain: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Fill the domain's templates, `prompt` and `solution`, with the columns of a row."""
+    prompt, solution = domain.get("prompt", "{prompt}"), domain.get("solution", "{solution}")
+    system = [{"role": "system", "content": domain["system"]}] if "system" in domain else []
+
+    def shape(row: dict[str, Any]) -> dict[str, Any]:
+        if prompt == "{prompt}" and isinstance(row["prompt"], list):
+            return {"prompt": system + row["prompt"], "solution": solution.format(**row)}
+        messages = [*system, {"role": "user", "content": prompt.format(**row)}]
+        return {"prompt": messages, "solution": solution.format(**row)}
+
+    return shape
+
+
+def find_reward(spec: str | dict[str, Any]) -> Callable:
+    """
+    A reward function by name: one of `trl_copd.rewards`, one of `trl.rewards`, or a dotted path; a mapping builds an
+    instance, `{name: ExactMatchReward, ignore_case: true}`.
+    """
+    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
+    name = options.pop("name")
+    if "." in name:
+        module, _, attribute = name.rpartition(".")
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        found = getattr(trl_copd.rewards, name, None) or getattr(importlib.import_module("trl.rewards"), name, None)
+        if found is None:
+            raise ValueError(f"No reward is named {name!r}. Use one of {trl_copd.rewards.__all__}, or a dotted path.")
+    return found(**options) if options or isinstance(found, type) else found
+
+
+# ---- The mixed baseline -----------------------------------------------------------------------------------------
+
+
+class PooledReward:
+    """Grades each row of pooled data with the reward of the row's own domain, named in the column `domain`."""
+
+    columns = ("domain",)
+
+    def __init__(self, rewards: dict[str, Callable], name: str):
+        self.rewards, self.__name__ = rewards, name
+
+    def __call__(self, prompts: list, completions: list, domain: list[str], **columns: Any) -> list[float | None]:
+        grades: list[float | None] = [None] * len(prompts)
+        rows_of: dict[str, list[int]] = {}
+        for row, name in enumerate(domain):
+            rows_of.setdefault(name, []).append(row)
+        for name, rows in rows_of.items():
+            own = {
+                key: [values[row] for row in rows] if isinstance(values, list) and len(values) == len(prompts) else values
+                for key, values in columns.items()
+            }
+            picked = [prompts[row] for row in rows], [completions[row] for row in rows]
+            for row, grade in zip(rows, self.rewards[name](prompts=picked[0], completions=picked[1], **own), strict=True):
+                grades[row] = grade
+        return grades
+
+
+def pool(experts: list[Expert], seed: int) -> Expert:
+    """All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once."""
+    pooled = concatenate_datasets(
+        [e.train_dataset.add_column("domain", [e.name] * len(e.train_dataset)) for e in experts]
+    )
+    held_out = {e.name: e.eval_dataset.add_column("domain", [e.name] * len(e.eval_dataset)) for e in experts}
+    count = {len(expert.reward_funcs) for expert in experts}
+    if len(count) > 1:
+        raise ValueError("method=mixed needs as many rewards in every domain. Give each domain the same number.")
+    rewards = [
+        PooledReward({e.name: e.reward_funcs[i] for e in experts}, get_callable_name(experts[0].reward_funcs[i]))
+        for i in range(count.pop())
+    ]
+    return Expert("mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out)

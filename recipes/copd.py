@@ -1,0 +1,113 @@
+"""
+Train experts that teach each other, and leave one student: `accelerate launch recipes/copd.py --config recipes/X.yaml`.
+
+Without `--config` it runs the demonstration, `recipes/demo.yaml`. Every field of [`CoPDConfig`] can be given in the
+YAML file or on the command line, which wins. Results land in `output_dir`: the student at its root, the experts in
+`experts/<name>/`, `capability_matrix.json` and `.md`, and `figures/`.
+"""
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, TrlParser, get_peft_config
+
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
+
+from recipes.build import build_base, build_experts, pool  # noqa: E402
+from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
+from trl_copd.evaluation import matrix_table  # noqa: E402
+
+
+METHODS = ("copd", "experts", "mixed")
+
+
+@dataclass
+class RecipeArguments:
+    """
+    What a recipe says besides [`CoPDConfig`] and TRL's `ModelConfig`.
+
+    Args:
+        domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
+        builtin_base (`str`, *optional*): `demo` or `smollm2`: a base that is built on the spot, instead of
+            `model_name_or_path`.
+        base_dir (`str`): Where such bases are kept.
+        method (`str`): `copd`; `experts`: the same rounds without distillation, then averaged; `mixed`: one policy on
+            all data, as many rollouts in all.
+        no_opd (`bool`): Short for `--method experts`.
+    """
+
+    domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
+    builtin_base: str | None = field(default=None, metadata={"help": "'demo' or 'smollm2': build the base on the spot."})
+    base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
+    method: str = field(default="copd", metadata={"help": "'copd', 'experts' (no distillation) or 'mixed'."})
+    no_opd: bool = field(default=False, metadata={"help": "Short for --method experts."})
+
+
+def main(argv: list[str] | None = None) -> CoPDTrainer:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "--config" not in argv:
+        argv += ["--config", str(Path(__file__).parent / "demo.yaml")]
+    parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))
+    recipe, args, model_args = parser.parse_args_and_config(argv)
+    method = "experts" if recipe.no_opd else recipe.method
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
+    if recipe.builtin_base is None and model_args.model_name_or_path is None:
+        raise ValueError("The recipe names no model. Set model_name_or_path, or builtin_base.")
+
+    experts = build_experts(recipe.domains, args.seed)
+    if method != "copd":
+        args = without_opd(args)
+    if method == "mixed":
+        args.max_steps *= len(experts)  # one branch takes as many rollouts as all experts together
+        experts = [pool(experts, args.seed)]
+    model = model_args.model_name_or_path
+    if recipe.builtin_base is not None:
+        model = build_base(recipe.builtin_base, Path(recipe.base_dir), args.seed, recipe.domains)
+    model_args.use_peft = True
+
+    trainer = CoPDTrainer(model=model, experts=experts, args=args, peft_config=get_peft_config(model_args))
+    if trainer.is_world_process_zero():
+        print(trainer.topology, trainer.schedule, f"{trainer.accelerator.num_processes} process(es)", sep="\n")
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(args.output_dir) if args.resume_from_checkpoint else None)
+    matrix = trainer.last_matrix or trainer.capability_matrix()
+    trainer.save_model()
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    if trainer.is_world_process_zero():
+        report(args.output_dir, method, matrix, trainer)
+    return trainer
+
+
+def without_opd(args: CoPDConfig) -> CoPDConfig:
+    """The same run without distillation; the student is the experts' average."""
+    args = dataclasses.replace(args, generation_batch_size=None, topology="mutual", hub=None, opd_steps=0,
+                               rlvr_steps=max(1, args.rlvr_steps))  # fmt: skip
+    return args
+
+
+def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> None:
+    """Print the matrix and where the figures are, and one JSON line that scripts can read."""
+    mean = {name: sum(row.values()) / len(row) for name, row in matrix.items()}
+    print(f"\nCapability matrix ({method}), accuracy on held-out rows:\n\n{matrix_table(matrix)}\n")
+    figures = sorted((Path(output_dir) / "figures").glob("*.png"))
+    print("Figures: " + (", ".join(map(str, figures)) or "none (pip install matplotlib draws them)"))
+    summary = {
+        "method": method,
+        "seed": trainer.args.seed,
+        "base": round(mean["base"], 4),
+        "student": round(mean["student"], 4),
+        "gain": round(mean["student"] - mean["base"], 4),
+        "processes": trainer.accelerator.num_processes,
+        "output_dir": output_dir,
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

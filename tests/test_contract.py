@@ -1,0 +1,93 @@
+"""What is private in TRL, transformers and PEFT and used here; a failure names what moved."""
+
+import inspect
+
+import pytest
+import trl
+from peft.tuners.lora import Linear, LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import Trainer
+from trl import GRPOTrainer
+
+from trl_copd import CoPDTrainer
+from trl_copd.trainers.branch import PER_BRANCH_ATTRIBUTES
+
+
+SIGNATURES = {
+    (GRPOTrainer, "training_step"): ["self", "model", "inputs", "num_items_in_batch"],
+    (GRPOTrainer, "_generate_and_score_completions"): ["self", "inputs"],
+    (GRPOTrainer, "_generate_single_turn"): [
+        "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
+    (GRPOTrainer, "_calculate_rewards"): ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    (GRPOTrainer, "_tokenize_prompts"): ["self", "prompts"],
+    (GRPOTrainer, "_prepare_inputs"): ["self", "generation_batch"],
+    (GRPOTrainer, "create_model_card"): ["self", "model_name", "dataset_name", "tags"],
+    (Trainer, "create_optimizer"): ["self", "model"],
+    (Trainer, "_clip_grad_norm"): ["self", "model"],
+    (Trainer, "_save"): ["self", "output_dir", "state_dict"],
+    (Trainer, "_save_rng_state"): ["self", "output_dir"],
+    (Trainer, "_load_from_checkpoint"): ["self", "resume_from_checkpoint", "model"],
+    (Trainer, "_load_best_model"): ["self"],
+    (Trainer, "_get_dataloader"): [
+        "self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "method"), SIGNATURES, ids=lambda x: x if isinstance(x, str) else x.__name__)
+def test_signature(cls, method):
+    assert list(inspect.signature(getattr(cls, method)).parameters) == SIGNATURES[cls, method]
+
+
+def test_attributes_of_one_policy_are_set_by_grpo():
+    source = inspect.getsource(GRPOTrainer.__init__)
+    missing = [name for name in PER_BRANCH_ATTRIBUTES if f"self.{name} =" not in source]
+    assert not missing, f"GRPOTrainer no longer sets {missing}: a branch would share it, or miss it"
+
+
+def test_grpo_holds_no_state_that_branches_would_share_unnoticed():
+    """Attributes that the training path of GRPOTrainer assigns: each is either a branch's, or shared on purpose."""
+    assigned = set()
+    for method in ("training_step", "_prepare_inputs", "_calculate_rewards", "_generate", "_compute_loss"):
+        source = inspect.getsource(getattr(GRPOTrainer, method))
+        for line in source.splitlines():
+            line = line.strip()
+            if line.startswith("self.") and "=" in line and "==" not in line.split("=")[0] + "=":
+                assigned.add(line.removeprefix("self.").split("=")[0].split("+")[0].split("[")[0].split(".")[0].strip())
+    assigned = {name for name in assigned if name.isidentifier()}
+    shared = {"_step", "state", "_last_loaded_step", "current_gradient_accumulation_steps"}
+    assert assigned <= set(PER_BRANCH_ATTRIBUTES) | shared, "GRPOTrainer keeps new state: decide whose it is"
+
+
+def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():
+    assert "advantages.dim() == 1" in inspect.getsource(GRPOTrainer._compute_loss)
+    assert "self._step % generate_every == 0 or self._buffered_inputs is None" in inspect.getsource(
+        GRPOTrainer._prepare_inputs
+    )
+
+
+def test_reference_is_the_base_when_no_adapter_is_called_ref():
+    assert '"ref" if "ref" in model.peft_config else None' in inspect.getsource(
+        GRPOTrainer._generate_and_score_completions
+    )
+
+
+def test_lora_layer_computes_what_the_grouped_forward_computes():
+    assert "result = result + lora_B(lora_A(dropout(x))) * scaling" in inspect.getsource(Linear.forward)
+    assert {"lora_A", "lora_B"} <= set(LoraLayer.adapter_layer_names)
+    assert hasattr(BaseTunerLayer, "set_adapter")
+
+
+def test_versions_are_the_ones_that_were_read():
+    assert trl.__version__.startswith("1.16"), "read GRPOTrainer anew before you raise the bound in pyproject.toml"
+
+
+def test_overridden_methods_are_listed():
+    """The class docstrings name every method of TRL or transformers that is overridden."""
+    overridden = {
+        name
+        for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)]
+        for name in vars(cls)
+        if callable(getattr(cls, name)) and hasattr(GRPOTrainer, name) and not name.startswith("__")
+    }
+    listed = "".join(cls.__doc__ or "" for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)])
+    assert not [name for name in overridden if f"`{name}`" not in listed]

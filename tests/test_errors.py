@@ -1,0 +1,192 @@
+"""Bad input is refused before the model is loaded, with what came, why it cannot work, and what to do."""
+
+import pytest
+from datasets import Dataset
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
+from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
+
+from trl_copd import CoPDConfig, CoPDTrainer, Expert
+
+
+NOT_LOADED = "/nowhere/no-model"  # loading it would raise an OSError: a ValueError shows that nothing was loaded
+
+
+def build(tmp_path, experts=None, model=NOT_LOADED, peft_config=None, extra=None, **overrides):
+    args = CoPDConfig(**settings(tmp_path, **overrides))
+    experts = build_experts() if experts is None else experts
+    peft_config = lora() if peft_config is None else peft_config
+    return CoPDTrainer(
+        model, experts, args, processing_class=tiny_tokenizer(), peft_config=peft_config or None, **(extra or {})
+    )
+
+
+def column_reward(completions, tests, **kwargs):
+    return [0.0] * len(completions)
+
+
+EXPERTS = {
+    "reserved default": (lambda: Expert("default", rows(), letter_reward), ValueError, "reserved"),
+    "reserved ref": (lambda: Expert("ref", rows(), letter_reward), ValueError, "reserved"),
+    "reserved base": (lambda: Expert("base", rows(), letter_reward), ValueError, "reserved"),
+    "reserved student": (lambda: Expert("student", rows(), letter_reward), ValueError, "reserved"),
+    "reserved keys": (lambda: Expert("keys", rows(), letter_reward), ValueError, "reserved"),
+    "slash": (lambda: Expert("a/b", rows(), letter_reward), ValueError, "letters, digits"),
+    "empty name": (lambda: Expert("", rows(), letter_reward), ValueError, "letters, digits"),
+    "name type": (lambda: Expert(3, rows(), letter_reward), TypeError, "must be a str"),
+    "missing column": (lambda: Expert("code", rows(), column_reward), ValueError,
+                       r"no column 'tests' in `train_dataset` \(found: prompt, solution\).*Add it, or use another"),
+    "missing eval column": (lambda: Expert("a", rows(), letter_reward, eval_dataset=rows().remove_columns("solution")),
+                            ValueError, "no column 'solution' in `eval_dataset"),
+    "no prompt": (lambda: Expert("a", rows().rename_column("prompt", "question"), letter_reward), ValueError,
+                  "no column 'prompt'"),
+    "empty dataset": (lambda: Expert("a", rows().take(0), letter_reward), ValueError, "is empty"),
+    "dataset type": (lambda: Expert("a", [{"prompt": "1"}], letter_reward), TypeError, "datasets.Dataset"),
+    "images": (lambda: Expert("a", Dataset.from_list([{"prompt": "1", "image": 1, "solution": "1"}]), letter_reward),
+               ValueError, "text only"),
+    "no reward": (lambda: Expert("a", rows(), []), ValueError, "no reward function"),
+    "reward type": (lambda: Expert("a", rows(), 3), TypeError, "callable"),
+    "weights": (lambda: Expert("a", rows(), letter_reward, reward_weights=[1.0, 2.0]), ValueError, "one weight per"),
+    "rate": (lambda: Expert("a", rows(), letter_reward, learning_rate=-1.0), ValueError, "> 0"),
+    "rate type": (lambda: Expert("a", rows(), letter_reward, learning_rate="1e-3"), TypeError, "float"),
+    "adapter type": (lambda: Expert("a", rows(), letter_reward, adapter=3), TypeError, "path or a Hub id"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXPERTS)
+def test_expert(case):
+    make, error, message = EXPERTS[case]
+    with pytest.raises(error, match=message):
+        make()
+
+
+CONFIGS = {
+    "rlvr_steps type": ({"rlvr_steps": 1.5}, TypeError, "rlvr_steps"),
+    "bool is no number": ({"opd_steps": True}, TypeError, "opd_steps"),
+    "negative": ({"rlvr_steps": -1}, ValueError, ">= 0"),
+    "no round": ({"rlvr_steps": 0, "opd_steps": 0, "topology": "mutual"}, ValueError, "no round"),
+    "topology": ({"topology": "ring"}, ValueError, "'student', 'mutual', 'hub', 'mopd'"),
+    "hub without topology": ({"hub": "math"}, ValueError, "topology='hub'"),
+    "topology without hub": ({"topology": "hub"}, ValueError, "name of an expert"),
+    "beta zero": ({"opd_beta": 0.0}, ValueError, "opd_steps=0"),
+    "beta of one learner": ({"opd_beta": {"math": -1.0}}, ValueError, "> 0"),
+    "beta type": ({"opd_beta": "1.0"}, TypeError, "opd_beta"),
+    "fraction 0": ({"opd_fraction": 0.0}, ValueError, "strictly between"),
+    "fraction 1": ({"opd_fraction": 1.0}, ValueError, "strictly between"),
+    "opd_loss": ({"opd_loss": "jsd"}, ValueError, "'sampled'"),
+    "schedule": ({"schedule": "overlap"}, ValueError, "'fixed'"),
+    "merge_method": ({"merge_method": "ties"}, ValueError, "'average', 'linear'"),
+    "student needs OPD": ({"opd_steps": 0}, ValueError, "topology='mutual'"),
+    "overlap_top_k": ({"overlap_top_k": 0}, ValueError, ">= 1"),
+    "probe_prompts": ({"probe_prompts": 0}, ValueError, "overlap_every=0"),
+    "chunk": ({"rollout_chunk_rows": 0}, ValueError, ">= 1"),
+    "group size": ({"per_device_train_batch_size": 6}, ValueError, "divisible by num_generations"),
+    "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "straddle"),
+    "reuse straddles a round": ({"steps_per_generation": 3, "gradient_accumulation_steps": 2}, ValueError, "whole"),
+    "vllm": ({"use_vllm": True}, ValueError, "use_vllm=False"),
+    "continuous batching": ({"use_transformers_continuous_batching": True}, ValueError, "not supported"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_config(tmp_path, case):
+    overrides, error, message = CONFIGS[case]
+    with pytest.raises(error, match=message):
+        CoPDConfig(**settings(tmp_path, **overrides))
+
+
+def one(**options):
+    return [Expert("math", rows(), letter_reward, **options)]
+
+
+RUNS = {
+    "no experts": ({"experts": []}, ValueError, "nothing to train"),
+    "experts type": ({"experts": ["math"]}, TypeError, "list of `Expert`"),
+    "duplicate": ({"experts": one() + one()}, ValueError, "Two experts bear the name 'math'"),
+    "case": ({"experts": one() + [Expert("Math", rows(), letter_reward)]}, ValueError, "differ in case only"),
+    "same eval domain": ({"experts": one(eval_dataset={"x": rows()})
+                          + [Expert("b", rows(), letter_reward, eval_dataset={"x": rows()})]}, ValueError, "named 'x'"),
+    "hub is no expert": ({"topology": "hub", "hub": "physics"}, ValueError, "math, code, logic"),
+    "no edge": ({"experts": one(), "topology": "mutual"}, ValueError, "opd_steps=0"),
+    "mopd untrained": ({"topology": "mopd", "rlvr_steps": 0}, ValueError, "Expert\\(adapter=PATH\\)"),
+    "too few rows": ({"experts": one(), "per_device_train_batch_size": 64}, ValueError, "12 training rows.* 16 "),
+    "stream without max_steps": ({"experts": [Expert("s", rows().to_iterable_dataset(), letter_reward)],
+                                  "max_steps": -1}, ValueError, "max_steps"),
+    "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "no branch"),
+    "beta missing": ({"opd_beta": {"math": 1.0}}, ValueError, "no value for"),
+    "beta list": ({"opd_beta": [1.0, 2.0]}, ValueError, "4 branches"),
+    "weights for another": ({"reward_weights": [1.0, 1.0]}, ValueError, "reward_weights"),
+    "eval without data": ({"eval_strategy": "steps", "eval_steps": 1}, ValueError, "eval_dataset"),
+    "KL to a trained adapter": ({"experts": one(adapter="x"), "beta": 0.1}, ValueError, "beta=0.0"),
+    "head": ({"peft_config": lora(target_modules=["q_proj", "lm_head"])}, ValueError, "lm_head"),
+    "head by regex": ({"peft_config": lora(target_modules=r".*(q_proj|lm_head)")}, ValueError, "lm_head"),
+    "head as a whole": ({"peft_config": lora(modules_to_save=["lm_head"])}, ValueError, "lm_head"),
+    "no LoRA": ({"peft_config": False}, ValueError, "LoraConfig"),
+    "LoRA type": ({"peft_config": {"r": 8}}, TypeError, "PeftConfig"),
+    "prompts": ({"peft_config": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)}, ValueError, "prompts"),
+    "bias": ({"peft_config": lora(bias="all")}, ValueError, "bias='none'"),
+    "base rewritten": ({"peft_config": lora(init_lora_weights="pissa")}, ValueError, "rewrites the base"),
+    "merge of no LoRA": ({"peft_config": IA3Config(task_type="CAUSAL_LM"), "topology": "mutual"}, ValueError, "merging"),
+    "merge of DoRA": ({"peft_config": LoraConfig(use_dora=True), "topology": "mutual"}, ValueError, "DoRA"),
+    "model type": ({"model": 3}, TypeError, "PreTrainedModel"),
+    "tools": ({"extra": {"tools": [print]}}, ValueError, "multi-turn"),
+    "rollout_func": ({"extra": {"rollout_func": print}}, ValueError, "samples all branches"),
+    "train_dataset": ({"extra": {"train_dataset": rows()}}, ValueError, "Expert\\(train_dataset"),
+    "unknown argument": ({"extra": {"teachers": 3}}, TypeError, "unexpected"),
+    "fsdp": ({"fsdp": True}, ValueError, "FSDP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_run(tmp_path, case):
+    overrides, error, message = RUNS[case]
+    with pytest.raises(error, match=message):
+        build(tmp_path, **overrides)
+
+
+def test_wrong_args_class(tmp_path):
+    from trl import GRPOConfig
+
+    with pytest.raises(TypeError, match="CoPDConfig"):
+        CoPDTrainer(NOT_LOADED, build_experts(), GRPOConfig(**settings(tmp_path)), peft_config=lora())
+
+
+def test_peft_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="already"):
+        build(tmp_path, model=get_peft_model(tiny_model(), lora()))
+
+
+OTHER_RUNS = {
+    "experts": lambda: {"experts": build_experts(2)},
+    "data": lambda: {"experts": build_experts(size=21)},
+    "topology": lambda: {"topology": "mutual"},
+    "LoRA": lambda: {"peft_config": lora(r=2)},
+    "schedule": lambda: {"opd_steps": 4},
+    "rewards": lambda: {"experts": [*build_experts(2), Expert("logic", rows(2, 20), lambda completions, **k: [0.0])]},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    build_trainer(folder, max_steps=1, save_strategy="steps", save_steps=1, rlvr_steps=2, opd_steps=2).train()
+    return str(folder / "checkpoint-1")
+
+
+@pytest.mark.parametrize("case", OTHER_RUNS)
+def test_checkpoint_of_another_run(tmp_path, checkpoint, case):
+    overrides = {"rlvr_steps": 2, "opd_steps": 2, **OTHER_RUNS[case]()}
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        build(tmp_path, resume_from_checkpoint=checkpoint, **overrides)  # before the model is loaded
+    trainer = build_trainer(tmp_path, **overrides)
+    with pytest.raises(ValueError, match="checkpoint of another run"):
+        trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def test_no_checkpoint(tmp_path):
+    trainer = build_trainer(tmp_path)
+    with pytest.raises(ValueError, match="No checkpoint"):
+        trainer.train(resume_from_checkpoint=True)
+    with pytest.raises(ValueError, match="no checkpoint of a CoPD run"):
+        trainer.train(resume_from_checkpoint=str(tmp_path))
+
+
