@@ -23,12 +23,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", ["trl_copd.rewards", "trl_copd.topology", "trl_copd.schedule", "trl_copd.report"])
 def test_pure_modules_load_neither_torch_nor_trl(module):
-    # the package's own __init__ is stubbed: it is the sub-module that is asked
-    script = (
-        "import sys, types; p = types.ModuleType('trl_copd'); p.__path__ = ['trl_copd']; sys.modules['trl_copd'] = p\n"
-        f"import {module}\n"
-        "print([m for m in ('torch', 'trl', 'peft', 'transformers') if m in sys.modules])"
-    )
+    script = f"import sys, {module}; print([m for m in ('torch', 'trl', 'peft', 'transformers') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
 

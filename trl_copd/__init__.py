@@ -1,8 +1,15 @@
-"""Co-evolving policy distillation (CoPD) on TRL: experts that teach each other while they learn from verifiable rewards."""
+"""Co-evolving policy distillation (CoPD) on TRL: experts that teach each other while they train."""
 
-from .experts import Expert
-from .trainers import CoPDConfig, CoPDTrainer
+import importlib
 
 
 __version__ = "0.1.0"
 __all__ = ["CoPDConfig", "CoPDTrainer", "Expert"]
+_HOMES = {"CoPDConfig": ".trainers", "CoPDTrainer": ".trainers", "Expert": ".experts"}
+
+
+def __getattr__(name: str):
+    # lazily, so that `trl_copd.rewards` and `trl_copd.report` load without torch
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -87,5 +87,6 @@ def hold_out_probe(
         return train, list(rows)
     if isinstance(train, Dataset):
         size = max(0, min(size, len(train) // 10, len(train) - batch_size))
-        return train.take(len(train) - size), list(train.skip(len(train) - size))
+        rest = len(train) - size
+        return train.select(range(rest)), list(train.select(range(rest, len(train))))
     return train.skip(size), list(train.take(size))

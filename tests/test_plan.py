@@ -1,0 +1,114 @@
+"""Topologies, schedules and prompt streams as pure data, against hand-written values."""
+
+import pytest
+from tiny import rows
+from trl.trainer.utils import RepeatSampler
+
+from trl_copd.prompts import PromptStream, derived_seed, hold_out_probe
+from trl_copd.schedule import BranchPlan, Schedule, cross_prompts
+from trl_copd.topology import Edge, build_topology
+
+
+NAMES = ("a", "b", "c")
+
+
+def labels(name, hub=None):
+    return sorted(edge.label for edge in build_topology(name, NAMES, hub).edges)
+
+
+def test_edges():
+    assert labels("mutual") == ["a->b", "a->c", "b->a", "b->c", "c->a", "c->b"]
+    assert labels("hub", "b") == ["a->b", "b->a", "b->c", "c->b"]
+    assert labels("mopd") == ["a->student", "b->student", "c->student"]
+    assert labels("student") == sorted(
+        ["a->student", "b->student", "c->student"]
+        + ["student->a@b", "student->a@c", "student->b@a", "student->b@c", "student->c@a", "student->c@b"]
+    )
+    assert "a->student" in str(build_topology("mopd", NAMES))
+
+
+@pytest.mark.parametrize("order", [NAMES, NAMES[::-1]])
+def test_turns_do_not_depend_on_the_order_of_experts(order):
+    topology = build_topology("mutual", order)
+    assert topology.edges_into("b") == (Edge("a", "b", "a"), Edge("c", "b", "c"))
+
+
+def test_cyclic_schedule():
+    schedule = Schedule(3, 2)
+    assert "".join(schedule.phase(i, 12)[0] for i in range(12)) == "rrroorrroorr"
+    assert [schedule.cycle(i) for i in (0, 4, 5, 11)] == [0, 0, 1, 2]
+    assert schedule.phases(7) == [("rlvr", 0, 3), ("opd", 3, 5), ("rlvr", 5, 7)]
+    assert Schedule(0, 2).phases(4) == [("opd", 0, 2), ("opd", 2, 4)]
+
+
+def test_static_schedule_has_as_many_rounds_of_either_phase():
+    schedule = Schedule(3, 2, static=True)
+    for total in range(1, 16):
+        cyclic = [Schedule(3, 2).phase(i, total) for i in range(total)]
+        assert [schedule.phase(i, total) for i in range(total)] == sorted(cyclic, reverse=True)
+
+
+def test_plans():
+    schedule = Schedule(1, 1)
+    student = build_topology("student", NAMES)
+    assert schedule.plan(student, 0, 2) == {**{n: BranchPlan(True) for n in NAMES}, "student": BranchPlan(False)}
+    opd = schedule.plan(student, 1, 2)
+    assert all(opd[name].native for name in NAMES), "RLVR does not pause"
+    assert [e.label for e in opd["student"].edges] == ["a->student", "b->student", "c->student"]
+    assert [e.label for e in opd["b"].edges] == ["student->b@a", "student->b@c"]
+    mopd = Schedule(1, 1, static=True).plan(build_topology("mopd", NAMES), 1, 2)
+    assert all(mopd[name].idle for name in NAMES) and not mopd["student"].idle
+
+
+# min(P, max(1, round(f P)))
+@pytest.mark.parametrize(("prompts", "fraction", "cross"), [(8, 0.5, 4), (1, 0.1, 1), (4, 0.1, 1), (2, 0.99, 2)])
+def test_cross_prompts(prompts, fraction, cross):
+    assert cross_prompts(prompts, fraction) == cross
+
+
+def trl_order(dataset, batch, epochs, seed):
+    sampler = RepeatSampler(dataset, 1, batch, shuffle=True, seed=seed)
+    return [dataset[i]["prompt"] for _ in range(epochs) for i in sampler]
+
+
+def test_stream_has_the_order_of_trl_whatever_the_portions():
+    data = rows(0, 11)
+    expected = trl_order(data, 4, 3, seed=5)  # an epoch drops the 3 rows that make no full batch
+    stream = PromptStream(data, 4, True, 5)
+    taken = [row["prompt"] for count in (4, 2, 4, 1, 4, 4, 5) for row in stream.take(count)]
+    assert taken == expected[:24]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_stream_resumes_where_it_was(streamed):
+    data = rows(0, 11).to_iterable_dataset() if streamed else rows(0, 11)
+    whole = PromptStream(data, 2, True, 5)
+    expected = [row["prompt"] for row in whole.take(30)]
+    stream = PromptStream(data, 2, True, 5)
+    stream.skip_to(17)
+    assert [row["prompt"] for row in stream.take(13)] == expected[17:]
+    stream.skip_to(3)  # back, when a trainer resumes after it has trained
+    assert [row["prompt"] for row in stream.take(5)] == expected[3:8]
+
+
+def test_rows_are_copies():
+    stream = PromptStream(rows(0, 2), 2, False, 0)
+    row = stream.take(1)[0]
+    row["prompt"] = "changed"
+    assert stream.take(2)[1]["prompt"] == "0+0="
+
+
+def test_probe_rows_are_never_trained_on():
+    train, probe = hold_out_probe(rows(0, 40), None, 8, 4)
+    assert len(probe) == 4 and len(train) == 36  # a tenth at the most
+    assert not {row["prompt"] for row in probe} & set(train["prompt"])
+    train, probe = hold_out_probe(rows(0, 40), rows(50, 6), 8, 4)
+    assert len(train) == 40 and [row["prompt"] for row in probe] == rows(50, 6)["prompt"]
+    train, probe = hold_out_probe(rows(0, 4), None, 8, 4)
+    assert probe == [] and len(train) == 4
+    train, probe = hold_out_probe(rows(0, 40).to_iterable_dataset(), None, 3, 4)
+    assert [row["prompt"] for row in probe] == rows(0, 40)["prompt"][:3] and next(iter(train))["prompt"] == "3+3="
+
+
+def test_seeds_differ_by_name_and_stay():
+    assert derived_seed(0, "cross", "a", "b") == derived_seed(0, "cross", "a", "b") != derived_seed(0, "cross", "b", "a")
