@@ -38,7 +38,9 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         ValueError: Unknown base.
     """
     if name not in BUILTIN_BASES:
-        raise ValueError(f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path.")
+        raise ValueError(
+            f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
+        )
     target = folder / f"{name}-seed{seed}"
     with PartialState().main_process_first():  # one process builds, the others find it done
         if name == "demo":
@@ -110,7 +112,9 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
 def _task(domain: dict[str, Any]) -> tuple[str, str]:
     family, _, task = str(domain["builtin"]).partition("/")
     if family not in ("demo", "gym") or not task:
-        raise ValueError(f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is neither demo/<skill> nor gym/<task>.")
+        raise ValueError(
+            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is neither demo/<skill> nor gym/<task>."
+        )
     return family, task
 
 
@@ -171,11 +175,15 @@ class PooledReward:
             rows_of.setdefault(name, []).append(row)
         for name, rows in rows_of.items():
             own = {
-                key: [values[row] for row in rows] if isinstance(values, list) and len(values) == len(prompts) else values
+                key: [values[row] for row in rows]
+                if isinstance(values, list) and len(values) == len(prompts)
+                else values
                 for key, values in columns.items()
             }
             picked = [prompts[row] for row in rows], [completions[row] for row in rows]
-            for row, grade in zip(rows, self.rewards[name](prompts=picked[0], completions=picked[1], **own), strict=True):
+            for row, grade in zip(
+                rows, self.rewards[name](prompts=picked[0], completions=picked[1], **own), strict=True
+            ):
                 grades[row] = grade
         return grades
 

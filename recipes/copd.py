@@ -1,5 +1,5 @@
 """
-Train experts that teach each other, and leave one student: `accelerate launch recipes/copd.py --config recipes/X.yaml`.
+Train experts that teach each other and leave one student: `accelerate launch recipes/copd.py --config recipes/X.yaml`.
 
 Without `--config` it runs the demonstration, `recipes/demo.yaml`. Every field of [`CoPDConfig`] can be given in the
 YAML file or on the command line, which wins. Results land in `output_dir`: the student at its root, the experts in
@@ -18,9 +18,9 @@ from trl import ModelConfig, TrlParser, get_peft_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
 
-from recipes.build import build_base, build_experts, pool  # noqa: E402
-from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
-from trl_copd.evaluation import matrix_table  # noqa: E402
+from recipes.build import build_base, build_experts, pool
+from trl_copd import CoPDConfig, CoPDTrainer
+from trl_copd.evaluation import matrix_table
 
 
 METHODS = ("copd", "experts", "mixed")
@@ -42,7 +42,9 @@ class RecipeArguments:
     """
 
     domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
-    builtin_base: str | None = field(default=None, metadata={"help": "'demo' or 'smollm2': build the base on the spot."})
+    builtin_base: str | None = field(
+        default=None, metadata={"help": "'demo' or 'smollm2': build the base on the spot."}
+    )
     base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
     method: str = field(default="copd", metadata={"help": "'copd', 'experts' (no distillation) or 'mixed'."})
     no_opd: bool = field(default=False, metadata={"help": "Short for --method experts."})

@@ -43,7 +43,9 @@ def test_grouped_forward_equals_one_adapter_at_a_time(tmp_path, config):
     assert all("forward" not in vars(module) for module in model.modules() if "lora" in type(module).__module__)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"rollout_chunk_rows": 5}])
+@pytest.mark.parametrize(
+    "overrides", [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"rollout_chunk_rows": 5}]
+)
 def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, overrides):
     trainer = trained(tmp_path, **overrides)
     prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in range(12)]
@@ -137,7 +139,9 @@ def test_saved_student_and_experts_load_with_peft(tmp_path, topology):
 
 def test_all_adapters_start_as_copies_and_names_may_clash_with_modules(tmp_path):
     experts = [Expert(name, rows(), letter_reward) for name in ("weight", "lora_A", "layers")]
-    trainer = build_trainer(tmp_path, experts, topology="student", overlap_every=0, max_steps=2, rlvr_steps=1, opd_steps=1)
+    trainer = build_trainer(
+        tmp_path, experts, topology="student", overlap_every=0, max_steps=2, rlvr_steps=1, opd_steps=1
+    )
     first = trainer.branches["weight"].parameters
     for branch in trainer.branches.values():
         assert all(torch.equal(a, b) for a, b in zip(first, branch.parameters, strict=True))

@@ -52,7 +52,9 @@ def test_grpo_holds_no_state_that_branches_would_share_unnoticed():
         for line in source.splitlines():
             line = line.strip()
             if line.startswith("self.") and "=" in line and "==" not in line.split("=")[0] + "=":
-                assigned.add(line.removeprefix("self.").split("=")[0].split("+")[0].split("[")[0].split(".")[0].strip())
+                assigned.add(
+                    line.removeprefix("self.").split("=")[0].split("+")[0].split("[")[0].split(".")[0].strip()
+                )
     assigned = {name for name in assigned if name.isidentifier()}
     shared = {"_step", "state", "_last_loaded_step", "current_gradient_accumulation_steps"}
     assert assigned <= set(PER_BRANCH_ATTRIBUTES) | shared, "GRPOTrainer keeps new state: decide whose it is"

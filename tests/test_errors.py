@@ -188,5 +188,3 @@ def test_no_checkpoint(tmp_path):
         trainer.train(resume_from_checkpoint=True)
     with pytest.raises(ValueError, match="no checkpoint of a CoPD run"):
         trainer.train(resume_from_checkpoint=str(tmp_path))
-
-

@@ -111,4 +111,6 @@ def test_probe_rows_are_never_trained_on():
 
 
 def test_seeds_differ_by_name_and_stay():
-    assert derived_seed(0, "cross", "a", "b") == derived_seed(0, "cross", "a", "b") != derived_seed(0, "cross", "b", "a")
+    assert (
+        derived_seed(0, "cross", "a", "b") == derived_seed(0, "cross", "a", "b") != derived_seed(0, "cross", "b", "a")
+    )

@@ -46,7 +46,8 @@ NAMES = ["reward", "overlap", "capability_matrix", "summary"]
 
 def write(folder: Path, *, plan=PLAN, log=LOG, matrix=MATRIX, state: str = "trainer_state.json") -> Path:
     (folder / state).parent.mkdir(parents=True, exist_ok=True)
-    for name, data in (("copd.json", plan), (state, log and {"log_history": log}), ("capability_matrix.json", matrix)):
+    history = None if log is None else {"log_history": log}
+    for name, data in (("copd.json", plan), (state, history), ("capability_matrix.json", matrix)):
         if data is not None:
             (folder / name).write_text(json.dumps(data))
     return folder
@@ -205,7 +206,7 @@ def test_many_experts_with_long_names_are_not_clipped(tmp_path):
     edges = [f"{teacher}->{learner}" for teacher in experts for learner in experts if teacher != learner]
     metrics = [f"{edge}/opd/{name}" for edge in edges for name in ("overlap", "symmetric_kl")]
     metrics += [f"{expert}/reward" for expert in experts]
-    log = [{"step": step, **{key: 0.5 + step / 100 for key in metrics}} for step in range(1, 31)]
+    log = [{"step": step, **dict.fromkeys(metrics, 0.5 + step / 100)} for step in range(1, 31)]
     matrix = {name: dict.fromkeys(experts, 0.5) for name in ("base", *experts, "student")}
     for path in report.draw_report(write(tmp_path, plan={**PLAN, "branches": experts}, log=log, matrix=matrix)):
         assert_png(path)
@@ -219,7 +220,11 @@ def test_many_experts_with_long_names_are_not_clipped(tmp_path):
         ({"matrix": {"base": {}}}, ["reward", "overlap", "summary"], "has no capability_matrix.json"),
         ({"log": None}, ["capability_matrix", "summary"], "has no '<branch>/reward'"),
         ({"log": LOG[:1]}, ["reward", "capability_matrix", "summary"], "has no '<edge>/opd/overlap'"),
-        ({"log": LOG[:1], "plan": {"branches": ["x"]}, "matrix": None}, [], "has no any of these"),
+        (
+            {"log": LOG[:1], "plan": {"branches": ["x"]}, "matrix": None},
+            [],
+            "has no reward, overlap or capability matrix",
+        ),
     ],
 )
 def test_what_is_missing_is_said_and_the_rest_is_drawn(tmp_path, caplog, missing, left, said):

@@ -34,8 +34,7 @@ def main(folder: str, topology: str, loss_type: str, processes: int, checkpointi
     assert (others == others[0]).all(), "the processes have drifted apart"
     if trainer.is_world_process_zero():
         logs = [
-            {k: v for k, v in log.items() if k.endswith(("/reward", "opd/kl"))}
-            for log in trainer.state.log_history
+            {k: v for k, v in log.items() if k.endswith(("/reward", "opd/kl"))} for log in trainer.state.log_history
         ]
         torch.save({"weights": state, "logs": logs}, Path(folder) / "result.pt")
 

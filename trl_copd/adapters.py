@@ -35,13 +35,13 @@ def check_peft_config(peft_config: PeftConfig | None, model: str | PreTrainedMod
 
     Raises:
         TypeError: `model` or `peft_config` is of the wrong type.
-        ValueError: No configuration, a model that has adapters already, an adapter on the LM head, a configuration that
-            changes the base, or one that cannot be merged where the topology merges.
+        ValueError: No configuration, a model that has adapters already, an adapter on the LM head, a configuration
+            that changes the base, or one that cannot be merged where the topology merges.
     """
     if isinstance(model, PeftModel):
         raise ValueError(
-            "`model` is a PeftModel already. Pass the base model with `peft_config`, and start an expert from a trained "
-            "adapter with `Expert(adapter=PATH)`."
+            "`model` is a PeftModel already. Pass the base model with `peft_config`, and start an expert from a "
+            "trained adapter with `Expert(adapter=PATH)`."
         )
     if not isinstance(model, (str, Path, PreTrainedModel)):
         raise TypeError(f"`model` must be a model id, a path or a PreTrainedModel, got {type(model).__name__}.")
@@ -68,8 +68,8 @@ def check_peft_config(peft_config: PeftConfig | None, model: str | PreTrainedMod
         raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")
     if isinstance(peft_config, LoraConfig) and peft_config.init_lora_weights not in BASE_PRESERVING_INITS:
         raise ValueError(
-            f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches share. "
-            "Use True or 'gaussian'."
+            f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches "
+            "share. Use True or 'gaussian'."
         )
     if not topology.has_student_branch:
         _check_mergeable(peft_config, topology)
@@ -303,7 +303,7 @@ class _GroupedForward:
 @contextmanager
 def merged_student(model: PeftModel, experts: Sequence[str], method: str = "average") -> Iterator[None]:
     """
-    Add the merge of the experts as the adapter `"student"` for the length of the context; the experts stay as they are.
+    Add the merge of the experts as the adapter `"student"` for the length of the context; the experts stay.
 
     Args:
         model ([`~peft.PeftModel`]): Holds one LoRA adapter per expert.

@@ -16,8 +16,8 @@ def token_advantages(
     (arXiv 2604.27083, phase II).
 
     Args:
-        teacher_logps (`torch.Tensor`): Log-probabilities of the sampled tokens under the teacher, nats, shape `(B, T)`.
-        learner_logps (`torch.Tensor`): The same under the learner that sampled them, nats, shape `(B, T)`.
+        teacher_logps (`torch.Tensor`): Log-probabilities of the sampled tokens under the teacher, nats, `(B, T)`.
+        learner_logps (`torch.Tensor`): The same under the learner that sampled them, nats, `(B, T)`.
         mask (`torch.Tensor`): 1 on completion tokens, 0 on padding, shape `(B, T)`.
         beta (`float`): Scale, > 0.
 

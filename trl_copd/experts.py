@@ -1,11 +1,11 @@
-"""An expert: a domain (dataset and reward functions) and the adapter that learns it. Checked before any model loads."""
+"""An expert: a domain (dataset and reward functions) and the adapter that learns it, checked before a model loads."""
 
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from datasets import Dataset, IterableDataset
 from trl.trainer.utils import get_callable_name
@@ -22,7 +22,7 @@ TRL_REWARD_ARGS = {
     "log_metric",
     "environments",
 }
-EvalDatasets = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
+EvalDatasets: TypeAlias = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
 
 
 @dataclass
@@ -76,14 +76,15 @@ class Expert:
     @property
     def required_columns(self) -> dict[str, set[str]]:
         """For each reward function by name, the dataset columns that it cannot do without."""
-        return {get_callable_name(func): _required_columns(func) for func in self.reward_funcs if callable(func)}
+        funcs: Any = self.reward_funcs  # a list, once checked
+        return {get_callable_name(func): _required_columns(func) for func in funcs if callable(func)}
 
     def _check_name(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"Expert name must be a str, got {type(self.name).__name__}: {self.name!r}.")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
             raise ValueError(
-                f"Expert name {self.name!r} cannot name an adapter and a folder. Use letters, digits, '_' and '-' only."
+                f"Expert name {self.name!r} cannot name an adapter and a folder. Use letters, digits, '_' and '-'."
             )
         if self.name in RESERVED_NAMES:
             raise ValueError(

@@ -49,8 +49,8 @@ def _text(trainer: CoPDTrainer, name: str, base: str) -> str:
     sections = [
         f"# {name}",
         f"LoRA adapters on {where}, trained by co-evolving policy distillation (CoPD) with "
-        "[trl-copd](https://pypi.org/project/trl-copd/) on [TRL](https://github.com/huggingface/trl). The student is at "
-        f"the root; the experts {', '.join(trainer.experts)} are in `experts/<name>/`.",
+        "[trl-copd](https://pypi.org/project/trl-copd/) on [TRL](https://github.com/huggingface/trl). The student is "
+        f"at the root; the experts {', '.join(trainer.experts)} are in `experts/<name>/`.",
         "## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
         f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
         f'student = PeftModel.from_pretrained(base, "{trainer.hub_model_id or name}")\n'

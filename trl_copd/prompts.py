@@ -88,5 +88,5 @@ def hold_out_probe(
     if isinstance(train, Dataset):
         size = max(0, min(size, len(train) // 10, len(train) - batch_size))
         rest = len(train) - size
-        return train.select(range(rest)), list(train.select(range(rest, len(train))))
+        return train.select(range(rest)), [train[index] for index in range(rest, len(train))]
     return train.skip(size), list(train.take(size))

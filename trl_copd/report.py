@@ -29,7 +29,7 @@ GAIN, LOSS = (0.42, 0.68, 0.86), (0.93, 0.62, 0.36)  # ends of the heat map's sc
 MARKERS = "os^Dvp"
 STYLE = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": 11, "legend.frameon": False}
 STYLE |= {"axes.edgecolor": "#B5B5B5", "axes.spines.top": False, "axes.spines.right": False}
-STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED}
+STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED, "axes.ymargin": 0.12}
 STYLE |= {"figure.constrained_layout.w_pad": 0.1, "figure.constrained_layout.h_pad": 0.08}
 EDGE = re.compile(r"([\w-]+?)->([\w-]+)(?:@([\w-]+))?")  # teacher, learner, domain if it is not the teacher's
 
@@ -176,7 +176,6 @@ def finish(ax, run: Run) -> None:
         wide = end - start > 0.09 * last
         if index == 0 or wide:
             ax.annotate("OPD", ((start + end) / 2 if wide else start, 0.99), ha="center" if wide else "left", **style)
-    ax.margins(y=0.12)
     ax.set_xlim(0, last)
     ax.xaxis.get_major_locator().set_params(integer=True)
 
@@ -224,9 +223,8 @@ def draw_matrix(ax, run: Run) -> None:
         text, weight = "–" if value is None else f"{100 * value:.1f}", "bold" if value == best[j] else "normal"
         ax.annotate(text, (j, i), (0, 0 if gain is None else 6), size=11, weight=weight, **style)
         ax.annotate("" if gain is None else f"{100 * gain:+.1f}".replace("-", "−"), (j, i), (0, -8), size=8.5, **style)
-    ax.vlines(
-        [j - 0.5 for j in range(1, len(best))], -0.5, len(rows) - 0.5, "white", lw=[*[2] * (len(domains) - 1), 8]
-    )
+    bars = [2] * (len(domains) - 1) + [8]  # the widest sets the mean apart
+    ax.vlines([j + 0.5 for j in range(len(domains))], -0.5, len(rows) - 0.5, "white", lw=bars)
     ax.hlines([i - 0.5 for i in range(1, len(rows))], -0.5, len(best) - 0.5, "white", lw=2)
     long = max(map(len, domains)) * len(best) > 30
     ax.set_xticks(range(len(best)), [*domains, "mean"], rotation=30 * long, ha="right" if long else "center")
@@ -276,7 +274,7 @@ def draw_report(output_dir: str | Path) -> list[Path]:
         "reward": ((7.5, 4), [reward], run.rewards, "'<branch>/reward' in the log of trainer_state.json"),
         "overlap": ((9, 5.6), None, overlap | kl, "'<edge>/opd/overlap' in the log of trainer_state.json"),
         "capability_matrix": (area, [matrix], run.matrix, "capability_matrix.json"),
-        "summary": ((12, 3.7), panels, panels, "any of these"),
+        "summary": ((12, 3.7), panels, panels, "reward, overlap or capability matrix"),
     }
     folder, drawn = Path(output_dir) / "figures", []
     folder.mkdir(exist_ok=True)

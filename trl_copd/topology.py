@@ -82,7 +82,7 @@ def build_topology(name: str, experts: tuple[str, ...], hub: str | None = None) 
     if name not in TOPOLOGIES:
         raise ValueError(f"topology={name!r} is unknown. Choose one of {', '.join(map(repr, TOPOLOGIES))}.")
     if name == "hub":
-        if hub not in experts:
+        if hub is None or hub not in experts:
             raise ValueError(
                 f"topology='hub' needs `hub` to name one of the experts, got hub={hub!r}. "
                 f"Set it to one of: {', '.join(experts)}."
@@ -92,7 +92,7 @@ def build_topology(name: str, experts: tuple[str, ...], hub: str | None = None) 
 
     if name == "mutual":
         edges = [Edge(j, k, j) for k in experts for j in experts if j != k]
-    elif name == "hub":
+    elif hub is not None:
         spokes = [name for name in experts if name != hub]
         edges = [Edge(spoke, hub, spoke) for spoke in spokes] + [Edge(hub, spoke, hub) for spoke in spokes]
     else:

@@ -1,8 +1,20 @@
 """Properties 1 and 2: one expert is TRL's GRPO to the bit, and K experts are K separate GRPO runs."""
 
 import pytest
-from tiny import build_experts, build_trainer, distance, letter_reward, lora, replay_copd, replay_grpo, rows, settings
-from tiny import tiny_model, tiny_tokenizer, weights
+from tiny import (
+    build_experts,
+    build_trainer,
+    distance,
+    letter_reward,
+    lora,
+    replay_copd,
+    replay_grpo,
+    rows,
+    settings,
+    tiny_model,
+    tiny_tokenizer,
+    weights,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_copd import Expert

@@ -5,8 +5,17 @@ import copy
 import pytest
 import torch
 from peft import get_peft_model
-from tiny import build_experts, build_trainer, distance, letter_reward, lora, replay_copd
-from tiny import tiny_model, tiny_tokenizer, weights
+from tiny import (
+    build_experts,
+    build_trainer,
+    distance,
+    letter_reward,
+    lora,
+    replay_copd,
+    tiny_model,
+    tiny_tokenizer,
+    weights,
+)
 
 from trl_copd.adapters import branch_parameters
 
@@ -21,7 +30,7 @@ def domain_of(prompt: str) -> str:
 
 
 def spy_on_batches(trainer):
-    """Record, for each generation of each branch, the weights at the start of the round and the batch that was built."""
+    """Record, for each generation of each branch, the weights at that moment and the batch that was built."""
     records = []
     generate = type(trainer)._generate_and_score_completions
 

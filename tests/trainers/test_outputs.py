@@ -93,7 +93,12 @@ def test_model_card(run):
 
 def test_figures_and_description(run):
     _, folder = run
-    assert {p.stem for p in (folder / "figures").glob("*.png")} >= {"reward", "overlap", "capability_matrix", "summary"}
+    assert {p.stem for p in (folder / "figures").glob("*.png")} >= {
+        "reward",
+        "overlap",
+        "capability_matrix",
+        "summary",
+    }
     description = json.loads((folder / "copd.json").read_text())
     assert description["phases"] == [
         {"phase": "rlvr", "start": 0, "end": 2}, {"phase": "opd", "start": 2, "end": 3}]  # fmt: skip

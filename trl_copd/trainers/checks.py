@@ -50,8 +50,8 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) 
         fresh = [name for name, expert in experts.items() if expert.adapter is None]
         if fresh:
             raise ValueError(
-                f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they learnt anything. Give "
-                "them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
+                f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they learnt anything. "
+                "Give them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
             )
     _check_distribution(args)
     _check_data(experts, args)
@@ -68,8 +68,8 @@ def _check_distribution(args: GRPOConfig) -> None:
     kind = str(args.distributed_state.distributed_type) if args.distributed_state is not None else ""
     if args.deepspeed or args.fsdp or "DEEPSPEED" in kind or "FSDP" in kind:
         raise ValueError(
-            "DeepSpeed and FSDP shard or clip over all branches at once, which CoPDTrainer does not handle yet. Launch "
-            "with plain data parallelism (DDP)."
+            "DeepSpeed and FSDP shard or clip over all branches at once, which CoPDTrainer does not handle yet. "
+            "Launch with plain data parallelism (DDP)."
         )
 
 

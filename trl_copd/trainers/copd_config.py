@@ -90,7 +90,8 @@ class CoPDConfig(GRPOConfig):
         default=8, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
     )
     matrix_at_end: bool = field(
-        default=True, metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."}
+        default=True,
+        metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."},
     )
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
@@ -164,16 +165,16 @@ class CoPDConfig(GRPOConfig):
             )
         if not 0 < self.opd_fraction < 1:
             raise ValueError(
-                f"`opd_fraction` must lie strictly between 0 and 1, got {self.opd_fraction}: RLVR does not pause in an "
-                "OPD round. Without OPD, set opd_steps=0."
+                f"`opd_fraction` must lie strictly between 0 and 1, got {self.opd_fraction}: RLVR does not pause in "
+                "an OPD round. Without OPD, set opd_steps=0."
             )
         for beta in self._betas():
             if not 0 < beta < float("inf"):
                 raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
         if self.opd_steps == 0 and self.topology in ("student", "mopd"):
             raise ValueError(
-                f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would stay "
-                "what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+                f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
+                "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
             )
 
     def _check_reuse(self) -> None:
@@ -204,8 +205,8 @@ class CoPDConfig(GRPOConfig):
         for name in ("rlvr_steps", "opd_steps"):
             if getattr(self, name) % rounds:
                 raise ValueError(
-                    f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(self, name)} is no multiple of "
-                    f"{rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
+                    f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(self, name)} is no multiple "
+                    f"of {rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
                 )
 
     def _betas(self) -> list:

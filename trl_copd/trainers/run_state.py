@@ -36,7 +36,7 @@ class RunStateMixin:
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         """
-        Train, then leave the run's state, capability matrix (if experts have held-out rows) and figures in `output_dir`.
+        Train, then leave state, capability matrix (if experts have held-out rows) and figures in `output_dir`.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*): As in transformers; a checkpoint of another run is a
@@ -57,7 +57,10 @@ class RunStateMixin:
         if importlib.util.find_spec("matplotlib") is None:
             logger.warning('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
             return
-        draw_report(self.args.output_dir)
+        try:
+            draw_report(self.args.output_dir)
+        except Exception as error:  # a run is worth more than its figures, which can be redrawn from what it left
+            logger.warning(f"The figures were not drawn: {error!r}. Try `python -m trl_copd.report OUTPUT_DIR`.")
 
     # ---- The run and its fingerprint --------------------------------------------------------------------------------
 
