@@ -1,7 +1,6 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,10 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         if name == "demo":
             from recipes.demo_base import build_base as build_demo
 
-            if not (target / "done.json").is_file():
-                accuracy = build_demo(target, seed)
-                (target / "done.json").write_text(json.dumps(accuracy))
+            done = target / "done"  # written last: an interrupted build counts as none
+            if not done.is_file():
+                build_demo(target, seed)
+                done.touch()
         else:
             from recipes.gym import gym_warm_start
             from recipes.smollm2 import build_smollm2

@@ -2,8 +2,8 @@
 The demonstration's base, built on the spot: a character-level Llama of 0.3M parameters that half knows three skills.
 
 Half, because reinforcement learning needs both answers it can reward and answers it can improve. How long a skill
-takes to appear depends on the seed, so the warm start is steered, not timed: a skill gets rows only while the model is
-below the target accuracy on rows it has not seen before.
+takes to appear depends on the seed, so the warm start is steered, not timed: a skill is trained only while sampling
+would solve it too rarely, measured on each batch before its update.
 """
 
 import argparse
@@ -37,7 +37,6 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """A Llama with random float32 weights."""
-    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -53,7 +52,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return LlamaForCausalLM(config).float()
+    with torch.random.fork_rng(devices=[]):  # the caller's random stream stays as it was
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).float()
 
 
 def build_base(
@@ -61,10 +62,10 @@ def build_base(
     seed: int,
     steps: int = 400,
     *,
-    target: float = 0.2,
+    target: float = 0.18,
     batch_size: int = 96,
     learning_rate: float = 2e-3,
-) -> dict[str, float]:
+) -> None:
     """
     Build tokenizer and model, half teach the skills of `DOMAINS`, and save both where TRL can load them.
 
@@ -72,19 +73,15 @@ def build_base(
         directory (`str` or `Path`): Where model and tokenizer are saved (1.4 MB).
         seed (`int`): Seed of the weights and of the rows.
         steps (`int`): Optimizer steps at most, >= 0; fewer when every skill has reached the target.
-        target (`float`): Greedy accuracy at which a skill is held, in [0, 1].
+        target (`float`): Accuracy of sampling at which a skill is held, in (0, 1]; greedy accuracy is about twice it.
         batch_size (`int`): Rows per step.
         learning_rate (`float`): Peak learning rate.
-
-    Returns:
-        `dict[str, float]`: Running greedy accuracy of each skill at the end.
     """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
-    accuracy = _warm_start(model, tokenizer, seed, steps, target, batch_size, learning_rate)
+    _warm_start(model, tokenizer, seed, steps, target, batch_size, learning_rate)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    return accuracy
 
 
 def _warm_start(
@@ -95,7 +92,7 @@ def _warm_start(
     target: float,
     batch_size: int,
     learning_rate: float,
-) -> dict[str, float]:
+) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     rng = random.Random(seed)
     streams = {name: _rows(name, seed) for name in DOMAINS}
@@ -117,9 +114,8 @@ def _warm_start(
         optimizer.step()
         optimizer.zero_grad()
         for name, chance in zip(names, chances.tolist(), strict=True):
-            accuracy[name] += 0.01 * (chance - accuracy[name])
+            accuracy[name] += 0.02 * (chance - accuracy[name])
     model.eval()
-    return accuracy
 
 
 def _rows(name: str, seed: int) -> Iterator[tuple[str, str]]:
@@ -158,4 +154,4 @@ if __name__ == "__main__":
     parser.add_argument("directory")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(build_base(options.directory, options.seed))
+    build_base(options.directory, options.seed)

@@ -18,7 +18,7 @@ def test_token_advantages_by_hand():
 
 
 def test_gradient_points_along_the_reverse_kl():
-    """In expectation over the learner's tokens, minus advantage times grad log pi is the gradient of the reverse KL."""
+    """In expectation over the learner's tokens, minus advantage times grad log pi is the gradient of KL."""
     torch.manual_seed(0)
     logits = torch.randn(5, dtype=torch.float64, requires_grad=True)
     teacher = torch.randn(5, dtype=torch.float64).log_softmax(-1)

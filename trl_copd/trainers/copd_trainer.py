@@ -46,8 +46,8 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
     K experts, each a LoRA adapter on one shared frozen base, learn by GRPO from verifiable rewards on their own
-    domain. In the rounds of the OPD phase they also sample on each other's prompts and take their teacher's log-ratio as
-    advantage. A shared student, an adapter of its own or the merge of the experts, is what the run delivers.
+    domain. In the rounds of the OPD phase they also sample on each other's prompts and take their teacher's log-ratio
+    as advantage. A shared student, an adapter of its own or the merge of the experts, is what the run delivers.
 
     One round is one synchronous update of every branch, and one `global_step`:
 
