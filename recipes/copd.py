@@ -62,6 +62,8 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     if recipe.builtin_base is None and model_args.model_name_or_path is None:
         raise ValueError("The recipe names no model. Set model_name_or_path, or builtin_base.")
 
+    if args.resume_from_checkpoint in ("true", "True", True):  # the last one, if there is one
+        args.resume_from_checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
     experts = build_experts(recipe.domains, args.seed)
     if method != "copd":
         args = without_opd(args)
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     trainer = CoPDTrainer(model=model, experts=experts, args=args, peft_config=get_peft_config(model_args))
     if trainer.is_world_process_zero():
         print(trainer.topology, trainer.schedule, f"{trainer.accelerator.num_processes} process(es)", sep="\n")
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(args.output_dir) if args.resume_from_checkpoint else None)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     matrix = trainer.last_matrix or trainer.capability_matrix()
     trainer.save_model()
     if args.push_to_hub:

@@ -50,8 +50,8 @@ def gym_domain(task: str, n_train: int, n_eval: int, seed: int, **task_options: 
 
 def gym_warm_start(task: str, n_rows: int, seed: int, **task_options: Any) -> Dataset:
     """
-    Rows for a supervised warm start, disjoint from both splits of [`gym_domain`], with its columns and a third, `task`,
-    by which a warm start can see how far each task has come.
+    Rows for a supervised warm start, disjoint from both splits of [`gym_domain`], with its columns and a third,
+    `task`, by which a warm start can see how far each task has come.
     """
     rows = _draw(task, "warm_start", n_rows, seed, task_options)
     return rows.add_column("task", [task] * len(rows))

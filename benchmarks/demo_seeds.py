@@ -1,0 +1,71 @@
+"""
+The demonstration over seeds, with and without distillation: `python benchmarks/demo_seeds.py`; needs `make demo`'s setup.
+
+Runs `recipes/copd.py` (or reads runs that are there already), prints a Markdown table and, last, one JSON object.
+Held-out accuracy, mean over the three skills; the interval is the range over seeds.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean
+
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = {"copd": [], "no-opd": ["--no_opd"]}
+
+
+def run(method: str, seed: int, folder: Path, extra: list[str]) -> dict[str, dict[str, float]]:
+    """The capability matrix of one run, which is made unless it is there."""
+    target = folder / f"{method}-seed{seed}"
+    if not (target / "capability_matrix.json").is_file():
+        command = [sys.executable, str(ROOT / "recipes/copd.py"), "--output_dir", str(target), "--seed", str(seed)]
+        subprocess.run([*command, *METHODS[method], *extra], check=True, cwd=ROOT, capture_output=True)
+    return json.loads((target / "capability_matrix.json").read_text())
+
+
+def average(row: dict[str, float]) -> float:
+    return mean(row.values())
+
+
+def summarise(matrices: dict[str, dict[int, dict]]) -> dict[str, dict]:
+    """Mean accuracy of base, of each expert on its own skill, and of the student, per method and seed."""
+    table: dict[str, dict] = {}
+    for method, by_seed in matrices.items():
+        for seed, matrix in by_seed.items():
+            own = mean(row[name] for name, row in matrix.items() if name in row)
+            base, student = average(matrix["base"]), average(matrix["student"])
+            table.setdefault(method, {})[seed] = {"base": base, "own skill": own, "student": student}
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "seeds")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    options, extra = parser.parse_known_args()
+    jobs = [(method, seed) for method in METHODS for seed in options.seeds]
+    with ThreadPoolExecutor(options.jobs) as executor:
+        done = list(executor.map(lambda job: run(*job, options.folder, extra), jobs))
+    matrices: dict[str, dict[int, dict]] = {}
+    for (method, seed), matrix in zip(jobs, done, strict=True):
+        matrices.setdefault(method, {})[seed] = matrix
+    table = summarise(matrices)
+    print(
+        "| seed | base | experts on their own skill | average of experts, no distillation | **CoPD student** | gain over base |"
+    )
+    print("|---|---|---|---|---|---|")
+    for seed in options.seeds:
+        copd, plain = table["copd"][seed], table["no-opd"][seed]
+        cells = [copd["base"], plain["own skill"], plain["student"]]
+        gain = copd["student"] - copd["base"]
+        print(f"| {seed} | " + " | ".join(f"{c:.3f}" for c in cells) + f" | **{copd['student']:.3f}** | {gain:+.3f} |")
+    print(json.dumps(table))
+
+
+if __name__ == "__main__":
+    main()
