@@ -1,5 +1,5 @@
 """
-The demonstration over seeds, with and without distillation: `python benchmarks/demo_seeds.py`; needs `make demo`'s setup.
+The demonstration over seeds, with and without distillation: `python benchmarks/demo_seeds.py`, after `make demo`.
 
 Runs `recipes/copd.py` (or reads runs that are there already), prints a Markdown table and, last, one JSON object.
 Held-out accuracy, mean over the three skills; the interval is the range over seeds.
@@ -55,9 +55,7 @@ def main() -> None:
     for (method, seed), matrix in zip(jobs, done, strict=True):
         matrices.setdefault(method, {})[seed] = matrix
     table = summarise(matrices)
-    print(
-        "| seed | base | experts on their own skill | average of experts, no distillation | **CoPD student** | gain over base |"
-    )
+    print("| seed | base | experts alone, own skill | experts alone, averaged | **CoPD student** | gain over base |")
     print("|---|---|---|---|---|---|")
     for seed in options.seeds:
         copd, plain = table["copd"][seed], table["no-opd"][seed]

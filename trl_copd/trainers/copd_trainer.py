@@ -16,13 +16,12 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from .. import adapters
-from ..distillation import token_advantages
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, hold_out_probe
-from ..rollouts import TransformersEngine, run_lengths
+from ..rollouts import TransformersEngine
 from ..schedule import BranchPlan
-from ..topology import Edge, build_topology
+from ..topology import build_topology
 from .branch import (
     PER_BRANCH_ATTRIBUTES,
     Branch,
@@ -34,14 +33,16 @@ from .branch import (
 )
 from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
+from .logs import LogsMixin
 from .progress import PhaseProgress
 from .run_state import RunStateMixin
+from .teaching import TeachingMixin
 
 
 logger = get_logger(__name__)
 
 
-class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
+class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPOTrainer):
     """
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
@@ -62,8 +63,7 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
           ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
         - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
-        - `log`: the branches' metrics under their names.
-        - what saves, loads and evaluates: see [`RunStateMixin`] and [`EvaluationMixin`].
+        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`] and [`RunStateMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -369,76 +369,6 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
         # cross rows: a reward never enters them
         return torch.zeros(len(prompts) * self.accelerator.num_processes, 0, device=self.accelerator.device)
 
-    # ---- Teaching ---------------------------------------------------------------------------------------------------
-
-    def _teach(self, batch: dict[str, torch.Tensor], edges: list[Edge]) -> torch.Tensor:
-        """Token advantages `(B, T)` of the acting branch's cross rows, from their teachers as they are now."""
-        learner = self._acting.name
-        learner_logps = self._score(batch, [learner] * len(edges))  # (B, T)
-        teacher_logps = self._score(batch, [edge.teacher for edge in edges])  # (B, T)
-        mask = batch["completion_mask"]
-        advantages = token_advantages(teacher_logps, learner_logps, mask, self.betas[learner])
-        self._log_sampled_kl((learner_logps - teacher_logps) * mask, mask, edges)
-        return advantages
-
-    @torch.no_grad()
-    def _score(self, batch: dict[str, torch.Tensor], names: list[str]) -> torch.Tensor:
-        """
-        Log-probabilities of the batch's completions, row by row under `names[i]`, nats, shape `(B, T)`.
-
-        Neither moves a weight nor draws a random number: dropout is off.
-        """
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        length, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
-        scored = []
-        for start in range(0, len(names), size):
-            rows = slice(start, start + size)
-            with self._inference(names[rows]) as groups:
-                for adapter_rows in groups:
-                    logps, _, _ = self._get_per_token_logps_and_entropies(
-                        self.model, ids[rows][adapter_rows], mask[rows][adapter_rows], length
-                    )
-                    scored.append(logps)
-        return torch.cat(scored)
-
-    @contextmanager
-    def _inference(self, names: list[str]) -> Iterator[Iterator[slice]]:
-        """
-        Run the model over rows of several adapters without dropout.
-
-        Yields the slices of rows to run one after the other: all at once if the adapters can be stacked.
-        """
-        runs, counts = run_lengths(names)
-        training = self.model.training
-        self.model.eval()
-        try:
-            if self.can_stack([name for name in runs if name != adapters.BASE]):
-                with adapters.grouped(self.peft_model, runs, counts):
-                    yield iter([slice(0, len(names))])
-            else:
-                yield self._one_by_one(runs, counts)
-        finally:
-            self.model.train(training)
-
-    def _one_by_one(self, runs: list[str], counts: list[int]) -> Iterator[slice]:
-        start = 0
-        for name, count in zip(runs, counts, strict=True):
-            with adapters.only(self.peft_model, name):
-                yield slice(start, start + count)
-            start += count
-
-    def _log_sampled_kl(self, divergence: torch.Tensor, mask: torch.Tensor, edges: list[Edge]) -> None:
-        """Log the sampled-token KL of each edge: the mean of log pi_learner - log pi_teacher over tokens."""
-        labels = [edge.label for edge in self.topology.edges_into(self._acting.name)]
-        totals = torch.zeros(len(labels), 2, device=divergence.device)
-        for row, edge in enumerate(edges):
-            totals[labels.index(edge.label)] += torch.stack([divergence[row].sum(), mask[row].sum()])
-        totals = self.accelerator.reduce(totals, reduction="sum")
-        for label, (total, count) in zip(labels, totals.tolist(), strict=True):
-            if count:
-                self._edge_metrics[f"{label}/opd/kl"].append(total / count)
-
     # ---- The update -------------------------------------------------------------------------------------------------
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
@@ -475,42 +405,6 @@ class CoPDTrainer(EvaluationMixin, RunStateMixin, GRPOTrainer):
             branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
             norms.append(norm)
         return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
-
-    # ---- Logs -------------------------------------------------------------------------------------------------------
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log every branch's metrics under its name, and the edges' under theirs."""
-        if not self.model.training:
-            super().log(logs, start_time)
-            return
-        metrics = self._metrics["train"]
-        for name, branch in self.branches.items():
-            for key, values in branch.attributes["_metrics"]["train"].items():
-                if key == "num_tokens":
-                    metrics[key] = [self.state.num_input_tokens_seen]
-                    continue
-                metrics[f"{name}/{key}"] = values
-                if key == "reward":
-                    metrics[key] += values  # the mean over branches, for tools that look for TRL's name
-            branch.attributes["_metrics"] = fresh_metrics()
-        metrics.update(self._edge_metrics)
-        self._edge_metrics.clear()
-        if self.log_completions:
-            self._collect_completions()
-        super().log(logs, start_time)
-
-    def _collect_completions(self) -> None:
-        """Put the branches' completions into TRL's one table, with the branch as a column."""
-        self._logs = fresh_logs(self.args.generation_batch_size * len(self.branches))
-        rewards = [name for b in self.branches.values() for name in b.attributes["reward_func_names"]]
-        for name, branch in self.branches.items():
-            logs = branch.attributes["_logs"]
-            rows = len(logs["prompt"])
-            for key in ("prompt", "completion", "advantages"):
-                self._logs[key].extend(logs[key])
-            for reward in dict.fromkeys(rewards):
-                self._logs["rewards"][reward].extend(logs["rewards"].get(reward) or [float("nan")] * rows)
-            self._logs["extra"]["branch"].extend([name] * rows)
 
 
 class _RandomState:
