@@ -55,7 +55,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
 
             rows: list[dict] = []
             for domain in domains:
-                rows += list(gym_warm_start(_task(domain)[1], 600, seed, **domain.get("options", {})))
+                rows += list(gym_warm_start(_task(domain)[1], 1200, seed, **domain.get("options", {})))
             build_smollm2(target, rows, seed=seed)
     return str(target)
 
