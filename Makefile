@@ -30,7 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/round_cost.py $(ARGS)
+	$(BIN)/python benchmarks/round_cost.py $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -40,8 +40,8 @@ from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 BASES = {
     # rows per branch, tokens per completion, repeats of rollouts, of rounds, and of the K = 1 comparison
-    "smollm2": {"rows": 8, "tokens": 24, "rollouts": 5, "rounds": 3, "single": 5},
-    "demo": {"rows": 64, "tokens": 8, "rollouts": 9, "rounds": 5, "single": 15},
+    "smollm2": {"rows": 8, "tokens": 16, "rollouts": 3, "rounds": 3, "single": 3},
+    "demo": {"rows": 64, "tokens": 8, "rollouts": 7, "rounds": 3, "single": 9},
 }
 DOMAINS = {
     "smollm2": [("gym/chain_sum", {"min_terms": 2, "max_terms": 3}), ("gym/word_sequence_reversal", {"min_words": 4})],
@@ -129,10 +129,10 @@ def seconds_of(trainer) -> list[float]:
     return clock.seconds
 
 
-def interleave(repeats: int, **calls) -> dict[str, list[float]]:
-    """Call each function in turn, `repeats` times over after a round to warm up, so that noise meets all alike."""
+def interleave(repeats: int, warm_up: bool = True, **calls) -> dict[str, list[float]]:
+    """Call each function in turn, `repeats` times over, after once to warm up, so that noise meets all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
+    for repeat in range(0 if warm_up else 1, repeats + 1):
         for name, call in calls.items():
             start = time.perf_counter()
             result = call()
@@ -180,6 +180,7 @@ def round_ratios(base: str, model: str, repeats: int) -> dict[str, float]:
         trainer = copd(base, model, 5, count)  # five rounds are one cycle, with one measurement of the edges
         seconds = interleave(
             repeats,
+            warm_up=False,  # five rounds each are long enough
             copd=lambda t=trainer: sum(seconds_of(t)) / 5,
             grpo=lambda: sum(seconds_of(plain)) / 5,
         )
