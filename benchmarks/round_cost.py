@@ -40,7 +40,7 @@ from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 BASES = {
     # rows per branch, tokens per completion, repeats of rollouts, of rounds, and of the K = 1 comparison
-    "smollm2": {"rows": 8, "tokens": 16, "rollouts": 3, "rounds": 3, "single": 3},
+    "smollm2": {"rows": 8, "tokens": 8, "rollouts": 3, "rounds": 2, "single": 3},
     "demo": {"rows": 64, "tokens": 8, "rollouts": 7, "rounds": 3, "single": 9},
 }
 DOMAINS = {
@@ -160,10 +160,12 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
                 trainer.engine.generate(ids[start : start + size], names[start : start + size])
 
         def mixed(trainer=trainer, ids=ids, names=names):
-            model = trainer.peft_model.eval()
+            model = trainer.peft_model
             batch = trainer._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+            model.eval()  # PEFT refuses mixed batches in training mode
             with torch.no_grad():
                 model.generate(**batch, generation_config=trainer.generation_config, adapter_names=names)
+            model.train()
 
         seconds = interleave(
             repeats, grouped=lambda t=trainer, i=ids, n=names: t.engine.generate(i, n), apart=one_by_one, mixed=mixed
@@ -175,17 +177,12 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
 
 
 def round_ratios(base: str, model: str, repeats: int) -> dict[str, float]:
-    plain, result = grpo(base, model, 5), {}
-    for count in (2, 3, 4):
-        trainer = copd(base, model, 5, count)  # five rounds are one cycle, with one measurement of the edges
-        seconds = interleave(
-            repeats,
-            warm_up=False,  # five rounds each are long enough
-            copd=lambda t=trainer: sum(seconds_of(t)) / 5,
-            grpo=lambda: sum(seconds_of(plain)) / 5,
-        )
-        result[str(count)] = ratio(seconds, "copd", "grpo", count)
-    return result
+    # five rounds are one cycle, with one measurement of the edges; long enough to need no warm-up
+    trainers = {str(count): copd(base, model, 5, count) for count in (2, 3, 4)}
+    trainers["grpo"] = grpo(base, model, 5)
+    calls = {name: lambda t=trainer: sum(seconds_of(t)) / 5 for name, trainer in trainers.items()}
+    seconds = interleave(repeats, warm_up=False, **calls)
+    return {name: ratio(seconds, name, "grpo", int(name)) for name in trainers if name != "grpo"}
 
 
 def k1_ratio(base: str, model: str, repeats: int) -> float:

@@ -201,4 +201,9 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         PooledReward({e.name: e.reward_funcs[i] for e in experts}, get_callable_name(experts[0].reward_funcs[i]))
         for i in range(count.pop())
     ]
-    return Expert("mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out)
+    weights = experts[0].reward_weights
+    if any(e.reward_weights != weights or e.learning_rate or e.adapter for e in experts):
+        raise ValueError(
+            "method=mixed trains one policy: give all domains the same reward_weights, no learning_rate, no adapter."
+        )
+    return Expert("mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out, reward_weights=weights)

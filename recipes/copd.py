@@ -90,9 +90,8 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
 
 def without_opd(args: CoPDConfig) -> CoPDConfig:
     """The same run without distillation; the student is the experts' average."""
-    args = dataclasses.replace(args, generation_batch_size=None, topology="mutual", hub=None, opd_steps=0,
-                               rlvr_steps=max(1, args.rlvr_steps))  # fmt: skip
-    return args
+    alone = {"topology": "mutual", "hub": None, "opd_steps": 0, "opd_beta": 1.0}
+    return dataclasses.replace(args, generation_batch_size=None, rlvr_steps=max(1, args.rlvr_steps), **alone)
 
 
 def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> None:

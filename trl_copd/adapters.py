@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, AuxiliaryTrainingWrapper
 from safetensors.torch import load_file, save_file
@@ -24,6 +24,7 @@ from .topology import STUDENT, Topology
 
 
 BASE = "base"  # the frozen model itself, as a row of the capability matrix
+QUANTISED_LAYERS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes': base product and LoRA product as in `Linear`
 INITIAL = "default"  # the adapter that TRL creates; every branch starts as its copy
 # Initialisations that leave the base weights as they are; the others (PiSSA, OLoRA, CorDA, LoftQ, ...) rewrite them
 BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
@@ -199,8 +200,9 @@ def stacking_obstacle(model: PeftModel, adapters: Sequence[str]) -> str | None:
 
 
 def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | None:
-    if not isinstance(layer, LoraLayer):
-        return f"{type(layer).__name__} is no LoRA layer"
+    # embeddings, convolutions and the experts' parameters of an MoE multiply otherwise
+    if not (isinstance(layer, Linear) or type(layer).__name__ in QUANTISED_LAYERS):
+        return f"{type(layer).__name__} is no linear LoRA layer"
     present = [name for name in adapters if name in layer.lora_A]
     if len(present) < len(adapters) or not all(isinstance(layer.lora_A[name], nn.Linear) for name in present):
         return f"{type(layer).__name__} layers are not plain linear LoRA of every adapter"
@@ -334,11 +336,35 @@ def _undo_scaling(model: PeftModel) -> None:
             module.lora_B[STUDENT].weight.data /= module.scaling[STUDENT]
 
 
+def _named_weights(model: PeftModel, adapter: str) -> dict[str, nn.Parameter] | None:
+    """
+    The adapter's parameters under the names that PEFT saves them with, found by structure: PEFT itself searches names
+    for the adapter's, and takes an expert called `layers` for a part of a path. `None` where whole modules are saved.
+    """
+    weights = {}
+    for path, module in model.named_modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            return None
+        if isinstance(module, BaseTunerLayer):
+            for layer in module.adapter_layer_names:
+                parts = getattr(module, layer, {})
+                if adapter not in parts:
+                    continue
+                if isinstance(parts[adapter], nn.Parameter):
+                    weights[f"{path}.{layer}"] = parts[adapter]
+                    continue
+                for name, parameter in parts[adapter].named_parameters():
+                    # DoRA's magnitudes are saved without the name of the parameter
+                    suffix = "" if layer == "lora_magnitude_vector" else f".{name}"
+                    weights[f"{path}.{layer}{suffix}"] = parameter
+    return weights
+
+
 def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    weights = get_peft_model_state_dict(model, adapter_name=adapter)
+    weights = _named_weights(model, adapter) or get_peft_model_state_dict(model, adapter_name=adapter)
     weights = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
     save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     config = copy.deepcopy(model.peft_config[adapter])
@@ -349,9 +375,15 @@ def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
 def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     """Overwrite one adapter's weights, in place, with those that `save_adapter` wrote."""
     weights = load_file(Path(directory) / SAFETENSORS_WEIGHTS_NAME)
-    result = set_peft_model_state_dict(model, weights, adapter_name=adapter)
-    if result.unexpected_keys:
-        raise ValueError(f"{directory} holds weights that adapter {adapter!r} lacks: {result.unexpected_keys[:3]}.")
+    parameters = _named_weights(model, adapter)
+    if parameters is None:
+        set_peft_model_state_dict(model, weights, adapter_name=adapter)
+        return
+    if parameters.keys() != weights.keys():
+        differing = sorted(parameters.keys() ^ weights.keys())
+        raise ValueError(f"{directory} does not hold the weights of adapter {adapter!r}: {differing[:3]} differ.")
+    for name, parameter in parameters.items():
+        parameter.data.copy_(weights[name])
 
 
 def config_fingerprint(peft_config: PeftConfig) -> str:

@@ -1,6 +1,7 @@
 """An expert: a domain (dataset and reward functions) and the adapter that learns it, checked before a model loads."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from datasets import Dataset, IterableDataset
+from torch import nn
 from trl.trainer.utils import get_callable_name
 
 
@@ -86,10 +88,10 @@ class Expert:
             raise ValueError(
                 f"Expert name {self.name!r} cannot name an adapter and a folder. Use letters, digits, '_' and '-'."
             )
-        if self.name in RESERVED_NAMES:
+        if self.name in RESERVED_NAMES or hasattr(nn.ModuleDict(), self.name):
             raise ValueError(
-                f"Expert name {self.name!r} is reserved ({', '.join(RESERVED_NAMES)} mean something to TRL, PEFT or "
-                "the capability matrix). Choose another name."
+                f"Expert name {self.name!r} is reserved: {', '.join(RESERVED_NAMES)} and the attributes of torch's "
+                "ModuleDict mean something to TRL, PEFT or the capability matrix. Choose another name."
             )
 
     def _check_rewards(self) -> None:
@@ -104,7 +106,12 @@ class Expert:
                 )
         self.reward_funcs = list(funcs)
         if self.reward_weights is not None:
-            self.reward_weights = [float(weight) for weight in self.reward_weights]
+            weights = self.reward_weights
+            if not isinstance(weights, (list, tuple)) or not all(isinstance(w, (int, float)) for w in weights):
+                raise TypeError(f"Expert {self.name!r}: `reward_weights` must be a list of numbers, got {weights!r}.")
+            if not all(math.isfinite(weight) for weight in weights):
+                raise ValueError(f"Expert {self.name!r}: `reward_weights` must be finite, got {weights}.")
+            self.reward_weights = [float(weight) for weight in weights]
             if len(self.reward_weights) != len(funcs):
                 raise ValueError(
                     f"Expert {self.name!r} has {len(self.reward_weights)} reward weights for {len(funcs)} reward "
@@ -120,8 +127,8 @@ class Expert:
         if rate is not None:
             if isinstance(rate, bool) or not isinstance(rate, (int, float)):
                 raise TypeError(f"Expert {self.name!r}: `learning_rate` must be a float, got {type(rate).__name__}.")
-            if not rate > 0:
-                raise ValueError(f"Expert {self.name!r}: `learning_rate` must be > 0, got {rate}.")
+            if not (rate > 0 and math.isfinite(rate)):
+                raise ValueError(f"Expert {self.name!r}: `learning_rate` must be finite and > 0, got {rate}.")
 
 
 def check_experts(experts: Any) -> dict[str, Expert]:

@@ -25,6 +25,7 @@ class PromptStream:
     def __init__(self, dataset: Dataset | IterableDataset, batch_size: int, shuffle: bool, seed: int):
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.consumed = 0
+        self._batches = 0  # full batches that a streamed dataset has given
         self._order = self._draw()
 
     def take(self, count: int) -> list[dict[str, Any]]:
@@ -52,12 +53,19 @@ class PromptStream:
         epoch = 0
         while True:
             dataset.set_epoch(epoch)
-            batch = []
+            batch: list[Any] = []
+            before = self._batches
             for row in dataset:
                 batch.append(row)
                 if len(batch) == self.batch_size:
+                    self._batches += 1
                     yield from batch
                     batch = []
+            if self._batches == before:
+                raise ValueError(
+                    f"A streamed dataset gave {len(batch)} rows in an epoch, but a generation batch takes "
+                    f"{self.batch_size} different prompts. Add rows, or lower the batch size."
+                )
             epoch += 1
 
 

@@ -36,11 +36,13 @@ class Schedule:
         rlvr_steps (`int`): Rounds of RLVR in a cycle, >= 0.
         opd_steps (`int`): Rounds of OPD in a cycle, >= 0.
         static (`bool`): Same number of rounds of either phase over the run, but all RLVR rounds first (`"mopd"`).
+        reuse (`int`): Rounds that one generation serves; the phases of a static schedule are multiples of it.
     """
 
     rlvr_steps: int
     opd_steps: int
     static: bool = False
+    reuse: int = 1
 
     @property
     def cycle_steps(self) -> int:
@@ -49,7 +51,8 @@ class Schedule:
     def rlvr_rounds(self, total: int) -> int:
         """Number of RLVR rounds among the first `total` rounds of the cyclic schedule."""
         cycles, rest = divmod(total, self.cycle_steps)
-        return cycles * self.rlvr_steps + min(rest, self.rlvr_steps)
+        rounds = cycles * self.rlvr_steps + min(rest, self.rlvr_steps)
+        return rounds - rounds % self.reuse if self.static else rounds
 
     def phase(self, round_index: int, total: int) -> Phase:
         """Phase of round `round_index` (0-based) in a run of `total` rounds."""

@@ -29,7 +29,6 @@ def run(tmp_path_factory):
     trainer = build_trainer(folder, experts, topology="student", log_completions=True, **CYCLE)
     trainer.train()
     trainer.save_model()
-    trainer.create_model_card("tiny")
     return trainer, folder
 
 

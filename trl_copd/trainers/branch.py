@@ -66,6 +66,7 @@ class Branch:
     cross: dict[str, PromptStream] = field(default_factory=dict)
     turn: int = 0
     rows: RoundRows | None = None
+    random_state: list[torch.Tensor] | None = None
     parameters: list[torch.nn.Parameter] = field(default_factory=list, repr=False)
 
     def draw(self, plan: BranchPlan, prompts: int, fraction: float) -> tuple[list[dict], list[tuple[Edge, dict]]]:
@@ -97,6 +98,7 @@ class Branch:
         """Everything of the branch that a resume needs besides weights and optimizer moments."""
         return {
             "turn": self.turn,
+            "random_state": self.random_state,
             "native": self.native.consumed if self.native is not None else None,
             "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
             "metrics": {key: list(values) for key, values in self.attributes["_metrics"]["train"].items()},
@@ -105,6 +107,7 @@ class Branch:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.turn = state["turn"]
+        self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
         if self.native is not None:
             self.native.skip_to(state["native"])
         for domain, consumed in state["cross"].items():
@@ -113,6 +116,18 @@ class Branch:
             self.attributes["_metrics"]["train"][key].extend(values)
         for name in CHECKPOINTED_ATTRIBUTES:
             self.attributes[name] = state[name]
+
+
+def random_state() -> list[torch.Tensor]:
+    """The state of torch's random generators: the CPU's, and the current CUDA device's if there is one."""
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return [torch.random.get_rng_state(), *cuda]
+
+
+def set_random_state(state: list[torch.Tensor]) -> None:
+    torch.random.set_rng_state(state[0])
+    if len(state) > 1:
+        torch.cuda.set_rng_state(state[1])
 
 
 def fresh_metrics() -> dict[str, defaultdict]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from accelerate.logging import get_logger
 from datasets import IterableDataset
 from trl import GRPOConfig
 
@@ -10,6 +11,8 @@ from ..schedule import cross_prompts
 from ..topology import STUDENT, Topology
 from .copd_config import CoPDConfig
 
+
+logger = get_logger(__name__)
 
 UNSUPPORTED = {
     "train_dataset": "Data belongs to a domain: pass it to `Expert(train_dataset=...)`.",
@@ -52,6 +55,12 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) 
             raise ValueError(
                 f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they learnt anything. "
                 "Give them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
+            )
+    if topology.has_student_branch and args.max_steps > 0:
+        if all(phase == "rlvr" for phase, _, _ in args.build_schedule().phases(args.max_steps)):
+            logger.warning(
+                f"max_steps={args.max_steps} holds no OPD round (rlvr_steps={args.rlvr_steps}): the student "
+                "will not learn."
             )
     _check_distribution(args)
     _check_data(experts, args)

@@ -109,7 +109,9 @@ class CoPDConfig(GRPOConfig):
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
 
     def build_schedule(self) -> Schedule:
-        return Schedule(self.rlvr_steps, self.opd_steps, static=self.topology == "mopd")
+        return Schedule(
+            self.rlvr_steps, self.opd_steps, static=self.topology == "mopd", reuse=self.rounds_per_generation
+        )
 
     def _check_types(self) -> None:
         wanted = {
@@ -132,6 +134,8 @@ class CoPDConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
+        if not isinstance(self.matrix_at_end, bool):
+            raise TypeError(f"`matrix_at_end` must be bool, got {self.matrix_at_end!r}.")
         for beta in self._betas():
             if isinstance(beta, bool) or not isinstance(beta, (int, float)):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")

@@ -1,9 +1,10 @@
 """[`CoPDTrainer`]: several experts on one base that teach each other while they train."""
 
 import copy
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from trl import GRPOTrainer
-from trl.trainer.utils import get_config_model_id
+from trl.trainer.utils import disable_dropout_in_model, get_config_model_id
 
 from .. import adapters
 from ..evaluation import EvaluationMixin
@@ -30,6 +31,8 @@ from .branch import (
     cross_stream,
     fresh_logs,
     fresh_metrics,
+    random_state,
+    set_random_state,
 )
 from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
@@ -74,8 +77,10 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
         processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*):
             Tokenizer; loaded from the model id if absent.
-        callbacks, optimizers, quantization_config (*optional*):
+        callbacks, quantization_config (*optional*):
             As in TRL.
+        optimizers (`tuple`, *optional*):
+            `(None, scheduler)`; an optimizer is chosen with `args.optim`.
         peft_config ([`~peft.PeftConfig`]):
             Configuration of every adapter; all start as copies of one initial adapter.
 
@@ -100,6 +105,11 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         **unsupported,
     ):
         refuse_unsupported(unsupported)
+        if optimizers[0] is not None:
+            raise ValueError(
+                "`optimizers` holds an optimizer, but the adapters that it should train do not exist yet. Choose one "
+                "with `args.optim`; a scheduler may be passed as `(None, scheduler)`."
+            )
         self.experts = check_experts(experts)
         if args is None:
             name = model if isinstance(model, str) else get_config_model_id(model.config)
@@ -133,10 +143,13 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         )
         trained = {name: str(expert.adapter) for name, expert in self.experts.items() if expert.adapter is not None}
         adapters.create_branches(self.peft_model, self.topology.branches, trained)
+        if args.disable_dropout:  # TRL did it for the initial adapter
+            disable_dropout_in_model(self.peft_model)
         self.engine = TransformersEngine(self, args.rollout_chunk_rows)
         self._stacking: dict[frozenset[str], bool] = {}
         self._sampled: deque[list[list[int]]] = deque()  # completions awaiting `_generate_single_turn`
         self._acting: Branch | None = None
+        self._measured_round = -1
         self._live: list[Branch] = []  # the branches that take part in the generation at hand
         self._edge_metrics: dict[str, list[float]] = defaultdict(list)
         self.last_matrix: dict[str, dict[str, float | None]] | None = None
@@ -242,7 +255,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         )
         native = {name: self.__dict__[name] for name in names}
         self.reward_funcs, self.reward_func_names, self.reward_processing_classes = [], [], []
-        self.reward_weights = native["reward_weights"][:0]
+        self.reward_weights = torch.ones(1)  # of the one column that `_calculate_rewards` gives, ungraded
         self._metrics, self._logs = fresh_metrics(), fresh_logs(1)
         try:
             yield
@@ -271,6 +284,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         ]
         if len(sizes) < len(self.experts):  # a stream has no length: `max_steps` rules, see `check_run`
             sizes = [self.args.max_steps * self.args.gradient_accumulation_steps]
+        self._micro_steps_per_epoch = max(sizes)
         return self._get_dataloader(
             dataset=range(max(sizes) * self.accelerator.num_processes),
             description="Training",
@@ -283,28 +297,46 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
         step = self._step
+        if self._measured_round != self.state.global_step:
+            self._measured_round = self.state.global_step
+            self._measure_edges(self.state.global_step)
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
             self._start_generation(model)
         if self.accelerator.num_processes > 1:
             model = self.peft_model  # DDP would reduce each branch's backward; one reduction a round does
         losses = []
-        random_state = _RandomState() if len(self._live) > 1 else None
+        several = len(self.branches) > 1
         for branch in self._live:
-            if random_state is not None:
-                random_state.restore()  # each branch sees the random stream that its own GRPOTrainer would see
-            with self._as(branch):
+            with self._as(branch), self._random_stream(branch, step) if several else nullcontext():
                 self._step = step
                 losses.append(super().training_step(model, inputs, num_items_in_batch))
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
             self._average_gradients()
         return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
+    @contextmanager
+    def _random_stream(self, branch: Branch, step: int) -> Iterator[None]:
+        """
+        Shuffle rows and draw dropout from the branch's own stream, as its own GRPOTrainer would; sampling draws from
+        the trainer's. All streams start from the same state.
+        """
+        shared = random_state()
+        if branch.random_state is not None:
+            set_random_state(branch.random_state)
+            if step % self._micro_steps_per_epoch == 0:
+                torch.empty((), dtype=torch.int64).random_()  # what a DataLoader draws when an epoch begins
+        try:
+            yield
+            branch.random_state = random_state()
+        finally:
+            set_random_state(shared)
+
     def _start_generation(self, model: torch.nn.Module) -> None:
-        """Decide what each branch does, measure the edges if it is time, draw the rows and sample them all."""
+        """Decide what each branch does, draw the rows and sample them all."""
         model.train()
+        start = time.perf_counter()
         round_index, total = self.state.global_step, self.state.max_steps
         plans = self.schedule.plan(self.topology, round_index, total)
-        self._measure_edges(round_index)
         self._live = []
         for branch in self.branches.values():
             branch.attributes["_buffered_inputs"] = None
@@ -313,6 +345,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
                 branch.rows = self._local_rows(branch, plan)
                 self._live.append(branch)
         self._sample_round()
+        self._metrics["train"]["rollout_time"].append(time.perf_counter() - start)  # not in the branches' step_time
         phase = self.schedule.phase(round_index, total)
         self._metrics["train"]["phase"] = [float(phase == "opd")]
         self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index))]
@@ -367,7 +400,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         if self.reward_funcs:
             return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         # cross rows: a reward never enters them
-        return torch.zeros(len(prompts) * self.accelerator.num_processes, 0, device=self.accelerator.device)
+        rows = len(prompts) * self.accelerator.num_processes
+        return torch.full((rows, 1), torch.nan, device=self.accelerator.device)
 
     # ---- The update -------------------------------------------------------------------------------------------------
 
@@ -405,16 +439,3 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
             norms.append(norm)
         return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
-
-
-class _RandomState:
-    """The random generators of torch as they stand now, to be put back."""
-
-    def __init__(self):
-        self.cpu = torch.random.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-
-    def restore(self) -> None:
-        torch.random.set_rng_state(self.cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda)

@@ -12,7 +12,6 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Dataset
 from peft import PeftConfig
-from transformers.trainer_utils import get_last_checkpoint
 from trl.trainer.utils import get_callable_name
 
 from .. import adapters
@@ -42,6 +41,8 @@ class RunStateMixin:
             resume_from_checkpoint (`str` or `bool`, *optional*): As in transformers; a checkpoint of another run is a
                 ValueError that names what differs.
         """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = self._last_complete_checkpoint(self.args.output_dir)
         if resume_from_checkpoint:
             self._check_same_run(resume_from_checkpoint, self.args.output_dir)
         result = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -51,6 +52,7 @@ class RunStateMixin:
         if self.is_world_process_zero():
             (Path(self.args.output_dir) / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
             self._draw_figures()
+        self.create_model_card()
         return result
 
     def _draw_figures(self) -> None:
@@ -74,12 +76,15 @@ class RunStateMixin:
         print_["processes"] = args.world_size
         print_["adapter"] = adapters.config_fingerprint(peft_config)
         if args.topology == "mopd":
-            print_["max_steps"] = args.max_steps  # says when its experts are frozen
+            print_["length"] = [args.max_steps, args.num_train_epochs]  # says when its experts are frozen
         for name, expert in self.experts.items():
             print_[f"expert {name}"] = {
                 "rewards": [f if isinstance(f, str) else get_callable_name(f) for f in expert.reward_funcs],
-                "reward_weights": expert.reward_weights,
+                "reward_weights": expert.reward_weights or args.reward_weights,
                 "learning_rate": expert.learning_rate,
+                "adapter": str(expert.adapter),
+                # without held-out rows, those that overlap is measured on are set aside from the training rows
+                "set_aside": args.probe_prompts if not expert.eval_datasets and args.overlap_every else 0,
                 "data": data_fingerprint(expert.train_dataset),
             }
         print_["experts"] = list(self.experts)
@@ -87,14 +92,17 @@ class RunStateMixin:
 
     def _check_same_run(self, checkpoint: str | bool, output_dir: str) -> None:
         """Refuse a checkpoint of another run, naming what differs."""
-        folder = get_last_checkpoint(output_dir) if checkpoint is True else checkpoint
-        if folder is None:
-            raise ValueError(f"No checkpoint found in {output_dir!r}. Train without `resume_from_checkpoint` first.")
+        folder = self._last_complete_checkpoint(output_dir) if checkpoint is True else checkpoint
         path = Path(folder) / RUN_FILE
         if not path.is_file():
             raise ValueError(
                 f"{str(folder)!r} is no checkpoint of a CoPD run: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
                 "that CoPDTrainer wrote."
+            )
+        if not list(Path(folder).glob("copd_state_*.pt")) or not (Path(folder) / "trainer_state.json").is_file():
+            raise ValueError(
+                f"{str(folder)!r} cannot be resumed from: it holds no state of the run, because save_only_model=True "
+                "or because the run was killed while it was written. Pass an earlier checkpoint."
             )
         saved = json.loads(path.read_text())["fingerprint"]
         differing = [key for key in {**saved, **self._fingerprint} if saved.get(key) != self._fingerprint.get(key)]
@@ -104,6 +112,14 @@ class RunStateMixin:
                 f"{str(folder)!r} is a checkpoint of another run ({shown}). Resume it with its own settings, or start "
                 "afresh in another output_dir."
             )
+
+    def _last_complete_checkpoint(self, output_dir: str) -> str:
+        """The newest checkpoint that was written to its end: `trainer_state.json` comes last."""
+        folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+        complete = [folder for folder in folders if (folder / "trainer_state.json").is_file()]
+        if not complete:
+            raise ValueError(f"No checkpoint found in {output_dir!r}. Train without `resume_from_checkpoint` first.")
+        return str(complete[-1])
 
     def _describe_run(self) -> dict[str, Any]:
         total = max(self.state.max_steps, self.state.global_step)
