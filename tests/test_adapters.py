@@ -137,6 +137,30 @@ def test_saved_student_and_experts_load_with_peft(tmp_path, topology):
             torch.testing.assert_close(loaded(input_ids=ids).logits, expected, atol=1e-6, rtol=1e-5)
 
 
+def test_names_that_are_parts_of_module_paths_are_saved_whole(tmp_path):
+    names = ["layers", "mlp", "weight", "lora_A"]
+    experts = [Expert(name, rows(i, 20), letter_reward) for i, name in enumerate(names)]
+    trainer = build_trainer(tmp_path, experts, **MUTUAL)
+    trainer.train()
+    trainer.save_model()
+    ids = torch.tensor([[1, 5, 9, 12, 7]])
+    for name in names:
+        with torch.no_grad(), adapters.only(trainer.peft_model, name):
+            expected = trainer.peft_model.eval()(input_ids=ids).logits
+        loaded = PeftModel.from_pretrained(tiny_model(), tmp_path / "experts" / name).eval()
+        torch.testing.assert_close(loaded(input_ids=ids).logits, expected, atol=1e-6, rtol=1e-5)
+        before = [p.detach().clone() for p in trainer.branches[name].parameters]
+        for parameter in trainer.branches[name].parameters:
+            parameter.data.zero_()
+        adapters.load_adapter(trainer.peft_model, name, tmp_path / "experts" / name)
+        assert all(torch.equal(a, b) for a, b in zip(before, trainer.branches[name].parameters, strict=True))
+
+
+def test_layers_that_multiply_otherwise_are_an_obstacle(tmp_path):
+    trainer = build_trainer(tmp_path, peft_config=lora(target_modules=["q_proj", "embed_tokens"]), **MUTUAL)
+    assert "Embedding" in adapters.stacking_obstacle(trainer.peft_model, list(trainer.experts))
+
+
 def test_all_adapters_start_as_copies_and_names_may_clash_with_modules(tmp_path):
     experts = [Expert(name, rows(), letter_reward) for name in ("weight", "lora_A", "layers")]
     trainer = build_trainer(

@@ -30,6 +30,7 @@ EXPERTS = {
     "reserved base": (lambda: Expert("base", rows(), letter_reward), ValueError, "reserved"),
     "reserved student": (lambda: Expert("student", rows(), letter_reward), ValueError, "reserved"),
     "reserved keys": (lambda: Expert("keys", rows(), letter_reward), ValueError, "reserved"),
+    "an attribute of ModuleDict": (lambda: Expert("train", rows(), letter_reward), ValueError, "reserved"),
     "slash": (lambda: Expert("a/b", rows(), letter_reward), ValueError, "letters, digits"),
     "empty name": (lambda: Expert("", rows(), letter_reward), ValueError, "letters, digits"),
     "name type": (lambda: Expert(3, rows(), letter_reward), TypeError, "must be a str"),
@@ -132,6 +133,7 @@ RUNS = {
     "rollout_func": ({"extra": {"rollout_func": print}}, ValueError, "samples all branches"),
     "train_dataset": ({"extra": {"train_dataset": rows()}}, ValueError, "Expert\\(train_dataset"),
     "unknown argument": ({"extra": {"teachers": 3}}, TypeError, "unexpected"),
+    "optimizer": ({"extra": {"optimizers": (object(), None)}}, ValueError, "args.optim"),
     "fsdp": ({"fsdp": True}, ValueError, "FSDP"),
 }  # fmt: skip
 

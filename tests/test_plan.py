@@ -91,6 +91,16 @@ def test_stream_resumes_where_it_was(streamed):
     assert [row["prompt"] for row in stream.take(5)] == expected[3:8]
 
 
+def test_a_stream_that_makes_no_batch_is_an_error():
+    with pytest.raises(ValueError, match="gave 3 rows in an epoch"):
+        PromptStream(rows(0, 3).to_iterable_dataset(), 4, True, 0).take(1)
+
+
+def test_phases_of_a_static_schedule_fit_reused_generations():
+    schedule = Schedule(2, 2, static=True, reuse=2)
+    assert schedule.phases(5) == [("rlvr", 0, 2), ("opd", 2, 5)]
+
+
 def test_rows_are_copies():
     stream = PromptStream(rows(0, 2), 2, False, 0)
     row = stream.take(1)[0]

@@ -89,6 +89,16 @@ def test_one_expert_with_dropout_weighted_rewards_and_a_stream(tmp_path):
     assert distance(weights(reference, "default"), weights(trainer, "math")) == 0.0
 
 
+def test_disabled_dropout_is_disabled_in_every_branch(tmp_path):
+    config = lora(lora_dropout=0.3)
+    reference = grpo(tmp_path, rows(), peft_config=config, disable_dropout=True)
+    reference.train()
+    experts = [Expert("math", rows(), letter_reward)]
+    trainer = build_trainer(tmp_path, experts, None, config, topology="mutual", opd_steps=0, disable_dropout=True)
+    trainer.train()
+    assert distance(weights(reference, "default"), weights(trainer, "math")) == 0.0
+
+
 # What could leak between branches: loss scale and normalisers, clipping, moments, the random stream of dropout
 ISOLATION = [
     {"loss_type": "grpo"},

@@ -9,6 +9,7 @@ from tiny import (
     build_experts,
     build_trainer,
     distance,
+    length_reward,
     letter_reward,
     lora,
     replay_copd,
@@ -175,11 +176,12 @@ def test_frozen_teachers_of_mopd_stay_what_they_were(tmp_path):
     assert all(distance(seen[name], weights(trainer, name)) == 0.0 for name in trainer.experts)
 
 
-@pytest.mark.parametrize("topology", ["student", "mutual"])
-def test_the_order_of_branches_changes_nothing(tmp_path, topology):
+@pytest.mark.parametrize(("topology", "dropout"), [("student", 0.0), ("mutual", 0.0), ("mutual", 0.3)])
+def test_the_order_of_branches_changes_nothing(tmp_path, topology, dropout):
     ends = []
     for order in (1, -1):
-        trainer = build_trainer(tmp_path, build_experts()[::order], topology=topology, **CYCLE)
+        config = lora(lora_dropout=dropout)
+        trainer = build_trainer(tmp_path, build_experts()[::order], None, config, topology=topology, **CYCLE)
         replay_copd(trainer)
         trainer.train()
         ends.append({name: weights(trainer, name) for name in sorted(trainer.branches)})
@@ -208,6 +210,35 @@ def test_measuring_overlap_moves_nothing(tmp_path):
         trainer.train()
         ends.append({name: weights(trainer, name) for name in trainer.branches})
     assert all(distance(ends[0][name], ends[1][name]) == 0.0 for name in ends[0])
+
+
+def test_rewards_normalised_one_by_one(tmp_path):
+    experts = build_experts(2)
+    for expert in experts:
+        expert.reward_funcs = [letter_reward, length_reward]
+    trainer = build_trainer(
+        tmp_path, experts, topology="mutual", multi_objective_aggregation="normalize_then_sum", **CYCLE
+    )
+    records = spy_on_batches(trainer)
+    trainer.train()
+    assert all(batch["advantages"].isfinite().all() for _, _, batch, _, _ in records) and len(records) == 8
+
+
+@pytest.mark.parametrize(
+    "reuse", [{"num_iterations": 2}, {"gradient_accumulation_steps": 2, "steps_per_generation": 1}]
+)
+def test_overlap_is_measured_once_a_round_whatever_is_reused(tmp_path, reuse):
+    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, **reuse, overlap_every=1)
+    rounds = []
+    compare = trainer._compare
+
+    def watch(edge, rollouts):
+        rounds.append(trainer.state.global_step)
+        return compare(edge, rollouts)
+
+    trainer._compare = watch
+    trainer.train()
+    assert sorted(set(rounds)) == [0, 1, 2, 3] and len(rounds) == 4 * len(trainer.topology.edges)
 
 
 def test_rewards_reach_native_rows_of_their_domain_only(tmp_path):

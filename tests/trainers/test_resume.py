@@ -129,6 +129,19 @@ def test_sigkill_in_the_middle_of_a_round(tmp_path):
         assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
 
 
+def test_a_torn_checkpoint_is_passed_over(tmp_path):
+    settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1, "overlap_every": 0}
+    whole = build_trainer(tmp_path, **settings)
+    whole.train()
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()  # it is written last
+    (tmp_path / "checkpoint-3" / "copd_state_0.pt").unlink()  # save_only_model leaves none
+    resumed = build_trainer(tmp_path, **settings)
+    with pytest.raises(ValueError, match="cannot be resumed from"):
+        resumed.train(resume_from_checkpoint=True)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert distance(weights(whole, "math"), weights(resumed, "math")) == 0.0
+
+
 def test_max_steps_and_output_dir_may_change(tmp_path):
     settings = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant", "overlap_every": 0}
     short = build_trainer(tmp_path / "short", max_steps=2, **settings)

@@ -44,6 +44,8 @@ from .teaching import TeachingMixin
 
 logger = get_logger(__name__)
 
+UNGRADED = [None]  # stands for the reward functions of cross rows: one column, always NaN
+
 
 class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPOTrainer):
     """
@@ -254,7 +256,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             "_logs",
         )
         native = {name: self.__dict__[name] for name in names}
-        self.reward_funcs, self.reward_func_names, self.reward_processing_classes = [], [], []
+        self.reward_funcs, self.reward_func_names, self.reward_processing_classes = UNGRADED, [], []
         self.reward_weights = torch.ones(1)  # of the one column that `_calculate_rewards` gives, ungraded
         self._metrics, self._logs = fresh_metrics(), fresh_logs(1)
         try:
@@ -397,7 +399,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         return concat_batches(batches, self._tokenizer.pad_token_id)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        if self.reward_funcs:
+        if self.reward_funcs is not UNGRADED:
             return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         # cross rows: a reward never enters them
         rows = len(prompts) * self.accelerator.num_processes
