@@ -25,7 +25,7 @@ class Kill(TrainerCallback):
 
 def history(trainer) -> list[dict]:
     """The log without what depends on the clock."""
-    timed = ("step_time", "runtime", "per_second")
+    timed = ("step_time", "rollout_time", "runtime", "per_second")
     return [
         {k: v for k, v in log.items() if not any(t in k for t in timed)}
         for log in trainer.state.log_history
