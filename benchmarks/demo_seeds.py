@@ -2,7 +2,8 @@
 The demonstration over seeds, with and without distillation: `python benchmarks/demo_seeds.py`, after `make demo`.
 
 Runs `recipes/copd.py` (or reads runs that are there already), prints a Markdown table and, last, one JSON object.
-Held-out accuracy, mean over the three skills; the interval is the range over seeds.
+Held-out accuracy, mean over the three skills. Runs that are there are read whatever made them: after a change of code or
+settings, remove `runs/seeds` first.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def run(method: str, seed: int, folder: Path, extra: list[str]) -> dict[str, dic
     target = folder / f"{method}-seed{seed}"
     if not (target / "capability_matrix.json").is_file():
         command = [sys.executable, str(ROOT / "recipes/copd.py"), "--output_dir", str(target), "--seed", str(seed)]
-        # one thread a run: two threads beside another busy process were measured nine times slower
+        # one thread a run: two threads beside another busy process took 8.5 s a round, not 0.75
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         subprocess.run(
             [*command, *METHODS[method], *extra], check=True, cwd=ROOT, capture_output=True, env=environment

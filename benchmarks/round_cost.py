@@ -26,7 +26,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another busy process were nine times slower
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another busy process are far slower (LOG.md)
 
 import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
