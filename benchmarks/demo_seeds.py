@@ -2,8 +2,8 @@
 The demonstration over seeds, with and without distillation: `python benchmarks/demo_seeds.py`, after `make demo`.
 
 Runs `recipes/copd.py` (or reads runs that are there already), prints a Markdown table and, last, one JSON object.
-Held-out accuracy, mean over the three skills. Runs that are there are read whatever made them: after a change of code or
-settings, remove `runs/seeds` first.
+Held-out accuracy, mean over the three skills. Runs that are there are read, whatever made them: after a change
+of code or settings, remove `runs/seeds` first.
 """
 
 import argparse
