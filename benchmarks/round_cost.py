@@ -3,8 +3,9 @@ What K branches on one base cost: `python benchmarks/round_cost.py [--quick]`; t
 
 Per base (SmolLM2-135M and the demonstration's 0.3M model), all measured side by side in one run, medians of repeats:
 
-- `rollout_ratio[K]`: sampling K adapters in one grouped `generate` / one adapter after the other;
-  `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other.
+- `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
+  other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other. The rows are those of a
+  round: four rollouts of each prompt.
 - `round_ratio[K]`: a round of CoPD (topology `mutual`, cycles of 3 RLVR and 2 OPD rounds, overlap measured every 5
   rounds, all included) / K steps of plain `GRPOTrainer`.
 - `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`.
@@ -15,6 +16,7 @@ Per base (SmolLM2-135M and the demonstration's 0.3M model), all measured side by
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -26,7 +28,8 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another busy process are far slower (LOG.md)
+# all cores, for a machine that is doing nothing else; beside another busy process take OMP_NUM_THREADS=1 (LOG.md)
+os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
@@ -40,13 +43,14 @@ from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 BASES = {
     # rows per branch, tokens per completion, repeats of rollouts, of rounds, and of the K = 1 comparison
-    "smollm2": {"rows": 8, "tokens": 8, "rollouts": 3, "rounds": 2, "single": 3},
+    "smollm2": {"rows": 8, "tokens": 24, "rollouts": 3, "rounds": 2, "single": 3},
     "demo": {"rows": 64, "tokens": 8, "rollouts": 7, "rounds": 3, "single": 9},
 }
 DOMAINS = {
     "smollm2": [("gym/chain_sum", {"min_terms": 2, "max_terms": 3}), ("gym/word_sequence_reversal", {"min_words": 4})],
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
+GENERATIONS = 4  # rollouts of a prompt
 QUICK = {"rollouts": 2, "rounds": 1, "single": 2}
 
 
@@ -81,7 +85,7 @@ def settings(base: str, steps: int) -> dict:
     return {
         "output_dir": tempfile.mkdtemp(),
         "per_device_train_batch_size": size["rows"],
-        "num_generations": 4,
+        "num_generations": GENERATIONS,
         "max_completion_length": size["tokens"],
         "generation_kwargs": {"min_new_tokens": size["tokens"]},  # the same work whatever the adapters have learnt
         "max_steps": steps,
@@ -115,6 +119,7 @@ def copd(base: str, model: str, steps: int, count: int, **overrides) -> CoPDTrai
         "rlvr_steps": 3,
         "opd_steps": 2,
         "overlap_every": 5,
+        "probe_prompts": BASES[base]["rows"] // GENERATIONS,  # as many as a branch has prompts in a round
         "matrix_at_end": False,
         **overrides,
     }
@@ -149,15 +154,21 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
     result: dict[str, dict[str, float]] = {"rollout_ratio": {}, "peft_ratio": {}, "rollout_seconds_one_by_one": {}}
     for count in (2, 3, 4):
         trainer = copd(base, model, 1, count)
-        names = [name for name in trainer.experts for _ in range(BASES[base]["rows"])]
-        prompts = [row["prompt"] for name in trainer.experts for row in trainer.experts[name].train_dataset.take(
-            BASES[base]["rows"]).to_list()]  # fmt: skip
+        rows = BASES[base]["rows"]
+        names = [name for name in trainer.experts for _ in range(rows)]
+        prompts = [
+            row["prompt"]
+            for expert in trainer.experts.values()
+            for row in expert.train_dataset.take(rows // GENERATIONS).to_list()
+            for _ in range(GENERATIONS)
+        ]
         ids = list(trainer._tokenize_prompts(prompts)[0])
 
-        def one_by_one(trainer=trainer, ids=ids, names=names):
-            size = BASES[base]["rows"]
-            for start in range(0, len(ids), size):
-                trainer.engine.generate(ids[start : start + size], names[start : start + size])
+        def one_by_one(trainer=trainer, ids=ids, rows=rows):
+            for index, name in enumerate(trainer.experts):
+                trainer.peft_model.set_adapter(name)
+                part = ids[index * rows :][:rows]
+                GRPOTrainer._generate_single_turn(trainer, part, None, {}, GENERATIONS)
 
         def mixed(trainer=trainer, ids=ids, names=names):
             model = trainer.peft_model
@@ -247,6 +258,8 @@ def main() -> None:
             **memory(base, model),
         }
         print(base, json.dumps(results[base], indent=2), flush=True)
+    load, threads = os.getloadavg()[1], torch.get_num_threads()
+    print(f"{platform.processor() or platform.machine()}, {threads} threads, load of the last five minutes {load:.1f}")
     print(json.dumps(results))
 
 

@@ -43,14 +43,31 @@ def test_grouped_forward_equals_one_adapter_at_a_time(tmp_path, config):
     assert all("forward" not in vars(module) for module in model.modules() if "lora" in type(module).__module__)
 
 
+def count_prefilled_rows(trainer) -> list[int]:
+    """Rows of each prefill that reaches the layers, filled in as the model runs."""
+    counts = []
+
+    def count(module, args, kwargs, output):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        if hidden.size(1) > 1:
+            counts.append(hidden.size(0))
+
+    trainer.peft_model.get_base_model().model.layers[0].register_forward_hook(count, with_kwargs=True)
+    return counts
+
+
 @pytest.mark.parametrize(
     "overrides", [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"rollout_chunk_rows": 5}]
 )
 def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, overrides):
     trainer = trained(tmp_path, **overrides)
-    prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in range(12)]
+    # like rows in a group, also across two branches, which must not share their prefill
+    prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in (0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4)]
     names = [name for name in ("math", "code", "logic") for _ in range(4)]
+    prefilled = count_prefilled_rows(trainer)
     together = trainer.engine.generate(prompts, names, greedy=True)
+    if "rollout_chunk_rows" not in overrides:
+        assert prefilled == [7]  # of 12 rows: prompts 0, 1 | 1, 2, 3 | 3, 4
     trainer._stacking[frozenset(names)] = False  # the fallback
     apart = trainer.engine.generate(prompts, names, greedy=True)
     assert together == apart

@@ -6,7 +6,8 @@ import pytest
 import trl
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import Trainer
+from transformers import DynamicCache, GenerationMixin, Trainer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
 
 from trl_copd import CoPDTrainer
@@ -93,3 +94,10 @@ def test_overridden_methods_are_listed():
     }
     listed = "".join(cls.__doc__ or "" for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)])
     assert not [name for name in overridden if f"`{name}`" not in listed]
+
+
+def test_a_dynamic_cache_can_copy_rows():
+    """What `rollouts.shared_prefill` needs of transformers; `generate` reads the signature of the forward it calls."""
+    assert list(inspect.signature(DynamicCache.batch_select_indices).parameters) == ["self", "indices"]
+    assert issubclass(DynamicSlidingWindowLayer, DynamicLayer)
+    assert "inspect.signature(self.forward)" in inspect.getsource(GenerationMixin)

@@ -218,7 +218,7 @@ def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | Non
 
 
 @contextmanager
-def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> Iterator[None]:
+def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> Iterator["RowGroups"]:
     """
     Let each forward apply `adapters[i]` to the i-th group of consecutive rows, with one batched product per factor.
 
@@ -226,26 +226,30 @@ def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> I
         model ([`~peft.PeftModel`]): Its adapters must be stackable (see `stacking_obstacle`).
         adapters (`Sequence[str]`): One adapter, or `"base"`, per group.
         rows (`Sequence[int]`): Rows of each group, each > 0; the batch has their sum.
+
+    Yields:
+        [`RowGroups`]: Where the groups' rows lie, to be resized for a forward over other numbers of rows.
     """
+    groups = RowGroups(rows)
     if len(adapters) == 1:
         with only(model, adapters[0]):
-            yield
+            yield groups
         return
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    gather = _RowGroups(rows)
     for layer in layers:
-        layer.forward = _GroupedForward(layer, adapters, gather)
+        layer.forward = _GroupedForward(layer, adapters, groups)
     try:
-        yield
+        yield groups
     finally:
         for layer in layers:
             del layer.forward  # the instance attribute: the class's own forward is back
 
 
-class _RowGroups:
+class RowGroups:
     """Moves N consecutive rows to `(K, n)` groups and back; groups shorter than the longest are padded."""
 
     def __init__(self, rows: Sequence[int]):
+        self.rows = list(rows)
         self.total, self.groups = sum(rows), len(rows)
         self.even = len(set(rows)) == 1
         longest, start, index, inverse = max(rows), 0, [], []
@@ -254,6 +258,16 @@ class _RowGroups:
             inverse += [group * longest + i for i in range(count)]
             start += count
         self._index, self._inverse = torch.tensor(index), torch.tensor(inverse)
+
+    @contextmanager
+    def resized(self, rows: Sequence[int]) -> Iterator[None]:
+        """For the length of the context, the same groups with `rows[i]` rows each."""
+        own = self.__dict__
+        self.__dict__ = RowGroups(rows).__dict__
+        try:
+            yield
+        finally:
+            self.__dict__ = own
 
     def split(self, x: torch.Tensor) -> torch.Tensor:  # (N, ..., d) -> (K, n * L, d)
         if not self.even:
@@ -271,7 +285,7 @@ class _RowGroups:
 class _GroupedForward:
     """Forward of one LoRA layer over K groups of rows: `base(x) + B_k A_k x` with the K factors stacked."""
 
-    def __init__(self, layer: LoraLayer, adapters: Sequence[str], groups: _RowGroups):
+    def __init__(self, layer: LoraLayer, adapters: Sequence[str], groups: RowGroups):
         self.layer, self.adapters, self.groups = layer, adapters, groups
         self.factors: tuple[torch.Tensor, torch.Tensor] | None = None
 

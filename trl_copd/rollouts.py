@@ -7,14 +7,20 @@ An engine has `generate(prompt_ids, adapters)`, and `sync(adapters)` to make it 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 from trl import GRPOTrainer
 
-from .adapters import BASE, grouped, only
+from .adapters import BASE, RowGroups, grouped, only
 
 
 if TYPE_CHECKING:
@@ -60,12 +66,15 @@ class TransformersEngine:
 
     def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str]) -> list[list[int]]:
         names, counts = run_lengths(adapters)
+        model = self.trainer.peft_model
         if self.trainer.can_stack([name for name in names if name != BASE]):
-            with grouped(self.trainer.peft_model, names, counts):
-                return self._generate_rows(prompt_ids)
+            with grouped(model, names, counts) as groups:
+                # one branch alone is TRL's own `generate`, to the bit
+                with shared_prefill(model, groups) if len(self.trainer.branches) > 1 else nullcontext():
+                    return self._generate_rows(prompt_ids)
         completions, start = [], 0
         for name, count in zip(names, counts, strict=True):
-            with only(self.trainer.peft_model, name):
+            with only(model, name):
                 completions += self._generate_rows(prompt_ids[start : start + count])
             start += count
         return completions
@@ -74,6 +83,65 @@ class TransformersEngine:
         trainer = self.trainer
         completions, _ = GRPOTrainer._generate_single_turn(trainer, prompt_ids, None, {}, trainer.num_generations)
         return completions
+
+
+@contextmanager
+def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
+    """
+    Let `generate` run each prompt once, and copy its keys and values to the rows that sample from it.
+
+    The `num_generations` rows of a prompt are consecutive and alike until the first sampled token, so all but one of
+    them need no prefill. Left as it is under dropout, which treats like rows differently, and with caches that cannot
+    copy rows.
+
+    Args:
+        model ([`~peft.PeftModel`]): A causal language model, inside `grouped`.
+        groups ([`RowGroups`]): Its groups: rows of different adapters are never alike.
+    """
+    causal_lm = model.get_base_model()
+    if any(isinstance(module, nn.Dropout) and module.training and module.p > 0 for module in model.modules()):
+        yield
+        return
+    own, forward = vars(causal_lm).get("forward"), causal_lm.forward
+
+    @functools.wraps(forward)  # `generate` reads its signature
+    def shared_forward(**inputs: Any) -> Any:
+        if not _can_share(inputs.get("past_key_values")):
+            return forward(**inputs)
+        cache, rows = inputs["past_key_values"], sum(groups.rows)
+        per_row = {k: v for k, v in inputs.items() if torch.is_tensor(v) and v.shape[:1] == (rows,)}
+        first = _first_of_like(per_row.values(), groups)  # (N,)
+        with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
+            output = forward(**inputs | {key: value[first] for key, value in per_row.items()})
+        source = first.cumsum(0) - 1  # (N,): where each row's prompt has gone
+        cache.batch_select_indices(source)
+        output.logits = output.logits[source]
+        return output
+
+    causal_lm.forward = shared_forward
+    try:
+        yield
+    finally:
+        del causal_lm.forward  # the instance attribute: the class's own forward is back
+        if own is not None:  # unless somebody, such as accelerate's hooks, had put one there
+            causal_lm.forward = own
+
+
+def _can_share(cache: Any) -> bool:
+    return (
+        isinstance(cache, DynamicCache)
+        and cache.get_seq_length() == 0
+        and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+    )
+
+
+def _first_of_like(inputs: Iterable[torch.Tensor], groups: RowGroups) -> torch.Tensor:
+    """Which rows differ from the row before them in any input, or are the first of their adapter: `(N,)`, bool."""
+    flat = [value.flatten(1) for value in inputs]  # (N, ...)
+    changed = torch.stack([(value[1:] != value[:-1]).any(1).cpu() for value in flat]).any(0)  # (N - 1,)
+    first = torch.cat([changed.new_ones(1), changed])
+    first[torch.tensor([0, *groups.rows[:-1]]).cumsum(0)] = True
+    return first
 
 
 def run_lengths(adapters: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -48,7 +48,7 @@ class CoPDConfig(GRPOConfig):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
-        probe_prompts (`int`, *optional*, defaults to `8`):
+        probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
             Whether `train` ends with the capability matrix, if an expert has held-out rows.
@@ -87,7 +87,7 @@ class CoPDConfig(GRPOConfig):
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
     )
     probe_prompts: int = field(
-        default=8, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
+        default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
     )
     matrix_at_end: bool = field(
         default=True,

@@ -64,8 +64,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
 
     Overridden methods of [`~trl.GRPOTrainer`] and [`~transformers.Trainer`]:
         - `training_step`: one step per live branch instead of one.
-        - `_generate_and_score_completions`, `_generate_single_turn`, `_calculate_rewards`: cross rows beside native
-          ones, from rollouts that were sampled for all branches at once.
+        - `_generate_and_score_completions`, `_tokenize_prompts`, `_generate_single_turn`, `_calculate_rewards`: cross
+          rows beside native ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
         - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
         - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`] and [`RunStateMixin`].
@@ -149,7 +149,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             disable_dropout_in_model(self.peft_model)
         self.engine = TransformersEngine(self, args.rollout_chunk_rows)
         self._stacking: dict[frozenset[str], bool] = {}
-        self._sampled: deque[list[list[int]]] = deque()  # completions awaiting `_generate_single_turn`
+        self._sampled: deque[tuple[tuple, list]] = deque()  # tokenized prompts, completions: awaiting TRL's generation
         self._acting: Branch | None = None
         self._measured_round = -1
         self._live: list[Branch] = []  # the branches that take part in the generation at hand
@@ -367,20 +367,22 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         """Sample native and cross rows of all live branches in one `generate`."""
         parts = [(b.name, rows) for b in self._live for rows in (b.rows.native, b.rows.cross) if rows]
         self._sampled.clear()
-        prompt_ids, names = [], []
-        for name, rows in parts:
-            ids, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
-            prompt_ids += ids
-            names += [name] * len(rows)
-        completions = self.engine.generate(prompt_ids, names)
+        tokenized = [self._tokenize_prompts([row["prompt"] for row in rows]) for _, rows in parts]
+        names = [name for name, rows in parts for _ in rows]
+        completions = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
         start = 0
-        for _, rows in parts:
-            self._sampled.append(completions[start : start + len(rows)])
+        for prompts, (_, rows) in zip(tokenized, parts, strict=True):
+            self._sampled.append((prompts, completions[start : start + len(rows)]))
             start += len(rows)
+
+    def _tokenize_prompts(self, prompts):
+        if self._acting is not None and self._sampled:
+            return self._sampled[0][0]
+        return super()._tokenize_prompts(prompts)
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         if self._acting is not None and self._sampled:
-            return self._sampled.popleft(), None
+            return self._sampled.popleft()[1], None
         return super()._generate_single_turn(
             prompt_ids, images, multimodal_fields, num_generations, has_tool_images=has_tool_images
         )
