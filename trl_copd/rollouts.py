@@ -106,10 +106,11 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
 
     @functools.wraps(forward)  # `generate` reads its signature
     def shared_forward(**inputs: Any) -> Any:
-        if not _can_share(inputs.get("past_key_values")):
+        if not _can_share(inputs):
             return forward(**inputs)
         cache, rows = inputs["past_key_values"], sum(groups.rows)
-        per_row = {k: v for k, v in inputs.items() if torch.is_tensor(v) and v.shape[:1] == (rows,)}
+        matrices = {key: value for key, value in inputs.items() if torch.is_tensor(value) and value.dim() > 1}
+        per_row = {key: value for key, value in matrices.items() if value.size(0) == rows}
         first = _first_of_like(per_row.values(), groups)  # (N,)
         with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
             output = forward(**inputs | {key: value[first] for key, value in per_row.items()})
@@ -127,11 +128,16 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
             causal_lm.forward = own
 
 
-def _can_share(cache: Any) -> bool:
+def _can_share(inputs: dict[str, Any]) -> bool:
+    """Whether this is a prefill whose cache can copy rows and whose inputs have the rows in front."""
+    cache, positions = inputs.get("past_key_values"), inputs.get("position_ids")
     return (
         isinstance(cache, DynamicCache)
         and cache.get_seq_length() == 0
         and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+        and (
+            positions is None or positions.dim() == 2
+        )  # multimodal models put three kinds of position before the rows
     )
 
 
