@@ -136,8 +136,6 @@ def _can_share(inputs: dict[str, Any]) -> bool:
         and cache.get_seq_length() == 0
         and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
         and (positions is None or positions.dim() == 2)  # multimodal models have three kinds of position in front
-            positions is None or positions.dim() == 2
-        )  # multimodal models put three kinds of position before the rows
     )
 
 
