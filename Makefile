@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test lint bench clean
+.PHONY: demo demo-no-opd smollm2 test test-verifiers coq lint bench bench-verifiers clean
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -24,6 +24,14 @@ smollm2: $(INSTALLED)  ## a real language model, about half an hour
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
+test-verifiers: $(INSTALLED) coq  ## every case of every verifier, honest and hostile
+	$(BIN)/python -m pytest tests/rewards $(ARGS)
+
+coq:  ## the proof assistant, where apt can install it; its tests are skipped without
+	@command -v coqc >/dev/null || command -v rocq >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
+		echo "coq could not be installed (it needs apt and root): its tests will be skipped"
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +39,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/round_cost.py $(ARGS)
+
+bench-verifiers: $(INSTALLED)
+	$(BIN)/python benchmarks/verifiers.py $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
+from trl_copd.rewards import VerifierReward
 
 
 NOT_LOADED = "/nowhere/no-model"  # loading it would raise an OSError: a ValueError shows that nothing was loaded
@@ -51,6 +52,17 @@ EXPERTS = {
     "rate type": (lambda: Expert("a", rows(), letter_reward, learning_rate="1e-3"), TypeError, "float"),
     "adapter type": (lambda: Expert("a", rows(), letter_reward, adapter=3), TypeError, "path or a Hub id"),
 }  # fmt: skip
+
+
+class MissingProver(VerifierReward):
+    def check(self):
+        raise RuntimeError("no prover here: install one")
+
+
+@pytest.mark.parametrize("wrap", [lambda reward: reward, lambda reward: reward.asynchronous()])
+def test_what_a_reward_misses_is_said_when_its_expert_is_built(wrap):
+    with pytest.raises(RuntimeError, match="no prover here"):
+        Expert("proofs", rows(), wrap(MissingProver(str, name="proof_reward")))
 
 
 @pytest.mark.parametrize("case", EXPERTS)

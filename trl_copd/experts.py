@@ -12,6 +12,8 @@ from datasets import Dataset, IterableDataset
 from torch import nn
 from trl.trainer.utils import get_callable_name
 
+from .rewards.base import AsyncReward, VerifierReward
+
 
 RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
 # What TRL hands to every reward function besides the columns of the dataset
@@ -105,6 +107,9 @@ class Expert:
                     f"{type(func).__name__}: {func!r}."
                 )
         self.reward_funcs = list(funcs)
+        for func in funcs:
+            if isinstance(func, (VerifierReward, AsyncReward)):
+                func.check()  # a prover or sandbox that is missing: now, not after the model is loaded
         if self.reward_weights is not None:
             weights = self.reward_weights
             if not isinstance(weights, (list, tuple)) or not all(isinstance(w, (int, float)) for w in weights):
