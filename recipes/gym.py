@@ -5,12 +5,12 @@ A question belongs to one split for good: the split is a hash of its text, so no
 can carry a question from the warm start or the training rows into the evaluation.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import reasoning_gym
 from datasets import Dataset
+
+from trl_copd.rewards.gym import gym_rows, stable_int
 
 
 # Buckets out of 100 that the hash of a question can fall into.
@@ -23,9 +23,6 @@ DOMAINS: dict[str, tuple[str, dict[str, Any]]] = {
     "words": ("word_sequence_reversal", {"min_words": 4, "max_words": 6}),
     "logic": ("family_relationships", {"min_family_size": 4, "max_family_size": 5}),
 }
-
-_CHUNK = 256  # questions drawn from a generator at a time
-_MAX_STALE_CHUNKS = 20  # chunks without a new question after which a generator counts as exhausted
 
 
 def gym_domain(task: str, n_train: int, n_eval: int, seed: int, **task_options: Any) -> tuple[Dataset, Dataset]:
@@ -58,42 +55,11 @@ def gym_warm_start(task: str, n_rows: int, seed: int, **task_options: Any) -> Da
 
 
 def _draw(task: str, split: str, count: int, seed: int, options: dict[str, Any]) -> Dataset:
-    rows: dict[str, str] = {}
     # a stream per split: row i of one split says nothing about row i of another
-    for question, answer in _questions(task, options, _stable_int(f"{seed}/{split}") % 2**31):
-        if len(rows) == count:
-            break
-        if _stable_int(question) % 100 in SPLITS[split]:
-            rows.setdefault(question, answer)
-    if len(rows) < count:
-        raise ValueError(
-            f"reasoning-gym task '{task}' with options {options} gave {len(rows)} distinct questions for the split "
-            f"'{split}', not {count}. Ask for fewer rows, or widen the task's options."
-        )
-    prompts = [[{"role": "user", "content": question}] for question in rows]
-    return Dataset.from_dict({"prompt": prompts, "solution": list(rows.values())})
-
-
-def _questions(task: str, options: dict[str, Any], seed: int) -> Iterator[tuple[str, str]]:
-    """Questions and answers until the generator runs dry; a question may come again."""
-    shorten = _SHORTEN.get(task, lambda item: item["question"].strip())
-    seen: set[str] = set()
-    stale = 0
-    while stale < _MAX_STALE_CHUNKS:
-        known = len(seen)
-        # a generator seeds item i with `seed + i`, so chunks one size apart do not overlap
-        for item in reasoning_gym.create_dataset(task, size=_CHUNK, seed=seed, **options):
-            if item["answer"] is not None:  # some tasks accept any valid answer and state none
-                question = shorten(item)
-                seen.add(question)
-                yield question, str(item["answer"]).strip()
-        stale = stale + 1 if len(seen) == known else 0
-        seed += _CHUNK
-
-
-def _stable_int(text: str) -> int:
-    """A hash that is the same in every process, unlike `hash`."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    stream = stable_int(f"{seed}/{split}") % 2**31
+    rows = gym_rows(task, count, SPLITS[split], stream, options, rewrite=_SHORTEN.get(task))
+    prompts = [[{"role": "user", "content": row["prompt"]}] for row in rows]
+    return Dataset.from_dict({"prompt": prompts, "solution": [row["solution"] for row in rows]})
 
 
 def _short_sum(item: dict[str, Any]) -> str:

@@ -1,8 +1,41 @@
 """Verifiable rewards. A verifier turns completion and reference into a verdict; `base.py` turns that into a reward."""
 
-from .base import Verdict, VerifierReward
+from .base import AsyncReward, Verdict, VerifierReward
+from .choice import ChoiceReward, choice_reward
+from .code import CodeReward, code_reward
+from .code_remote import CodeSandbox, SandboxFusion
+from .coq import CoqReward, coq_reward
 from .exact_match import ExactMatchReward, exact_match_reward
+from .gym import GymReward, gym_rows, reasoning_gym_expert
+from .json_schema import JSONReward, json_reward
+from .lean import LeanReward, lean_reward
 from .math import MathReward, math_reward
+from .sql import SQLReward, sql_reward
 
 
-__all__ = ["ExactMatchReward", "MathReward", "Verdict", "VerifierReward", "exact_match_reward", "math_reward"]
+__all__ = [
+    "AsyncReward",
+    "ChoiceReward",
+    "CodeReward",
+    "CodeSandbox",
+    "CoqReward",
+    "ExactMatchReward",
+    "GymReward",
+    "JSONReward",
+    "LeanReward",
+    "MathReward",
+    "SQLReward",
+    "SandboxFusion",
+    "Verdict",
+    "VerifierReward",
+    "choice_reward",
+    "code_reward",
+    "coq_reward",
+    "exact_match_reward",
+    "gym_rows",
+    "json_reward",
+    "lean_reward",
+    "math_reward",
+    "reasoning_gym_expert",
+    "sql_reward",
+]

@@ -1,9 +1,16 @@
 """The verdict of a verifier, and the one adapter from a verifier to a TRL reward function."""
 
+import asyncio
+import hashlib
+import inspect
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from .pool import Outcome, pack, shared_pool
 
 
 logger = logging.getLogger(__name__)
@@ -15,20 +22,33 @@ class Verdict:
     What a verifier says about one completion.
 
     Args:
-        passed (`bool` or `None`):
-            Whether the completion is right. `None` says that the reference is unreadable, which is a fault of the
-            dataset and depends on the reference alone, never on the completion.
+        passed (`bool` or `None`): Whether the completion is right. `None`: there is no grade, `failure` says why.
         reason (`str`): Why, for people: shown in logs, never parsed.
+        failure (`str`, *optional*):
+            Whose fault it is that there is no grade. `"reference"` (the default if `passed` is `None`): the reference
+            is unreadable, which depends on the reference alone, never on the completion. `"infrastructure"`: a worker,
+            sandbox or prover failed, twice; such a verdict is not kept in the cache.
+        score (`float`, *optional*): Share of what was asked that is right, in [0, 1], for verifiers that count.
     """
 
     passed: bool | None
     reason: str
+    failure: Literal["reference", "infrastructure"] | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.passed is None and self.failure is None:
+            object.__setattr__(self, "failure", "reference")
 
 
 class VerifierReward:
     """
     A TRL reward function made from a verifier: 1.0 where the completion passes, 0.0 where it does not, `None` where
-    the row is not this verifier's (a column is `None`) or its reference is unreadable (warned once, counted).
+    the row is not this verifier's (a column is `None`), its reference is unreadable, or the infrastructure failed
+    (each warned of once, and counted).
+
+    Subclasses override [`~VerifierReward.verdicts`] to grade a batch in their own way, [`~VerifierReward.check`] to
+    say what is missing, and [`~VerifierReward.metrics`] to log more.
 
     Args:
         verifier (`Callable[[str, Any], Verdict]`):
@@ -39,10 +59,19 @@ class VerifierReward:
             Columns of the dataset that the verifier needs, at least one. `CoPDTrainer` checks them before it loads
             the model.
         name (`str`, *optional*): Name in metrics; defaults to the verifier's `__name__`.
+        cpu_seconds (`float`, *optional*):
+            CPU seconds that one grade may take, above 0. The verifier then runs in the shared pool of worker processes
+            (see [`~rewards.pool.WorkerPool`]), and a completion that needs more time or memory fails. `None`, the
+            default, grades inline, which suits what cannot hang.
+
+    Attributes:
+        version (`str`): Part of the cache's key. Change it with what the verifier depends on besides its arguments.
+        partial_credit (`bool`): Whether the reward is `Verdict.score`, where there is one, rather than 0 or 1.
+        cache_size (`int`): Verdicts that are kept, the least recently used dropped first. 0 keeps none.
 
     Raises:
         TypeError: `verifier` is not callable, `columns` is a single string, or no name can be found.
-        ValueError: `columns` is empty.
+        ValueError: `columns` is empty, or `cpu_seconds` is not above 0.
 
     Example:
     ```python
@@ -56,8 +85,16 @@ class VerifierReward:
     ```
     """
 
+    version: str = "1"
+    partial_credit: bool = False
+    cache_size: int = 10_000
+
     def __init__(
-        self, verifier: Callable[[str, Any], Verdict], columns: Sequence[str] = ("solution",), name: str | None = None
+        self,
+        verifier: Callable[[str, Any], Verdict],
+        columns: Sequence[str] = ("solution",),
+        name: str | None = None,
+        cpu_seconds: float | None = None,
     ):
         if not callable(verifier):
             raise TypeError(f"`verifier` must be a function (completion, reference) -> Verdict, got {verifier!r}.")
@@ -65,16 +102,30 @@ class VerifierReward:
             raise TypeError(f"`columns` must be a sequence of names, got the string {columns!r}. Use ({columns!r},).")
         if not columns:
             raise ValueError("`columns` is empty: without a reference nothing can be verified. Name at least one.")
+        if cpu_seconds is not None and not cpu_seconds > 0:
+            raise ValueError(f"`cpu_seconds` must be above 0, or None to grade inline, got {cpu_seconds}.")
         name = name or getattr(verifier, "__name__", None)
         if not isinstance(name, str):
             raise TypeError(f"`verifier` {verifier!r} has no `__name__` to name the reward by. Pass `name`.")
         self.verifier = verifier
         self.columns: tuple[str, ...] = tuple(columns)
+        self.cpu_seconds = cpu_seconds
         self.__name__ = name  # what TRL's get_callable_name reads
-        self._warned = False
+        self.__signature__ = _signature(self.columns)  # what tools that call rewards read: which columns it takes
+        self._checked = False
+        self._warned: set[str] = set()
+        self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.__name__!r}, columns={self.columns!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the copy may be for another machine, where other things are missing
+        return {**self.__dict__, "_lock": None, "_cache": OrderedDict(), "_checked": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __call__(
         self,
@@ -84,37 +135,101 @@ class VerifierReward:
         **columns: Any,
     ) -> list[float | None]:
         """
-        Grade a batch, as TRL calls it.
+        Grade a batch, as TRL calls it. Thread-safe.
 
         Args:
             prompts (`Sequence`): Unused; TRL passes them.
             completions (`Sequence[str]` or `Sequence[list[dict]]`):
                 Texts, or conversations, of which the last assistant message is graded.
             log_metric (`Callable[[str, float], None]`, *optional*):
-                TRL's logger of scalars. Receives `"<name>/unreadable"`, the number of rows of this batch whose
-                reference was unreadable, on every call so that TRL's mean over calls is true.
+                TRL's logger of scalars. Receives what [`~VerifierReward.metrics`] counts, on every call so that TRL's
+                mean over calls is true.
             **columns:
                 The dataset's columns, one value per completion, and whatever else TRL passes (ignored).
 
         Returns:
-            `list[float | None]`: One of 1.0, 0.0, `None` per completion.
+            `list[float | None]`: One of 1.0, 0.0, `None` per completion; the score with `partial_credit`.
 
         Raises:
             ValueError: A needed column is missing, or has not one value per completion.
             TypeError: A completion is neither text nor a list of messages.
         """
         references = self._references(columns, len(completions))
-        rewards: list[float | None] = []
-        unreadable = 0
-        for completion, reference in zip(completions, references, strict=True):
-            verdict = None if reference is None else self.verifier(completion_text(completion), reference)
-            if verdict is not None and verdict.passed is None:
-                unreadable += 1
-                self._warn_once(verdict.reason, reference)
-            rewards.append(None if verdict is None or verdict.passed is None else float(verdict.passed))
+        if not self._checked:
+            self.check()
+            self._checked = True
+        mine = [index for index, reference in enumerate(references) if reference is not None]
+        verdicts = self._cached_verdicts(
+            [completion_text(completions[index]) for index in mine], [references[index] for index in mine]
+        )
+        rewards: list[float | None] = [None] * len(references)
+        for index, verdict in zip(mine, verdicts, strict=True):
+            rewards[index] = self._reward(verdict)
+            if verdict.failure is not None:
+                self._warn_once(verdict, references[index])
         if log_metric is not None:
-            log_metric(f"{self.__name__}/unreadable", float(unreadable))
+            for metric, value in self.metrics(verdicts).items():
+                log_metric(f"{self.__name__}/{metric}", value)
         return rewards
+
+    def check(self) -> None:
+        """
+        Raise a clear error if grading cannot work here: a prover, sandbox level or package is missing. Called when an
+        `Expert` is built, and before the first grading. The base checks that workers can import the verifier.
+        """
+        if self.cpu_seconds is not None:
+            pack(self.verifier)
+
+    def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
+        """
+        Grade texts against references, one verdict each, in order; neither is `None`. Must be thread-safe, must not
+        raise for anything in `texts`, and must give the same text and reference the same verdict always.
+        """
+        if self.cpu_seconds is None:
+            return [self.verifier(text, reference) for text, reference in zip(texts, references, strict=True)]
+        calls = list(zip(texts, references, strict=True))
+        return [verdict_of(outcome) for outcome in shared_pool().map(self.verifier, calls, self.cpu_seconds)]
+
+    def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
+        """What to log of a batch, without the reward's name: the rows without a grade, by whose fault."""
+        failures = [verdict.failure for verdict in verdicts]
+        return {
+            "unreadable": float(failures.count("reference")),
+            "infrastructure_failures": float(failures.count("infrastructure")),
+        }
+
+    def asynchronous(self) -> "AsyncReward":
+        """The same reward as a coroutine function, which TRL runs at the same time as the other asynchronous ones."""
+        return AsyncReward(self)
+
+    def _reward(self, verdict: Verdict) -> float | None:
+        if verdict.passed is None:
+            return None
+        return float(verdict.score if self.partial_credit and verdict.score is not None else verdict.passed)
+
+    def _cached_verdicts(self, texts: list[str], references: list[Any]) -> list[Verdict]:
+        """As `verdicts`, which is asked only for what is new, and once for rows that are the same."""
+        keys = [self._key(text, reference) for text, reference in zip(texts, references, strict=True)]
+        with self._lock:
+            known = {key: self._cache[key] for key in keys if key in self._cache}
+        new = {key: index for index, key in enumerate(keys) if key not in known}
+        if new:
+            found = self.verdicts([texts[i] for i in new.values()], [references[i] for i in new.values()])
+            known.update(zip(new, found, strict=True))
+        with self._lock:
+            for key in keys:
+                if known[key].failure != "infrastructure":
+                    self._cache[key] = known[key]
+                    self._cache.move_to_end(key)
+            while len(self._cache) > self.cache_size:
+                self._cache.popitem(last=False)
+        return [known[key] for key in keys]
+
+    def _key(self, text: str, reference: Any) -> bytes:
+        # repr tells 1 from "1" and from True; the lengths keep the parts apart
+        parts = (self.version, repr(reference), text)
+        data = "".join(f"{len(part)}:{part}" for part in parts)
+        return hashlib.blake2b(data.encode("utf-8", "surrogatepass"), digest_size=24).digest()
 
     def _references(self, columns: dict[str, Any], rows: int) -> list[Any]:
         """One reference per row; `None` where any of the row's columns is."""
@@ -139,14 +254,70 @@ class VerifierReward:
             for row in rows_of_values
         ]
 
-    def _warn_once(self, reason: str, reference: Any) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "%s: unreadable reference %.200r (%s). Such rows get no reward (None); further ones are not shown, "
-                "only counted as %s/unreadable.",
-                self.__name__, reference, reason, self.__name__,
-            )  # fmt: skip
+    def _warn_once(self, verdict: Verdict, reference: Any) -> None:
+        failure = verdict.failure or ""
+        if failure in self._warned:
+            return
+        self._warned.add(failure)
+        what, metric = {
+            "reference": ("unreadable reference", "unreadable"),
+            "infrastructure": ("the infrastructure failed on the row with the reference", "infrastructure_failures"),
+        }[failure]
+        logger.warning(
+            "%s: %s %.200r (%s). Such rows get no reward (None); further ones are not shown, only counted as %s/%s.",
+            self.__name__, what, reference, verdict.reason, self.__name__, metric,
+        )  # fmt: skip
+
+
+def _signature(columns: Sequence[str]) -> inspect.Signature:
+    named = ["prompts", "completions", *(name for name in columns if name.isidentifier()), "log_metric"]
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD if index < 2 else inspect.Parameter.KEYWORD_ONLY
+        )
+        for index, name in enumerate(dict.fromkeys(named))
+    ]
+    parameters[-1] = parameters[-1].replace(default=None)
+    return inspect.Signature([*parameters, inspect.Parameter("columns", inspect.Parameter.VAR_KEYWORD)])
+
+
+class AsyncReward:
+    """
+    A [`VerifierReward`] that is awaited. It grades in a thread, so that several of them, and the event loop, go on.
+
+    Args:
+        reward ([`VerifierReward`]): What grades; its name and columns are this one's too.
+    """
+
+    def __init__(self, reward: VerifierReward):
+        self.reward = reward
+        self.columns = reward.columns
+        self.__name__ = reward.__name__
+
+    def __repr__(self) -> str:
+        return f"{self.reward!r}.asynchronous()"
+
+    def check(self) -> None:
+        self.reward.check()
+
+    async def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        return await asyncio.to_thread(self.reward, prompts, completions, **columns)
+
+
+def verdict_of(outcome: Outcome) -> Verdict:
+    """
+    The verdict that a call of a verifier in the pool returned, or what its failure means.
+
+    Raises:
+        RuntimeError: The verifier raised: it is broken, which must stop the run.
+    """
+    if outcome.status == "ok":
+        return outcome.value
+    if outcome.status == "raised":
+        raise RuntimeError(f"The verifier raised in its worker:\n{outcome.error}")
+    if outcome.status in ("cpu", "memory"):
+        return Verdict(False, f"grading it needs too much: {outcome.error}")
+    return Verdict(None, f"{outcome.status}: {outcome.error}", failure="infrastructure")
 
 
 def completion_text(completion: Any) -> str:

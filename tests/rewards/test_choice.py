@@ -1,0 +1,154 @@
+r"""`choice_reward` against hand-made rows. Where nothing else is said, the solution is "B"."""
+
+import time
+
+import pytest
+
+from trl_copd.rewards.choice import ChoiceReward, choice_reward
+
+
+def grade(completion, solution="B", reward=choice_reward):
+    return reward(prompts=["?"], completions=[completion], solution=[solution], completion_ids=[[1]])[0]
+
+
+class TestStated:
+    # The ways in which models state a letter, each in its own line of the documented table
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            "B", "b", "B.", "(B)", "[B]", "**B**", "`B`", "**(B)**", "Option B", "（Ｂ）",
+            r"\boxed{B}", r"$\boxed{B}$", r"\boxed{(B)}", r"\boxed{\text{B}}", r"\boxed{\textbf{(B)}}", r"\boxed{b}",
+            r"\fbox{B}", r"\boxed{B) Paris}", "<answer>B</answer>", "<answer>\n(B)\n</answer>", "#### B",
+            "Answer: B", "answer: b", "Answer:B", "Answer = B", "**Answer:** B", "**Answer: B**", "Answer:\n\n**B**",
+            "The answer is B.", "The answer is (B).", "The answer is **B**", 'The answer is "B".', "My answer is `B`.",
+            "The answer is option B.", "The correct answer is: B", "The correct option is B", "Final answer: **B**",
+            "The answer is **(B) Paris**.", "Answer: B) Paris", "Answer: B. Paris", "Answer: (B) Paris", "B) Paris",
+            "(B) Paris", "B. Paris", "Answer: B - Paris", "The answer is B because it is a capital.",
+            "The answer is B, since it is a capital.",
+        ],
+    )  # fmt: skip
+    def test_accepted(self, completion):
+        assert grade(completion) == 1.0
+        assert grade(completion, "C") == 0.0
+
+    # The last answer counts, wherever the letters occur before it
+    @pytest.mark.parametrize(
+        "completion, reward",
+        [
+            ("<think>A? C? \\boxed{A}</think> \\boxed{B}", 1.0),
+            ("A dog, I see. C is out.\n\nB", 1.0),
+            ("Answer: A\nNo, wait.\nAnswer: B", 1.0),
+            ("Answer: B\nNo, wait.\nAnswer: A", 0.0),
+            (r"\boxed{A}, no, \boxed{B}", 1.0),
+            (r"\boxed{B}, no, \boxed{A}", 0.0),
+            (r"\boxed{B} and then \boxed{", 1.0),  # cut off: what was stated before it counts
+            (r"\boxed{B} and then \boxed{A", 1.0),
+            (r"\boxed{A}. Answer: B", 1.0),
+            ("Answer: A\n\nB", 1.0),
+            ("The options:\nA) London\nB) Paris\n\nAnswer: B", 1.0),
+            ("Answer: B\n\nThanks", 1.0),
+            ("Answer: B\n\nI hope this helps!", 1.0),
+            (r"<think>\boxed{B}", 0.0),
+            (r"\boxed{B}</think>", 0.0),
+        ],
+    )
+    def test_last(self, completion, reward):
+        assert grade(completion) == reward
+
+
+class TestRefused:
+    # Letters in prose are no answers, and neither is a letter that something unclear follows
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            "", "A dog. B", "B dog", "B is what I like", "I would say B", "Be careful", "The answer is Bob", "Bob",
+            "Answer: B-52", "Answer: B2", "B+", "Answer: B dogs", "The answer is not B", "¬B", "not B", "~B",
+            "Answer: none", "Answer: Both", "Answer: see above", r"\boxed{}", r"\boxed{B", "<answer>B", "Option",
+            "Answer: A dog sits on B", "Answer: I think B or so", "В", "Answer: neither A nor B",
+        ],
+    )  # fmt: skip
+    def test_prose(self, completion):
+        assert grade(completion) == 0.0
+
+    def test_a_dog_is_no_answer_a(self):
+        for text in ("A dog", "The answer is A dog", "Answer: A dog", "A", "The answer is A."):
+            assert grade(text, "A") == float(text in ("A", "The answer is A."))
+        assert grade("I am sure", "I") == 0.0
+        assert grade("The answer is a bit unclear", "A") == 0.0
+
+    # More than one choice is none, however it is joined, also where the right one is the last or the first
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            "A or B", "B or A", "A, B", "A/B", "A and B", "A & B", "A|B", "AB", "A B", "B B", "BB", "ABCD", "(A)(B)",
+            "(A) (B)", "A. B", "A\nB", "A\nB\nC\nD", "A) London\nB) Paris", "All of A, B, C",
+            r"\boxed{A, B}", r"\boxed{AB}", r"\boxed{A \text{ or } B}", r"\boxed{B} or C", r"\boxed{B}, or maybe (C)",
+            "The answer is A or B.", "Answer: B or C", "Answer: B, C", "Answer: B/C", "Answer: (B) or (C)",
+            "Answer: B) or C)", "Answer: B (or C)", "Answer: B. Or maybe C.", "Answer: B\nor C", "B?? or A??",
+            "Is it B? No, C.", "Answer: B\nAnswer: C", "<answer>A</answer><answer>B, C</answer>",
+        ],
+    )  # fmt: skip
+    def test_hedges(self, completion):
+        assert grade(completion) == 0.0
+
+    # Listing the options is not choosing the last of them
+    def test_list_of_options(self):
+        assert grade("A) London\nB) Paris\nC) Rome\nD) Oslo", "D") == 0.0
+        assert grade("A\nB\nC\nD", "D") == 0.0
+
+
+class TestSolution:
+    @pytest.mark.parametrize("solution", ["B", "b", "(B)", "B.", "B)", "**B**", r"\text{B}", " B "])
+    def test_letter(self, solution):
+        assert grade("Answer: B", solution) == 1.0
+        assert grade("Answer: C", solution) == 0.0
+
+    # Where the solution gives the option's text, an answer that gives one too must give the same
+    @pytest.mark.parametrize("solution", ["B) Paris", "(B) Paris", "B. Paris", "B: Paris"])
+    def test_letter_with_option(self, solution):
+        assert [grade(f"Answer: {text}", solution) for text in ("B", "B) Paris", "(B) paris.")] == [1.0] * 3
+        assert [grade(f"Answer: {text}", solution) for text in ("C", "B) London", "C) Paris")] == [0.0] * 3
+
+    # No letter can be read from these. The completion has no say in it
+    @pytest.mark.parametrize("solution", ["Paris", "", "AB", "A, B", "A dog", "7", "?", 1, True, ["B"]])
+    @pytest.mark.parametrize("completion", ["B", "", "Paris"])
+    def test_unreadable(self, solution, completion):
+        assert grade(completion, solution) is None
+
+    def test_row_of_another_domain(self):
+        assert grade("B", None) is None
+
+
+class TestMultiple:
+    reward = ChoiceReward(multiple=True)
+
+    @pytest.mark.parametrize("solution", [["A", "C"], ["C", "A"], "A, C", "AC", "A and C", "(A), (C)"])
+    @pytest.mark.parametrize("answer", ["A, C", "C, A", "AC", "A and C", "(A), (C)", "A C", "A; C", "A & C"])
+    def test_exactly_the_set(self, solution, answer):
+        assert grade(rf"\boxed{{{answer}}}", solution, self.reward) == 1.0
+        assert grade(f"Answer: {answer}", solution, self.reward) == 1.0
+
+    # Too few, too many, alternatives, repetitions, prose
+    @pytest.mark.parametrize("answer", ["A", "C", "A, B, C", "ABCD", "A or C", "A, C, A", "A dog and C", "AD", ""])
+    def test_other_sets(self, answer):
+        assert grade(f"Answer: {answer}", "AC", self.reward) == 0.0
+
+    def test_one_letter(self):
+        assert grade("Answer: A", ["A"], self.reward) == 1.0
+        assert grade("Answer: A, B", ["A"], self.reward) == 0.0
+
+    @pytest.mark.parametrize("solution", [[], [1], "", "A or B", "Paris and Rome"])
+    def test_unreadable(self, solution):
+        assert grade("Answer: A", solution, self.reward) is None
+
+
+# Long and repetitive texts take no time to speak of
+@pytest.mark.parametrize(
+    "text", ["answer: " * 20_000, "\\boxed{" * 20_000, "<answer>" * 20_000, "(B" * 50_000, "B, " * 50_000,
+             "answer is " + "B or " * 30_000, "\\text{" * 30_000, "or " * 50_000 + "(B)", "\n" * 100_000,
+             "B" * 100_000, "answer" + " " * 100_000, "answer" + "*" * 100_000],
+)  # fmt: skip
+def test_linear(text):
+    start = time.process_time()
+    assert grade(text) == 0.0
+    assert time.process_time() - start < 1.0

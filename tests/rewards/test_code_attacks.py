@@ -1,0 +1,518 @@
+# ruff: noqa: E501  # a program a line: folded, the tables could not be read
+"""
+Submissions that want the reward without the work. None may pass, none may leave a process or a file behind, and an honest
+submission must pass right after each. Threats that these stand for: docs/rewards/threats.md.
+"""
+
+import dataclasses
+import os
+import platform
+import socket
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from trl_copd.rewards.code import CodeReward
+from trl_copd.rewards.sandbox import available_level
+
+
+pytestmark = pytest.mark.skipif(available_level() == "rlimit", reason="this host confines nothing")
+LEVELS = [level for level in ("full", "landlock") if available_level() in ("full", level)]
+REWARDS = {level: CodeReward(level=level, cpu_seconds=0.5, memory_mib=512) for level in LEVELS}
+for _reward in REWARDS.values():
+    _reward.execution = dataclasses.replace(_reward.execution, idle_seconds=0.8)  # the tests have less patience
+TESTS = "assert f(2) == 4\nassert f(3) == 9\nassert f(-5) == 25\n"
+CASES = [("2", "4"), ("3", "9"), ("-5", "25")]
+HONEST = "def f(x):\n    return x * x"
+MARK = "copd-escaped"
+SLEEPER = "98765.4321"  # seconds: found again among all processes of the machine by its arguments
+SECRET = "the-oracle-knows-this"
+PLACES = ["/tmp", "/dev/shm", "/var/tmp", os.path.expanduser("~"), os.getcwd(), "/", "/usr", "/etc", "/run"]
+X86 = platform.machine() == "x86_64"
+
+
+def attacks(*rows):
+    return [pytest.param(*row[1:], id=row[0]) for row in rows]
+
+
+@pytest.fixture(params=LEVELS)
+def reward(request, monkeypatch):
+    monkeypatch.setenv("COPD_SECRET", SECRET)
+    yield from _and_after(REWARDS[request.param])
+
+
+# bombs take their time: at the second level only where there is some
+@pytest.fixture(params=LEVELS[:1] + [pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:]])
+def bombed(request):
+    yield from _and_after(REWARDS[request.param])
+
+
+def _and_after(reward):
+    yield reward
+    assert run(reward, HONEST) == 1.0, "an honest submission does not pass any more"
+    assert leftovers() == []
+
+
+def run(reward, code, tests=TESTS):
+    tests = {"kind": "assert", "code": textwrap.dedent(tests)} if isinstance(tests, str) else tests
+    completion = f"```python\n{textwrap.dedent(code)}\n```"
+    return reward(prompts=["?"], completions=[completion], tests=[tests])[0]
+
+
+def run_program(reward, code, rows=CASES):
+    return run(reward, code, {"kind": "stdio", "cases": [{"input": data, "output": output} for data, output in rows]})
+
+
+def leftovers():
+    """Files and processes that a submission left on the machine."""
+    found = [str(path) for place in PLACES for path in Path(place).glob(f"{MARK}*")]
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = Path(f"/proc/{entry}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if SLEEPER.encode() in command.split(b"\0"):
+                found.append(command.decode())
+    return found
+
+
+ALWAYS = """
+class Always:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __lt__(self, other): return True
+    __le__ = __gt__ = __ge__ = __lt__
+    def __hash__(self): return hash(4)
+    def __sub__(self, other): return self
+    __add__ = __mul__ = __truediv__ = __rsub__ = __radd__ = __rmul__ = __mod__ = __pow__ = __floordiv__ = __sub__
+    def __abs__(self): return 0
+    __neg__ = __abs__
+    def __round__(self, n=None): return 0
+    def __float__(self): return 0.0
+    def __int__(self): return 0
+    __index__ = __int__
+    def __bool__(self): return True
+    def __contains__(self, item): return True
+    def __len__(self): return 4
+    def __iter__(self): return iter([self])
+    def __getitem__(self, i): return self
+    def __getattr__(self, name): return self
+    def __call__(self, *args, **kwargs): return self
+    def __instancecheck__(self, other): return True
+def f(*args, **kwargs): return Always()
+"""
+
+
+class TestFakedResults:
+    # Leaving before the tests are done, in every way there is
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("exit at load", "import sys\nsys.exit(0)"),
+            ("_exit at load", "import os\nos._exit(0)"),
+            ("_exit in the function", "import os\ndef f(x): os._exit(0)"),
+            ("SystemExit", "def f(x): raise SystemExit(0)"),
+            ("SkipTest", "import unittest\ndef f(x): raise unittest.SkipTest('not today')"),
+            ("pytest's skip", "class Skipped(BaseException): pass\nSkipped.__module__ = '_pytest.outcomes'\ndef f(x): raise Skipped"),
+            ("KeyboardInterrupt", "def f(x): raise KeyboardInterrupt"),
+            ("StopIteration", "def f(x): raise StopIteration(4)"),
+            ("signal to itself", "import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGKILL)"),
+            ("segmentation fault", "import ctypes\ndef f(x): ctypes.string_at(0)"),
+            ("exec of true", "import os\nos.execv('/bin/true', ['true'])"),
+            ("at exit", "import atexit, os\natexit.register(os._exit, 0)\ndef f(x): raise SystemExit"),
+            ("excepthook", "import sys, os\nsys.excepthook = lambda *a: os._exit(0)\ndef f(x): raise ValueError"),
+            ("signal handler", "import signal, os\nfor s in (1, 2, 15): signal.signal(s, lambda *a: os._exit(0))\ndef f(x): os.kill(0, 15)"),
+        ),
+    )  # fmt: skip
+    def test_exit(self, reward, code):
+        assert run(reward, code) == 0.0
+
+    # Objects that agree with everything, against each way of comparing
+    @pytest.mark.parametrize(
+        "tests",
+        attacks(
+            ("==", "assert f(2) == 4"), ("== reversed", "assert 4 == f(2)"), ("!=", "assert not f(2) != 4"),
+            ("in a list", "assert f(2) in [4]"), ("in a set", "assert f(2) in {4}"), ("key", "assert {4: True}[f(2)]"),
+            ("contains", "assert 4 in f(2)"), ("inside a list", "assert [f(2)] == [4]"), ("between", "assert 3.9 < f(2) < 4.1"),
+            ("difference", "assert abs(f(2) - 4) < 1e-6"), ("difference reversed", "assert abs(4 - f(2)) < 1e-6"),
+            ("square", "assert (f(2) - 4) ** 2 < 1e-9"), ("ratio", "assert abs(f(2) / 4 - 1) < 1e-6"),
+            ("isclose", "import math\nassert math.isclose(f(2), 4)"), ("fabs", "import math\nassert math.fabs(f(2) - 4) < 1e-6"),
+            ("round", "assert round(f(2), 2) == 4"), ("isinstance", "assert isinstance(f(2), int)"), ("type", "assert type(f(2)) is int"),
+            ("is", "assert f(2) is True"), ("str", "assert str(f(2)) == '4'"), ("sorted", "assert sorted(f(2)) == [4]"),
+            ("sum", "assert sum(f(2)) == 4"), ("set", "assert set(f(2)) == {4}"), ("list", "assert list(f(2)) == [4]"),
+            ("index", "assert f(2)[0] == 4"), ("unpack", "x, = f(2)\nassert x == 4"), ("attribute", "assert f(2).value == 4"),
+            ("max", "assert max(f(2), 4) == 4 and f(2) - 4 == 0"), ("zip", "assert all(a == b for a, b in zip(f(2), [4]))"),
+            ("assertEqual", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(2), 4)"),
+            ("assertAlmostEqual", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertAlmostEqual(f(2), 4.0)"),
+            ("assertIn", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertIn(4, f(2))"),
+            ("approx", "import pytest\nassert f(2) == pytest.approx(4)"), ("operator", "import operator\nassert operator.eq(f(2), 4)"),
+            ("numpy", "import numpy as np\nassert np.allclose(f(2), 4)"), ("eq method", "assert (4).__eq__(f(2)) is True"),
+            ("if", "if f(2) != 4: raise AssertionError"), ("match", "match f(2):\n    case 4: pass\n    case _: raise AssertionError"),
+        ),
+    )  # fmt: skip
+    def test_always_equal(self, reward, tests):
+        assert run(reward, ALWAYS, tests) == 0.0
+
+    # The same with subclasses of builtins, whose plain value is compared instead, and with classes in place of functions
+    @pytest.mark.parametrize(
+        "code, tests",
+        attacks(
+            ("int", "class I(int):\n    def __eq__(s, o): return True\n    __hash__ = int.__hash__\ndef f(x): return I(7)", TESTS),
+            ("float", "class F(float):\n    def __sub__(s, o): return 0.0\n    def __eq__(s, o): return True\ndef f(x): return F(7)",
+             "assert abs(f(2) - 4) < 1e-6"),
+            ("str", "class S(str):\n    def __eq__(s, o): return True\ndef f(x): return S('x')", "assert f(2) == '4'"),
+            ("list", "class L(list):\n    def __eq__(s, o): return True\n    def __contains__(s, o): return True\ndef f(x): return L()",
+             "assert f(2) == [4]"),
+            ("list contains", "class L(list):\n    def __contains__(s, o): return True\ndef f(x): return L()", "assert 4 in f(2)"),
+            ("dict", "class D(dict):\n    def __eq__(s, o): return True\ndef f(x): return D()", "assert f(2) == {2: 4}"),
+            ("tuple", "class T(tuple):\n    def __eq__(s, o): return True\ndef f(x): return T()", "assert f(2) == (4,)"),
+            ("lying class", "class A:\n    __class__ = int\n    def __eq__(s, o): return True\ndef f(x): return A()", "assert isinstance(f(2), int) and f(2) == 4"),
+            ("metaclass", "class M(type):\n    def __eq__(c, o): return True\n    __hash__ = type.__hash__\nclass A(metaclass=M): pass\ndef f(x): return A", TESTS),
+            ("class in place of the function", ALWAYS + "\nclass f(Always):\n    def __init__(self, x): pass", TESTS),
+            ("class, difference", ALWAYS + "\nclass f(Always):\n    def __init__(self, x): pass", "assert abs(f(2) - 4) < 1e-6"),
+            ("a method that returns its object", ALWAYS.replace("def f", "def _f") + "\nclass Solution(Always):\n    def f(self, x): return self",
+             "assert Solution().f(2) == 4"),
+            ("the same, bound", ALWAYS.replace("def f", "def _f") + "\nclass Solution(Always):\n    def f(self, x): return self",
+             "s = Solution()\nassert abs(s.f(2) - 4) < 1e-6"),
+            ("callable object", ALWAYS + "\nf = Always()", TESTS),
+            ("nan", "def f(x): return float('nan')", "assert not abs(f(2) - 4) > 1e-6"),
+            ("nan inside", "def f(x): return [float('nan')]", "for v in f(2):\n    if v > 4 or v < 4: raise AssertionError"),
+            ("negative nan", "def f(x): return -float('nan')", "assert not f(2) < 4 and not f(2) > 4"),
+            ("true for one", "def f(x): return True", "assert f(1) == 1\nassert f(2) == 4"),
+            ("none", "def f(x): return NotImplemented", TESTS),
+            ("own class of a builtin's name", "class ValueError(Exception): pass\ndef f(x): raise ValueError",
+             "import pytest\nwith pytest.raises(ValueError): f(2)"),
+            ("exception that is many", "class E(TypeError):\n    def __instancecheck__(s, o): return True\ndef f(x): raise E",
+             "try:\n    f(2)\n    assert False\nexcept ValueError: pass"),
+        ),
+    )  # fmt: skip
+    def test_lying_types(self, reward, code, tests):
+        assert run(reward, code, tests) == 0.0
+
+    # What the tests use, replaced: it is another interpreter's
+    @pytest.mark.parametrize(
+        "code, tests",
+        attacks(
+            ("builtins", "import builtins\nfor n in ('len', 'abs', 'isinstance', 'all', 'sorted', 'print'):\n    setattr(builtins, n, lambda *a: 4)\n"
+             "builtins.AssertionError = KeyError\ndef f(x): return 5", "assert len([f(2)]) == 4 and abs(f(2)) == 4"),
+            ("shadowed names", "def len(x): return 4\ndef abs(x): return 0\ndef sorted(x): return [4]\ndef f(x): return []", "assert len(f(2)) == 4"),
+            ("modules", "import math, sys\nmath.isclose = lambda *a, **k: True\nsys.modules['math'] = math\ndef f(x): return 5",
+             "import math\nassert math.isclose(f(2), 4)"),
+            ("unittest", "import unittest\nunittest.TestCase.assertEqual = lambda *a: None\ndef f(x): return 5",
+             "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(2), 4)"),
+            ("check", "def check(candidate): pass\ndef f(x): return 5", "def check(candidate): assert candidate(2) == 4\ncheck(f)"),
+            ("names of the tests", "expected = [5, 5]\ntests = []\nassert_equal = print\ndef f(x): return 5", "expected = [4]\nassert [f(2)] == expected"),
+            ("assert statement", "class AssertionError(Exception): pass\n__debug__ = False" if False else "import sys\nsys.flags = None\ndef f(x): return 5", TESTS),
+            ("import hook", "import sys\nclass H:\n    def find_spec(self, *a): raise SystemExit(0)\nsys.meta_path.insert(0, H())\ndef f(x): return 5", TESTS),
+            ("hash seed", "import sys\nsys.setrecursionlimit(5)\ndef f(x): return 5", TESTS),
+        ),
+    )  # fmt: skip
+    def test_patching(self, reward, code, tests):
+        assert run(reward, code, tests) == 0.0
+
+    # Looking for the expected values: frames, garbage collector, trace functions, callbacks, memory, source
+    @pytest.mark.parametrize(
+        "search",
+        attacks(
+            ("frames", "f, n = sys._getframe(), ''\nwhile f:\n    n += repr(f.f_locals) + repr(f.f_globals.get('expected')) + repr(f.f_code.co_consts)\n    f = f.f_back\nreturn SECRET[::-1] in n"),
+            ("gc", "return any(type(o) is str and o.startswith('assert f(2) == ') for o in gc.get_objects()) or any(type(o) is dict and 'expected' in o for o in gc.get_objects())"),
+            ("trace", "seen = []\nsys.settrace(lambda fr, e, a: seen.append(fr.f_code.co_filename))\nlen([g() for g in [lambda: 1]])\nsys.settrace(None)\nreturn any('test' in s for s in seen)"),
+            ("modules", "return any(hasattr(m, 'expected') for m in sys.modules.values()) or '__main__' in sys.modules and hasattr(sys.modules['__main__'], 'f')"),
+            ("arguments", "return any(SECRET[::-1] in a for a in sys.argv)"),
+            ("environment", "return 'COPD_SECRET' in os.environ or SECRET[::-1] in repr(os.environ)"),
+            ("environment in C", "c = ctypes.CDLL(None)\nc.getenv.restype = ctypes.c_char_p\nreturn c.getenv(b'COPD_SECRET')"),
+            ("proc environ", "return SECRET[::-1] in open('/proc/self/environ').read()"),
+            ("proc of others", "return any(SECRET[::-1] in open(f'/proc/{p}/environ').read() for p in os.listdir('/proc') if p.isdigit())"),
+            ("memory of this process", "m = open('/proc/self/maps').read().splitlines()\nreturn bool(m)"),
+            ("memory of the parent", "return open(f'/proc/{os.getppid()}/mem', 'rb')"),
+            ("descriptors", "return [d for d in range(3, 64) if d != 10 and fstat(d)]"),
+            ("test files", "return open(HERE).read()"),
+            ("data sets among the packages", "return os.listdir(SITE)"),
+            ("linecache", "import linecache\nreturn [k for k in linecache.cache if 'test' in k]"),
+        ),
+    )  # fmt: skip
+    def test_searching(self, reward, search):
+        code = (
+            "import ctypes, gc, inspect, os, sys\n"
+            f"HERE, SECRET, SITE = {__file__!r}, {SECRET[::-1]!r}, {os.path.dirname(pytest.__file__)!r}\n"
+            "def fstat(d):\n    try: return os.fstat(d)\n    except OSError: return None\n"
+            f"def attack():\n{textwrap.indent(search, '    ')}\n"
+            "def f(x): return x * x if attack() else None\n"
+        )
+        assert run(reward, code, f"expected = [4, {SECRET!r}]\n{TESTS}") == 0.0
+
+    # A callback or an object of the test is no way into its process
+    @pytest.mark.parametrize(
+        "reach",
+        attacks(
+            ("globals", "g.__globals__['expected']"), ("code", "g.__code__.co_consts[1]"), ("closure", "g.__closure__[0].cell_contents"),
+            ("call", "g.__call__.__globals__['expected']"), ("default", "g.__defaults__[0]"), ("wrapped", "g.__wrapped__.__globals__['expected']"),
+            ("frame of a generator", "it.gi_frame.f_globals['expected']"), ("class", "o.__class__.__init__.__globals__['expected']"),
+            ("private", "o._secret"), ("dict", "o.__dict__['_secret']"), ("vars", "vars(o)['_secret']"), ("method", "o.method.__func__.__globals__['expected']"),
+            ("self", "o.method.__self__._secret"), ("reduce", "o.__reduce_ex__(2)[2]['_secret']"), ("set a class", "setattr(o, '__class__', int) or o._secret"),
+            ("subclasses", "next(c for c in object.__subclasses__() if c.__name__ == 'O').__init__.__globals__['expected']"),
+            ("format", "'{0._secret}'.format(o)"), ("traceback", "trace(g)"), ("numbers of objects", "max(ask(n) for n in range(9))"),
+        ),
+    )  # fmt: skip
+    def test_callbacks(self, reward, reach):
+        code = f"""
+import sys
+def trace(g):
+    try: g()
+    except TypeError as error:
+        t, seen = error.__traceback__, []
+        while t:
+            seen.append(t.tb_frame.f_globals.get('expected', 0))
+            t = t.tb_next
+        return max(seen)
+def ask(n):
+    return type(g)(object.__getattribute__(g, '_runner'), n)._secret
+def f(h, it, o):
+    global g
+    g = h
+    return {reach}
+"""
+        tests = """
+            expected = 71077345
+            class O:
+                def __init__(self): self._secret = expected
+                def method(self): return 1
+            assert f(lambda x, y=expected: x, (x for x in [1]), O()) == expected
+            """
+        assert run(reward, code, tests) == 0.0
+
+    # Talking to the oracle without being asked, in good and in bad form
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("replies in advance", "for _ in range(50): say({'value': 4})\ndef f(x): return 5"),
+            ("a verdict", "say({'passed': 3, 'total': 3, 'reason': 'all tests pass'})\ndef f(x): return 5"),
+            ("nonsense", "os.write(10, b'\\x10\\0\\0\\0' + b'\\xff' * 16)\ndef f(x): return 5"),
+            ("a length without end", "os.write(10, b'\\xff\\xff\\xff\\xff')\ndef f(x): return 5"),
+            ("no dictionary", "say([1])\ndef f(x): return 5"),
+            ("unknown tag", "say({'value': {'zz': 1}})\ndef f(x): return 5"),
+            ("unknown handle", "def f(x):\n    say({'value': {'h': [1, 999, None, None]}})\n    return 5"),
+            ("a foreign callback", "def f(x):\n    say({'ask': [0, '__call__', [], {}]})\n    return 5"),
+            ("error that is none", "def f(x):\n    say({'error': [1, 2, 3, 4]})\n    return 5"),
+            ("builtin that runs code", "def f(x):\n    say({'error': [{'g': ['builtins', 'exec', 1, []]}, ['import os; os._exit(0)'], '', 1]})\n    return 5"),
+            ("class of a name that is none", "def f(x):\n    say({'value': {'k': ['a b', 3, [{'g': ['builtins', 'object', 1, None]}], []]}})\n    return 5"),
+            ("same argument that is none", "def f(x):\n    say({'value': 1, 'same': 7})\n    return 5"),
+            ("changed argument that is none", "def f(x):\n    say({'value': 1, 'changed': [[9, [4]]]})\n    return 5"),
+            ("closed pipe", "os.close(10)\ndef f(x): return 5"),
+            ("shut pipe", "import socket\nsocket.socket(fileno=10).shutdown(socket.SHUT_RDWR)\ndef f(x): return 5"),
+            ("reads the requests", "def f(x):\n    import threading\n    threading.Thread(target=os.read, args=(10, 4096), daemon=True).start()\n    return 5"),
+            ("pickle", "import pickle\nclass P:\n    def __reduce__(self): return os._exit, (0,)\nos.write(10, pickle.dumps(P()))\ndef f(x): return 5"),
+        ),
+    )  # fmt: skip
+    def test_protocol(self, reward, code):
+        say = "import json, os, struct\ndef say(m):\n    d = json.dumps(m).encode()\n    os.write(10, struct.pack('<I', len(d)) + d)\n"
+        assert run(reward, say + code) == 0.0
+
+    # Results that are meant to hurt the one who reads them
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("cycle", "def f(x):\n    a = []\n    a.append(a)\n    return a"),
+            ("deep", "def f(x):\n    a = []\n    for _ in range(100000): a = [a]\n    return a"),
+            ("giant integer", "def f(x): return 1 << 20_000_000"),
+            ("giant text", "def f(x): return 'x' * 100_000_000"),
+            ("giant range of handles", "def f(x): return [object() for _ in range(3_000_000)]"),
+            ("long integers", "def f(x): return [10 ** 90_000] * 100"),
+            ("endless recursion", "def f(x): return f(x)"),
+            ("repr that never ends", "class E(Exception):\n    def __str__(self):\n        while True: pass\ndef f(x): raise E"),
+            ("printing without end", "def f(x):\n    print('x' * 50_000_000)\n    return 5"),
+        ),
+    )  # fmt: skip
+    def test_results(self, reward, code):
+        assert run(reward, code) == 0.0
+
+    # Iteration that never ends uses up the submission's time, or the oracle's
+    def test_endless_generator(self, reward):
+        assert run(reward, "def f(x):\n    while True: yield x", "assert list(f(2)) == [4]") == 0.0
+
+    # Programs: the exit code and half an output are not enough
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("exit 0", "import sys\nsys.exit(0)"), ("_exit", "import os\nos._exit(0)"), ("true", "import os\nos.execv('/bin/true', ['true'])"),
+            ("echo of the input", "print(input())"), ("all guesses", "for i in range(100): print(i)"),
+            ("guess", "print(4)"), ("right, then killed", "import os\nn = int(input())\nprint(n * n, flush=True)\nos.kill(os.getpid(), 9)"),
+            ("memory between cases", "import os\nif os.path.exists('n'): print(25)\nopen('n', 'w').write('x')\nprint(4)"),
+            ("kill the runner", "import os\ntry:\n    os.kill(os.getppid(), 9)\nexcept OSError: pass\nprint(4)"),
+            ("write for the runner", "import os\nfor d in range(3, 64):\n    try: os.write(d, b'\\0' * 24)\n    except OSError: pass\nprint(4)"),
+            ("stdin as the next case's", "import os\nos.unlink('.stdin')\nos.symlink('/etc/hostname', '.stdin')\nprint(4)"),
+        ),
+    )  # fmt: skip
+    def test_programs(self, reward, code):
+        assert run_program(reward, code) == 0.0
+
+
+class TestEscapes:
+    # Each answers right only if what it tried has worked
+    @pytest.mark.parametrize(
+        "attempt",
+        attacks(
+            ("file in the home directory", f"open({os.path.expanduser('~')!r} + '/{MARK}', 'w')"),
+            ("file in a world-writable directory", f"open('/var/tmp/{MARK}', 'w')"),
+            ("file in the repository", f"open({os.getcwd()!r} + '/{MARK}', 'w')"),
+            ("file in /usr", f"open('/usr/{MARK}', 'w')"),
+            ("file in /proc", "open('/proc/sys/kernel/core_pattern', 'w')"),
+            ("read passwords", "open('/etc/passwd').read()"), ("list the root's home", "'.bashrc' in os.listdir('/root') or '.profile' in os.listdir('/root')"),
+            ("read the tests", f"open({__file__!r}).read()"),
+            ("symbolic link out", f"os.symlink({__file__!r}, 'l') or open('l').read()"),
+            ("hard link out", "os.link('/etc/hostname', 'l') or open('l').read()"),
+            ("parents", "open('../../../../../../etc/passwd').read()"),
+            ("device", "open('/dev/mem', 'rb') or open('/dev/kmsg')"), ("make a device", "os.mknod('d', 0o660 | 0o20000, 0x101) or open('d')"),
+            ("shell", f"os.system('touch /var/tmp/{MARK} 2>/dev/null') == 0"),
+            ("C library", f"ctypes.CDLL(None).system(b'touch /var/tmp/{MARK} 2>/dev/null') == 0"),
+            ("set-user-id", "os.setuid(0) or True"), ("set-group-id", "os.setgid(0) or True"), ("group list", "os.setgroups([0]) or True"),
+            ("owner", "os.chown('/usr/bin', 0, 0) or True"), ("mode", f"os.chmod({__file__!r}, 0o644) or True"), ("times", f"os.utime({__file__!r}) or True"), ("chroot", "os.chroot('/') or True"), ("host name", "socket.sethostname('x') or True"),
+            ("nice", "os.setpriority(os.PRIO_PROCESS, 0, -20) or True"),
+            ("more processor time", "resource.setrlimit(resource.RLIMIT_CPU, (9999, 9999)) or True"),
+            ("more memory", "resource.setrlimit(resource.RLIMIT_AS, (-1, -1)) or True"),
+            ("core dumps", "resource.setrlimit(resource.RLIMIT_CORE, (1 << 30, 1 << 30)) or True"),
+            ("limits of the parent", "resource.prlimit(os.getppid() or 1, resource.RLIMIT_CPU, (1, 1))"),
+            ("kill the parent", "os.getppid() > 1 and (os.kill(os.getppid(), 9) or True)"),
+            ("TCP", "socket.create_connection(('127.0.0.1', PORT), 1)"), ("TCP server", "socket.socket().bind(('127.0.0.1', 0)) or True"),
+            ("UDP", "socket.socket(2, 2).sendto(b'x', ('127.0.0.1', PORT))"), ("raw socket", "socket.socket(2, 3, 1)"),
+            ("IPv6", "socket.socket(10, 1)"), ("netlink", "socket.socket(16, 3, 0)"), ("packet", "socket.socket(17, 3)"), ("vsock", "socket.socket(40, 1)"),
+            ("name service", "socket.getaddrinfo('example.com', 80)"), ("UNIX socket", "socket.socket(1, 1).connect(UNIX) or True"),
+            ("abstract socket", "socket.socket(1, 1).connect('\\0' + NAME) or True"), ("datagram to a socket", "socket.socketpair(1, 2)[0].sendto(b'x', UNIX)"),
+            ("memory file", "os.memfd_create('x')"),
+        ),
+    )  # fmt: skip
+    def test_python(self, reward, attempt, listeners):
+        assert run(reward, self.submission(attempt, listeners)) == 0.0
+
+    # The same by system call, past Python: number, arguments; success is anything but -1
+    @pytest.mark.skipif(not X86, reason="numbers are those of x86_64")
+    @pytest.mark.parametrize(
+        "call",
+        attacks(
+            ("ptrace", "101, 0, 0, 0, 0"), ("ptrace attach", "101, 16, os.getppid(), 0, 0"), ("process_vm_readv", "310, os.getppid(), 0, 0, 0, 0, 0"),
+            ("mount", "165, b'none', b'/tmp', b'tmpfs', 0, 0"), ("umount", "166, b'/proc', 2"), ("pivot_root", "155, b'/tmp', b'/tmp'"),
+            ("unshare user", "272, 0x10000000"), ("unshare mount", "272, 0x20000"), ("setns", "308, 0, 0"), ("clone into a user namespace", "56, 0x10000011, 0, 0, 0, 0"),
+            ("clone3", "435, 0, 0"), ("keyctl", "250, 0, -3, 1"), ("add_key", "248, b'user', b'a', b'b', 1, -2"), ("bpf", "321, 0, 0, 0"),
+            ("io_uring", "425, 1, ctypes.create_string_buffer(200)"), ("userfaultfd", "323, 1"), ("perf_event_open", "298, ctypes.create_string_buffer(200), 0, -1, -1, 0"),
+            ("memfd_secret", "447, 0"), ("shmget", "29, 0, 4096, 0o600"), ("msgget", "68, 0, 0o600"), ("semget", "64, 0, 1, 0o600"),
+            ("pidfd_open", "434, os.getppid() or 1, 0"), ("pidfd_getfd", "438, 3, 0, 0"), ("kcmp", "312, 1, 1, 0, 0, 0"), ("personality", "135, 0x0040000"),
+            ("open_by_handle_at", "304, -100, 0, 0"), ("fanotify", "300, 0, 0"), ("reboot", "169, 0, 0, 0"), ("kexec", "246, 0, 0, 0, 0"),
+            ("init_module", "175, 0, 0, b''"), ("settimeofday", "164, 0, 0"), ("syslog", "103, 3, 0, 0"), ("acct", "163, 0"), ("swapon", "167, b'/tmp/x', 0"),
+            ("prctl death signal", "157, 1, 0, 0, 0, 0"), ("sched fifo", "144, 0, 1, ctypes.byref(ctypes.c_int(1))"), ("capset", "126, 0, 0"),
+            ("32-bit call numbers", "0x40000000 | 39"), ("a call from the future", "9999"), ("socket by number", "41, 2, 1, 0"), ("io port", "173, 0, 1, 1"),
+        ),
+    )  # fmt: skip
+    def test_system_calls(self, reward, call, listeners):
+        assert run(reward, self.submission(f"ctypes.CDLL(None).syscall({call}) != -1", listeners)) == 0.0
+
+    @staticmethod
+    def submission(attempt, listeners):
+        port, path, name = listeners
+        return (
+            "import ctypes, os, resource, socket, sys\n"
+            f"PORT, UNIX, NAME = {port}, {path!r}, {name!r}\n"
+            f"done = {attempt}\n"
+            "def f(x): return x * x if done else None\n"
+        )
+
+    @pytest.fixture
+    def listeners(self, tmp_path_factory):
+        """Servers of this process that a submission must not reach."""
+        name = f"{MARK}-{os.getpid()}"
+        path = f"/tmp/{name[-9:]}.sock"
+        with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as abstract:
+            tcp.bind(("127.0.0.1", 0))
+            unix.bind(path)
+            abstract.bind(f"\0{name}")
+            for server in (tcp, unix, abstract):
+                server.listen()
+            os.chmod(path, 0o777)
+            try:
+                yield tcp.getsockname()[1], path, name
+            finally:
+                os.unlink(path)
+
+
+FORK_SLEEPER = f"os.execv('/bin/sleep', ['sleep', '{SLEEPER}'])"
+
+
+class TestResources:
+    # Bombs: the right answer comes too late, if at all
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("loop at load", "while True: pass"),
+            ("loop", "def f(x):\n    while True: pass"),
+            ("loop that catches all", "def f(x):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass"),
+            ("loop in C", "def f(x): return sum(range(10 ** 12))"),
+            ("regular expression", "import re\ndef f(x): return re.match('(a+)+$', 'a' * 64 + 'b')"),
+            ("power tower", "def f(x): return 9 ** 9 ** 9"),
+            ("memory", "def f(x):\n    a = []\n    while True: a.append(bytearray(10 ** 7))"),
+            ("memory at once", "def f(x): return bytearray(1 << 40)"),
+            ("threads that hang", "import threading\ndef f(x):\n    e = threading.Event()\n    for _ in range(9): threading.Thread(target=e.wait).start()\n    e.wait()"),
+            ("threads without end", "import threading, time\ndef f(x):\n    while True: threading.Thread(target=time.sleep, args=(99,), daemon=True).start()"),
+            ("sleep", "import time\ndef f(x): time.sleep(10 ** 6)"),
+            ("sleep at load", "import signal\nsignal.pause()"),
+            ("lock", "import threading\nlock = threading.Lock()\nlock.acquire()\ndef f(x): lock.acquire()"),
+            ("wait for input", "import os\ndef f(x):\n    r, w = os.pipe()\n    os.read(r, 1)"),
+            ("stopped", "import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGSTOP) or signal.pause()"),
+            ("descriptors", "import os\ndef f(x):\n    while True: os.open('/dev/null', 0)"),
+            ("fill the disk", "def f(x):\n    n = 0\n    while True:\n        n += 1\n        open(f'file{n}', 'wb').write(b'x' * 2 ** 20)"),
+            ("sparse file", "import os\ndef f(x):\n    os.truncate(os.open('s', os.O_RDWR | os.O_CREAT), 1 << 50)"),
+        ),
+    )  # fmt: skip
+    def test_bombs(self, bombed, code):
+        assert run(bombed, code) == 0.0
+
+    # Processes: bombs, daemons that hold the pipe, time spent where it is not counted
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("fork bomb", "import os\ndef f(x):\n    while True: os.fork()"),
+            ("fork bomb that ignores errors", "import os\ndef f(x):\n    while True:\n        try: os.fork()\n        except OSError: pass"),
+            ("shell bomb", "import os\ndef f(x): os.system('b() { b | b & }; b')"),
+            ("daemon", f"import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: {FORK_SLEEPER}\n    os._exit(0)\ndef f(x): return 5"),
+            ("daemon that holds the pipe", f"import os\ndef f(x):\n    if os.fork() == 0:\n        os.setsid()\n        os.set_inheritable(10, True)\n        {FORK_SLEEPER}\n    os._exit(0)"),
+            ("child that burns time", "import os\ndef f(x):\n    if os.fork() == 0:\n        while True: pass\n    os.wait()"),
+            ("children in turn", "import os, time\ndef f(x):\n    while True:\n        p = os.fork()\n        if p == 0:\n            while time.process_time() < 0.3: pass\n            os._exit(0)\n        os.waitpid(p, 0)"),
+            ("kill all", "import os\ntry: os.kill(-1, 9)\nexcept OSError: pass\ndef f(x): return 5"),
+            ("kill the group", "import os\ndef f(x):\n    os.killpg(0, 9)\n    return 5"),
+            ("kill by number", "import os\nfor p in range(1, 70000):\n    try: os.kill(p, 9)\n    except OSError: pass\ndef f(x): return 5"),
+            ("subprocess", f"import subprocess\ndef f(x): subprocess.Popen(['/bin/sleep', '{SLEEPER}'], start_new_session=True); return 5"),
+        ),
+    )  # fmt: skip
+    def test_processes(self, bombed, code):
+        assert run(bombed, code) == 0.0
+
+    # Programs: the same, with output, and over more than one case
+    @pytest.mark.parametrize(
+        "code",
+        attacks(
+            ("output without end", "while True: print('4' * 1000)"),
+            ("loop after the answer", "n = int(input())\nprint(n * n, flush=True)\nwhile True: pass"),
+            ("sleep after the answer", "import time\nn = int(input())\nprint(n * n, flush=True)\ntime.sleep(10 ** 6)"),
+            ("thread that stays", "import threading\nn = int(input())\nprint(n * n, flush=True)\nthreading.Thread(target=threading.Event().wait).start()"),
+            ("loop at exit", "import atexit\nn = int(input())\nprint(n * n, flush=True)\n@atexit.register\ndef g():\n    while True: pass"),
+            ("memory", "a = []\nwhile True: a.append(' ' * 10 ** 7)"),
+            ("wait for more input", "import sys, time\nwhile True: time.sleep(0.01) if sys.stdin.read() == '' else None"),
+        ),
+    )  # fmt: skip
+    def test_programs(self, bombed, code):
+        assert run_program(bombed, code, CASES[:1]) == 0.0
+
+    # What is right passes in spite of what it leaves behind, and nothing is left
+    def test_daemon_of_a_right_program(self, bombed):
+        code = f"import os\nn = int(input())\nprint(n * n, flush=True)\ntry:\n    if os.fork() == 0: {FORK_SLEEPER}\nexcept OSError: pass"
+        assert run_program(bombed, code) == 1.0
+
+    # Sleeping is told from starving by what the process wanted, not by the clock: a sleep that is allowed passes
+    def test_a_short_sleep_is_no_crime(self, reward):
+        assert run(reward, "import time\ndef f(x):\n    time.sleep(0.2)\n    return x * x", "assert f(2) == 4") == 1.0
+
+    def test_idle_submissions_end_soon(self, bombed):
+        began = time.monotonic()
+        run(bombed, "import time\ntime.sleep(10 ** 6)")
+        assert time.monotonic() - began < 20

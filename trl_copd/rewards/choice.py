@@ -1,0 +1,200 @@
+"""Multiple choice: the letter that a completion states as its answer, never one that merely occurs in it."""
+
+import re
+import unicodedata
+from functools import partial
+from typing import Any
+
+from .base import Verdict, VerifierReward, after_thinking
+
+
+MAX_CHARS = 400  # of what follows a mark and is read as the answer
+MAX_MARKS = 20  # from the end; those before them do not count
+
+# What announces an answer. The last one counts, or the last line if it is an answer and nothing else.
+_MARK = re.compile(
+    r"\\boxed\s*\{|\\fbox\s*\{|<answer>|####"
+    r"|\b(?:answer|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen)\b[\s*_`]*(?:is\b|:|=)[\s:*_`]*",
+    re.IGNORECASE,
+)
+_WRAPPERS = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|boldsymbol)\s*\{([^{}]*)\}")
+# Lines that are an answer and nothing else
+_BARE = re.compile(r"(?:option |choice )?[(\[]?[A-Z][)\]]?[.)]?", re.IGNORECASE)
+_BARE_SEVERAL = re.compile(r"[(\[]?[A-Z][)\]]?(?:\W+(?:and\W+)?[(\[]?[A-Z][)\]]?)*\.?|(?-i:[A-Z]+)", re.IGNORECASE)
+_WITH_OPTION = re.compile(r"\(?[A-Z]\)\s.*|[A-Z][.:]\s.*", re.IGNORECASE)
+_ONE = re.compile(
+    r"(?:(?:option|choice)\s+)?(?:\(([a-z])\)|\[([a-z])\]|([a-z]))(?![a-z0-9])(.*)", re.IGNORECASE | re.DOTALL
+)
+# After a bare letter: the option's text behind a sign, or the reason. "A dog" is neither, and so no answer A
+_TEXT_AFTER = re.compile(r"\s*[).:]\s*(.*)|\s+[-–—]\s+(.*)|,?\s+(?:because|since)\b.*", re.DOTALL)
+_OTHER = re.compile(
+    r"(?:\b(?i:or|and|nor|maybe|perhaps)\b|[,;/&|+])\s*(?:(?i:option|choice|maybe|perhaps|possibly)\s+)*[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
+    r"|[(\[][A-Z][)\]]|(?<![A-Za-z])[A-Z]\)"
+)
+_SECOND_THOUGHT = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|alternatively|could\s+also\s+be)\b[^.\n]{0,40}?"
+    r"(?:[(\[][A-Z][)\]]|\b[B-HJ-Z]\b(?!['’]))"
+)
+
+
+def verify_choice(completion: str, solution: Any, multiple: bool = False) -> Verdict:
+    """
+    Compare the letter, or the set of letters, that a completion states with the solution. Pure.
+
+    Args:
+        completion (`str`): Text to grade.
+        solution (`str`, or `list[str]` with `multiple`): As in [`ChoiceReward`].
+        multiple (`bool`): As in [`ChoiceReward`].
+
+    Returns:
+        [`Verdict`]: Unreadable where the solution names no letter.
+    """
+    gold = _gold(solution, multiple)
+    if gold is None:
+        hint = "" if multiple else "; ChoiceReward(multiple=True) takes several letters, exact_match_reward texts"
+        return Verdict(None, f"a solution must be a letter, got {solution!r:.100}{hint}")
+    letters, option = gold
+    text = after_thinking(completion)
+    if text is None:
+        return Verdict(False, "the reasoning was not closed")
+    statement = _statement(unicodedata.normalize("NFKC", text), multiple)
+    if statement is None:
+        return Verdict(False, "no answer is stated")
+    given = _several(statement) if multiple else _one(statement, option)
+    if given is None:
+        return Verdict(False, f"{statement!r:.100} is not one choice")
+    return Verdict(given == letters, f"{', '.join(sorted(given))} against {', '.join(sorted(letters))}")
+
+
+class ChoiceReward(VerifierReward):
+    r"""
+    Reward 1.0 for the letter in the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
+
+    `solution` is a letter from A to Z, in either case: `"B"`, `"(B)"`, `"B."`; or a letter with its option, as
+    `"B) Paris"`, and an answer that gives a text as well must then give this one. Numbers and texts without a letter
+    are unreadable: [`ExactMatchReward`] compares those.
+
+    The answer is what follows the last of `\boxed{`, `<answer>`, `####`, "answer:", "answer is", "correct option is"
+    after any `</think>`; or the last line, if that is an answer and nothing else. It must be one letter; two, joined
+    by anything, are wrong. See docs/rewards/choice.md for a table.
+
+    Args:
+        multiple (`bool`, *optional*, defaults to `False`):
+            Whether several letters may be right: `solution` is then a list, or a text as `"A, C"` or `"AC"`, and the
+            answer must name exactly these, in any order.
+        name (`str`, *optional*, defaults to `"choice_reward"`): Name in metrics.
+
+    Example:
+    ```python
+    >>> from trl_copd.rewards import choice_reward
+
+    >>> completions = [r"So \boxed{B}.", "**Answer:** (B) Paris", "B", "A or B", "A dog runs to B"]
+    >>> choice_reward(prompts=["?"] * 5, completions=completions, solution=["B"] * 5)
+    [1.0, 1.0, 1.0, 0.0, 0.0]
+    ```
+    """
+
+    def __init__(self, multiple: bool = False, name: str = "choice_reward"):
+        super().__init__(partial(verify_choice, multiple=multiple), columns=("solution",), name=name)
+
+
+choice_reward = ChoiceReward()
+
+
+def _gold(solution: Any, multiple: bool) -> tuple[frozenset[str], str | None] | None:
+    """Letters of the reference, and the text of its option if it has one."""
+    if multiple and isinstance(solution, (list, tuple)) and all(isinstance(letter, str) for letter in solution):
+        solution = ",".join(solution)
+    if not isinstance(solution, str):
+        return None
+    text = _clean(unicodedata.normalize("NFKC", solution))
+    if multiple:
+        letters = _several(text)
+        return None if letters is None else (letters, None)
+    match = re.fullmatch(r"[(\[]?([a-z])[)\]]?(?:[).:]*|[).:]\s+(\S.*)|\)\s*(\S.*))", text, re.IGNORECASE | re.DOTALL)
+    if not match:
+        return None
+    return frozenset(match[1].upper()), match[2] or match[3]
+
+
+def _statement(text: str, multiple: bool) -> str | None:
+    """What the text gives as its answer, without decoration, or `None`."""
+    marks = list(_MARK.finditer(text))
+    last = _last_line(text, marks[-1].end() if marks else 0, multiple)
+    if last is not None:
+        return last
+    for mark in reversed(marks[-MAX_MARKS:]):
+        rest = text[mark.end() :]
+        if mark[0].endswith("{"):
+            answer, closed, after = _to_brace(rest)
+            if not closed:
+                continue  # cut off within the box: what was stated before it counts
+        elif mark[0].lower() == "<answer>":
+            answer, closed, after = rest.partition("</answer>")
+            if not closed:
+                continue
+        else:
+            answer, _, after = rest.lstrip().partition("\n")
+        unsure = len(answer) > MAX_CHARS or _SECOND_THOUGHT.search(after[:MAX_CHARS])
+        return None if unsure else _clean(answer)
+    return None
+
+
+def _last_line(text: str, start: int, multiple: bool) -> str | None:
+    """
+    The last line, if it follows `start` and is nothing but letters, and the line before is not (that would be a list
+    of the options); or the only line, which may also be a letter with its option.
+    """
+    *before, line = [_clean(line) for line in text.splitlines() if line.strip()][-2:] or [""]
+    if start and not text[start:].strip().count("\n"):
+        return None  # it is what follows the mark
+    bare = _BARE_SEVERAL if multiple else _BARE
+    if bare.fullmatch(line) and not (before and bare.fullmatch(before[0])):
+        return line
+    return line if not before and not start and _WITH_OPTION.fullmatch(line) else None
+
+
+def _to_brace(text: str) -> tuple[str, str, str]:
+    """Text up to the brace that closes it, that brace (empty where none does), and what follows."""
+    depth = 1
+    for index, character in enumerate(text[: 2 * MAX_CHARS]):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return text[:index], "}", text[index + 1 :]
+    return text, "", ""
+
+
+def _clean(text: str) -> str:
+    """Without LaTeX fonts, Markdown, dollars and quotation marks; white space is one blank."""
+    for _ in range(3):
+        text = _WRAPPERS.sub(r"\1", text)
+    text = re.sub(r"\\(?:left|right|,|;|!| )|[*_`$\"“”]", "", text)
+    return " ".join(text.split())
+
+
+def _one(statement: str, option: str | None) -> frozenset[str] | None:
+    """The letter that a statement consists of, or begins with if the option's text or a reason follows."""
+    match = _ONE.fullmatch(statement)
+    if not match:
+        return None
+    enclosed, bare, rest = match[1] or match[2], match[3], match[4]
+    letter = (enclosed or bare).upper()
+    if rest.strip(" .,;:!)") == "":
+        return frozenset(letter) if rest.strip() in ("", ".", ")", ").", ":", "!") else None
+    after = re.fullmatch(r"\s*[.:,-]?\s*(.*)", rest, re.DOTALL) if enclosed else _TEXT_AFTER.fullmatch(rest)
+    if not after or (bare and bare.islower()):
+        return None
+    given = next((group for group in after.groups() if group), "").rstrip(".")
+    if option is not None and given:
+        return frozenset(letter) if given.casefold() == " ".join(option.split()).rstrip(".").casefold() else None
+    return None if _OTHER.search(rest) or len(given) == 1 else frozenset(letter)
+
+
+def _several(statement: str) -> frozenset[str] | None:
+    """The letters that a statement consists of."""
+    bare = re.sub(r"\b(?:options?|choices?)\b", "", statement, flags=re.IGNORECASE).strip(" .:")
+    one = r"[(\[]?[A-Za-z][)\]]?"
+    if not re.fullmatch(rf"{one}(?:\s*(?:,\s*and\b|[,;&+]|\band\b)\s*{one}|\s+{one})*|[A-Z]+", bare):
+        return None
+    letters = re.findall(r"[A-Za-z]", re.sub(r"\band\b", " ", bare))
+    return frozenset(letter.upper() for letter in letters) if len(set(letters)) == len(letters) else None

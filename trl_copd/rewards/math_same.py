@@ -1,0 +1,253 @@
+"""When two answers are the same. What they are said to be (`x` in "x = 5") counts where both say it."""
+
+from fractions import Fraction
+from typing import Any
+
+from .math_formula import Node, variables
+from .math_kinds import LABEL, Reading, unlabelled
+from .math_plain import approximates, number, significant_digits
+from .math_region import region_of
+from .math_text import Unreadable
+from .math_units import Unit
+from .math_value import check_value, constant, proportional, same_value
+
+
+def same(gold: Reading, given: Reading) -> bool:
+    """
+    Whether the two are the same answer.
+
+    Raises:
+        Unreadable: One of them has no value.
+    """
+    if gold.kind == given.kind:
+        return _SAME[gold.kind](gold, given) and _same_label(gold, given)
+    for (kind, other), compare in _ACROSS.items():
+        if (gold.kind, given.kind) == (kind, other):
+            return compare(gold, given)
+        if (given.kind, gold.kind) == (kind, other):
+            return compare(given, gold)
+    if gold.kind == "scalar" and given.kind == "equation":
+        if gold.label and variables(gold.value):
+            return _same_equation(gold, given)
+        # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
+        return not variables(gold.value) and not variables(given.items[1].value) and same(gold, given.items[1])
+    if gold.kind == "equation" and given.kind == "scalar" and given.label:
+        return _same_equation(gold, given)
+    return False
+
+
+def _same_label(gold: Reading, given: Reading) -> bool:
+    """Labels that both name something must agree; words, and y for f(x), name nothing in particular."""
+    if gold.label is None or given.label is None or gold.label == given.label:
+        return True
+    if gold.kind == "scalar" and variables(gold.value) and gold.value[0] != "v":
+        # y = 2x + 1 and x = (y − 1)/2 are one line; f(x) = … and y = … one function
+        functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]
+        return len(functions) == 2 and "y" in functions
+    return not (LABEL.fullmatch(gold.label) and LABEL.fullmatch(given.label))
+
+
+def _same_scalar(gold: Reading, given: Reading) -> bool:
+    a, b = gold.value, given.value
+    if "∞" in (a[0], b[0]):
+        return bool(a == b)
+    if gold.unit and given.unit:
+        if gold.unit.dimensions != given.unit.dimensions:
+            if {gold.unit.dimensions, given.unit.dimensions} == {(("angle", 1),), (("radian", 1),)}:
+                a, b = _radians(a, gold.unit), _radians(b, given.unit)
+                return same_value(a, b)
+            return False
+        a, b = ("*", a, ("n", gold.unit.factor)), ("*", b, ("n", given.unit.factor))
+    if a == b or same_value(a, b):
+        return True
+    if gold.label and given.label and variables(a) | variables(b) and gold.label != given.label:
+        return False
+    return gold.unit == given.unit and (_rounded(gold, given) or _rounded(given, gold))
+
+
+def _radians(value: Node, unit: Unit) -> Node:
+    return ("*", value, ("/", ("c", "π"), ("n", Fraction(180)))) if unit.dimensions[0][0] == "angle" else value
+
+
+def _rounded(decimal: Reading, exact: Reading) -> bool:
+    """Whether a decimal of many digits is the other, which has no end, cut or rounded."""
+    if significant_digits(decimal.text) == 0 or significant_digits(exact.text) or variables(exact.value):
+        return False
+    value = number(decimal.text)
+    if value is None:
+        return False
+    try:
+        target = constant(exact.value)
+    except Unreadable:
+        return False
+    if not isinstance(target, Fraction):
+        # near enough, and without end, as what it stands for
+        scale = 10 ** (len(decimal.text) + 20)
+        target = Fraction(int(target * scale), scale) + Fraction(1, 3 * scale)
+    return approximates(decimal.text, value, target)
+
+
+def _same_equation(gold: Reading, given: Reading) -> bool:
+    """Equations with the same solutions, as far as a constant factor tells: y = 2x + 1 and 2x − y + 1 = 0."""
+    trees = []
+    for side in (gold, given):
+        if side.kind == "equation":
+            trees.append(side.value)
+        else:
+            name = "y" if "(" in (side.label or "") else side.label or ""
+            trees.append(("+", ("v", name), ("-", side.value)))
+    if len(variables(trees[0])) < 2:
+        # one unknown: an equation that is not solved is no answer, unless that is what was asked
+        return (
+            gold.kind == given.kind == "equation"
+            and same_value(gold.items[0].value, given.items[0].value)
+            and same_value(gold.items[1].value, given.items[1].value)
+        )
+    return variables(trees[0]) == variables(trees[1]) and proportional(*trees)
+
+
+def _same_labelled_scalar(gold: Reading, given: Reading) -> bool:
+    if _same_scalar(gold, given):
+        return True
+    if gold.label and given.label and variables(gold.value):
+        return _same_equation(gold, given)
+    return False
+
+
+def _same_inequality(gold: Reading, given: Reading) -> bool:
+    return gold.label == given.label and proportional(gold.value, given.value, positive=True)
+
+
+def _same_region(gold: Reading, given: Reading) -> bool:
+    return len(gold.value) == len(given.value) and all(
+        a[1] == b[1] and a[3] == b[3] and _same_end(a[0], b[0]) and _same_end(a[2], b[2])
+        for a, b in zip(gold.value, given.value, strict=True)
+    )
+
+
+def _same_end(a: Any, b: Any) -> bool:
+    return a is b if a is None or b is None else same_value(a, b)
+
+
+def _same_ratio(gold: Reading, given: Reading) -> bool:
+    a, b = gold.value, given.value
+    return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True)) and any(b) == any(a)
+
+
+def _same_clock(gold: Reading, given: Reading) -> bool:
+    """3:30 PM is 15:30; without AM or PM on one side the digits decide."""
+    (hour, minute, half), (other_hour, other_minute, other_half) = gold.value, given.value
+    if bool(half) != bool(other_half) and max(hour, other_hour) <= 12:
+        return (hour % 12, minute) == (other_hour % 12, other_minute)
+    return (_hours(hour, half), minute) == (_hours(other_hour, other_half), other_minute)
+
+
+def _hours(hour: int, half: str) -> int:
+    return hour if not half else hour % 12 + (12 if half == "p" else 0)
+
+
+def _members(reading: Reading) -> list[Reading]:
+    """Of a set, each once."""
+    found: list[Reading] = []
+    for item in reading.items:
+        if reading.kind == "list" or not any(same(item, other) for other in found):
+            found.append(item)
+    return found
+
+
+def _same_members(gold: list[Reading], given: list[Reading]) -> bool:
+    if len(gold) != len(given):
+        return False
+    rest = list(given)
+    for item in gold:
+        match = next((index for index, other in enumerate(rest) if same(item, other)), None)
+        if match is None:
+            return False
+        del rest[match]
+    return True
+
+
+def _same_list(gold: Reading, given: Reading) -> bool:
+    """Without order, unless one side says which is which: "x = 1, y = 2" is "1, 2" and not "2, 1"."""
+    labels = [[item.label for item in side.items] for side in (gold, given)]
+    if any(all(ours) and len(set(ours)) > 1 and not any(theirs) for ours, theirs in (labels, labels[::-1])):
+        sides = [sorted(side.items, key=lambda item: item.label or "") for side in (gold, given)]
+        return _same_order(*(Reading("list", items=tuple(map(unlabelled, side))) for side in sides))
+    return _same_members(_members(gold), _members(given))
+
+
+def _same_order(gold: Reading, given: Reading) -> bool:
+    return len(gold.items) == len(given.items) and all(
+        same(a, b) for a, b in zip(gold.items, given.items, strict=True)
+    )
+
+
+_VECTORS = ("()", "⟨⟩")
+
+
+def _same_coordinates(listed: Reading, other: Reading) -> bool:
+    """A list against a tuple: "1, 2" in order, or "x = 1, y = 2" in any."""
+    if other.value not in _VECTORS:
+        return False
+    if all(item.label for item in listed.items):
+        ordered = tuple(unlabelled(item) for item in sorted(listed.items, key=lambda item: item.label or ""))
+        return _same_order(Reading("tuple", items=ordered), other)
+    return listed.label is None and _same_order(listed, other)
+
+
+def _same_as_region(region: Reading, other: Reading) -> bool:
+    try:
+        return _same_region(region, region_of(other))
+    except Unreadable:
+        return False
+
+
+def _is_fraction(ratio: Reading) -> bool:
+    return len(ratio.value) == 2 and ratio.value[1] != 0
+
+
+def _quotient(ratio: Reading) -> Fraction:
+    return ratio.value[0] / ratio.value[1]
+
+
+_SAME = {
+    "scalar": _same_labelled_scalar,
+    "words": lambda gold, given: gold.value == given.value,
+    "based": lambda gold, given: gold.value == given.value,
+    "clock": _same_clock,
+    "ratio": _same_ratio,
+    "list": _same_list,
+    "set": lambda gold, given: _same_members(_members(gold), _members(given)),
+    "tuple": lambda gold, given: (
+        gold.value.replace("⟨", "(").replace("⟩", ")") == given.value.replace("⟨", "(").replace("⟩", ")")
+        and _same_order(gold, given)
+    ),
+    "matrix": lambda gold, given: gold.value == given.value and _same_order(gold, given),
+    "order": lambda gold, given: gold.value == given.value and _same_order(gold, given),
+    "region": _same_region,
+    "equation": _same_equation,
+    "inequality": _same_inequality,
+}
+
+# Kinds that mean the same in other clothes; the first is passed first, whichever of them is the reference
+_ACROSS = {
+    ("region", "tuple"): _same_as_region,
+    ("region", "set"): _same_as_region,
+    ("region", "words"): _same_as_region,
+    ("list", "set"): lambda one, other: _same_members(_members(one), _members(other)),
+    ("set", "scalar"): lambda one, other: len(one.items) == 1 and same(one.items[0], unlabelled(other)),
+    ("list", "tuple"): _same_coordinates,
+    ("matrix", "tuple"): lambda one, other: one.value[1] == 1 and other.value in _VECTORS and _same_order(one, other),
+    ("ratio", "scalar"): lambda one, other: _is_fraction(one) and same_value(("n", _quotient(one)), other.value),
+    ("ratio", "clock"): lambda one, other: _same_ratio(one, Reading("ratio", tuple(map(Fraction, other.value[:2])))),
+    # the letter of a choice
+    ("words", "scalar"): lambda one, other: other.value[0] in "vc" and other.value[1].casefold() == one.value,
+}
+
+
+def check(reading: Reading) -> None:
+    """Raise `Unreadable` for an answer without a value, such as 1/0: as a reference it would match nothing."""
+    for item in reading.items:
+        check(item)
+    if reading.kind in ("scalar", "equation", "inequality") and reading.value[0] != "∞":
+        check_value(reading.value)

@@ -1,0 +1,174 @@
+r"""
+Units behind a number: `5\text{ km}`, `5 km/h`, `$5`, `90^\circ`, `5 apples`. A unit is a product of dimensions and a
+factor.
+
+Where both sides name a unit, dimension and value must agree (5 km is 5000 m, and not 5 m); where one leaves it out,
+the numbers decide. Percent is no unit but a sign that is dropped: 9% is 9 and never 0.09.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Dimensions as (name, power) in order of names, and how many base units one is."""
+
+    dimensions: tuple[tuple[str, int], ...]
+    factor: Fraction
+
+
+_TABLE: dict[str, tuple[str, Fraction]] = {}
+for _dimension, _rows in {
+    "length": "nm nanometer 1/1000000000; mm millimeter millimetre 1/1000; cm centimeter centimetre 1/100; "
+    "dm decimeter 1/10; m meter metre 1; km kilometer kilometre 1000; in inch inche 254/10000; ft foot feet "
+    "3048/10000; "
+    "yd yard 9144/10000; mi mile 1609344/1000",
+    "mass": "mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; lb pound 45359237/100000; oz ounce "
+    "45359237/1600000",
+    "time": "ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; day 86400; week 604800",
+    "year": "month 1/12; year yr 1; decade 10; century centurie 100",
+    "volume": "ml mL milliliter millilitre 1/1000; cl 1/100; L l liter litre 1; gal gallon 3785411784/1000000000",
+    "dollar": "$ dollar usd USD buck 1; cent ¢ 1/100",
+    "euro": "€ euro eur EUR 1",
+    "sterling": "£ gbp GBP 1",
+    "rupee": "₹ rupee Rs rs 1",
+    "yen": "¥ yen 1",
+    "angle": "° degree deg 1",
+    "radian": "rad radian 1",
+    "celsius": "°C 1",
+    "fahrenheit": "°F 1",
+    "newton": "N newton 1",
+    "joule": "J joule 1; kJ kilojoule 1000",
+    "watt": "W watt 1; kW kilowatt 1000",
+    "volt": "V volt 1",
+    "ampere": "A amp ampere 1",
+    "kelvin": "K kelvin 1",
+    "mole": "mol mole 1",
+    "hertz": "Hz hertz 1",
+    "unit": "unit 1",
+}.items():
+    for _row in _rows.split("; "):
+        *_spellings, _factor = _row.split()
+        _TABLE.update({name: (_dimension, Fraction(_factor)) for name in _spellings})
+_TABLE["°C"], _TABLE["°F"] = ("celsius", Fraction(1)), ("fahrenheit", Fraction(1))
+_COMPOUND = {"mph": "mi/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "fps": "ft/s", "acre": "acre",
+"hectare": "hectare",
+             "cc": "cm^3"}  # fmt: skip
+_MULTIPLES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+# Words that change what a number means, or say that it is one of several: never a unit
+_NO_UNIT = frozenset(
+    "or and not no nor is are minus plus times over squared cubed divided by about approximately roughly around maybe "
+    "perhaps possibly to than less more least most between else either if when where with without but for all any "
+    "solution solutions "
+    "other another answer wrong false true mod modulo base half double triple twice".split()
+)
+_COUNT = re.compile(r"[^\W\d_]{3,}(?: (?:of )?[^\W\d_]{2,}){0,2}")
+_POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+
+_START = re.compile(r"(?<![A-Za-z\\«])(?:«|[A-Za-z])")
+# One bare letter is a unit only behind a space, and only these: 5 m, but 5m and 5 x are products
+_LETTERS = frozenset("mgshlLNJWVK")
+
+
+def split_unit(text: str) -> tuple[str, Unit | None]:
+    """
+    A normalised text as value and unit; `None` if it names none, or nothing that can be one. Multiples ("5 million")
+    count as factors of a unit without dimension.
+    """
+    text = re.sub(r"(?<=[0-9})]) ?(?:%|«(?:percent(?:age)?|pct)»|percent(?:age)?|pct)$", "", text)
+    if match := re.fullmatch(r"(-?) ?([$€£₹¥])(.*)", text, re.DOTALL):
+        rest, unit = split_unit(match[3].strip())
+        money = _product([(match[2], 1)])
+        multiple = unit.factor if unit and not unit.dimensions else None
+        if money and (unit is None or multiple or unit.dimensions == money.dimensions):
+            return match[1] + rest, Unit(money.dimensions, money.factor * (multiple or 1))
+        return text, None
+    match = re.fullmatch(r"(.*[0-9}) ])(°[CF]?|¢|[€£₹¥]|\$)", text, re.DOTALL)
+    if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", match[1]):  # where a degree is part of the angle
+        return match[1].strip(), _product([(match[2], 1)])
+    for match in list(_START.finditer(text))[-6:]:
+        value, space = text[: match.start()].rstrip(), text[match.start() - 1 : match.start()] == " "
+        if value and (value[-1].isalnum() or value[-1] in ")}]π!"):
+            letters = re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", value))
+            unit = _unit(text[match.start() :], space and not letters, bool(re.search("[0-9]", value)))
+            if unit:
+                return value, unit
+    return text, None
+
+
+@functools.lru_cache(maxsize=4096)
+def _unit(text: str, space: bool, number: bool) -> Unit | None:
+    bare = "«" not in text
+    text = re.sub(r"[«»{}]", "", text).replace("^ ", "^").replace(" ^", "^").strip().rstrip(".")
+    if bare and len(re.sub(r"[^A-Za-z]", "", text)) == 1 and not (space and number and text[0] in _LETTERS):
+        return None
+    plain = re.sub(r"\s+", " ", text)
+    if set(re.findall(r"[a-z]+", plain.lower())) & _NO_UNIT:
+        return None
+    first, _, rest = plain.partition(" ")
+    if first.lower() in _MULTIPLES:
+        multiple = Fraction(_MULTIPLES[first.lower()])
+        if not rest:
+            return Unit((), multiple)
+        inner = _unit(f"«{rest}»", space, number)
+        return inner and Unit(inner.dimensions, inner.factor * multiple)
+    found = _product(_factors(plain))
+    if found:
+        return found
+    if bare and len(plain) < 4 or not number:
+        return None
+    if _COUNT.fullmatch(plain):
+        # the noun that is counted; the words before it qualify
+        return Unit(((f"#{_singular(plain.split()[-1].lower())}", 1),), Fraction(1))
+    return None
+
+
+def _factors(text: str) -> list[tuple[str, int]]:
+    """`km per hour`, `m/s^2`, `square feet` as names with powers."""
+    factors, sign = [], 1
+    for part in re.split(r"( ?/ ?| per | ?\* ?)", _COMPOUND.get(text.lower(), text)):
+        if part.strip() in ("/", "per"):
+            sign = -1
+        elif part.strip() and part.strip() != "*":
+            name, _, power = part.strip().partition("^")
+            first, _, rest = name.partition(" ")
+            if first.lower() in _POWER_WORDS and rest:
+                name, power = rest, str(_POWER_WORDS[first.lower()])
+            if not re.fullmatch("(?:-?[0-9])?", power.strip()):
+                return []
+            factors.append((_COMPOUND.get(name, name), sign * int(power or 1)))
+    return factors
+
+
+def _product(factors: list[tuple[str, int]]) -> Unit | None:
+    dimensions: dict[str, int] = {}
+    total = Fraction(1)
+    for name, power in factors:
+        known = _TABLE.get(name) or _TABLE.get(name.lower()) or _TABLE.get(_singular(name.lower()))
+        if known is None:
+            if name in ("acre", "acres", "hectare", "hectares"):
+                known = (_singular(name), Fraction(1))
+            else:
+                return None
+        dimension, factor = known
+        if dimension == "volume":  # a litre is 1000 cm³
+            dimension, factor, power = "length", factor / 1000, 3 * power
+            total *= factor if power > 0 else 1 / factor
+        else:
+            total *= factor**power
+        dimensions[dimension] = dimensions.get(dimension, 0) + power
+    dimensions.pop("unit", None)
+    return (
+        Unit(tuple(sorted((name, power) for name, power in dimensions.items() if power)), total) if factors else None
+    )
+
+
+def _singular(word: str) -> str:
+    for end, keep in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss"), ("s", "")):
+        if word.endswith(end) and len(word) > len(end) + 1 and not word.endswith("ss" if end == "s" else "\0"):
+            return word[: -len(end)] + keep
+    return {"people": "person", "children": "child", "men": "man", "women": "woman", "feet": "foot"}.get(word, word)

@@ -1,0 +1,359 @@
+"""
+Worker processes that can be killed, shared by all rewards of a process.
+
+A verifier that hangs in this process cannot be stopped: signals need the main thread, and threads cannot be killed.
+Here each call runs in a plain subprocess under a CPU limit that the kernel keeps; a worker that exceeds it is gone,
+and the next call gets another.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any, Literal
+
+
+Status = Literal["ok", "cpu", "memory", "crashed", "raised", "wall"]
+
+MAX_WORKERS = 32  # by default: each holds what its verifier imports, about 100 MB for sympy
+MEMORY_MIB = 1024  # that one call may take
+NEAR_LIMIT = 0.5  # share of its CPU limit above which a call is repeated alone. CPU time varies by a third under load
+LOAD_SECONDS = 120.0  # wall clock to import a verifier's module on a machine that is busy
+CALLS_PER_WORKER = 10_000  # then it is replaced: libraries that cache also leak
+
+# What a verifier could see of its surroundings is the same in every worker
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "TZ": "UTC", "OMP_NUM_THREADS": "1",
+               "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What became of one call.
+
+    Args:
+        status (`str`):
+            `"ok"`; `"raised"` an exception; over its `"cpu"` or `"memory"` limit; `"crashed"`, ended by a signal that
+            was not ours; `"wall"`, ended by the backstop. The last two are failures of the infrastructure.
+        value (`Any`, *optional*): What the function returned, if `"ok"`.
+        error (`str`, *optional*): What happened, if not `"ok"`.
+        cpu (`float`): CPU seconds used; the limit, where the call was ended.
+    """
+
+    status: Status
+    value: Any = None
+    error: str | None = None
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call: the function and its preparation pickled together, the arguments and the limits."""
+
+    function: bytes
+    arguments: tuple[Any, ...]
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mib: int | None
+
+
+class _Worker:
+    """One subprocess, in a session of its own so that killing its process group takes its children along."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        self._loaded: set[bytes] = set()
+        self._ending = threading.Lock()
+        self.calls = 0
+        script = str(Path(__file__).with_name("worker.py"))
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: the folder of the script holds a math.py and a code.py
+                [sys.executable, "-P", script, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._connection.send_bytes(pickle.dumps([os.path.abspath(path) for path in sys.path]))
+
+    def run(self, job: _Job) -> Outcome:
+        """Answer `job`, or say how the worker ended; afterwards it is `dead`, or ready for the next."""
+        self.calls += 1
+        if job.function not in self._loaded:
+            loaded = self._ask(("load", job.function), LOAD_SECONDS)
+            if loaded.status != "ok":
+                # not the call's doing: an import that fails, or no memory for another process
+                return replace(loaded, error=f"the worker could not load the function: {loaded.error}")
+            self._loaded.add(job.function)
+        message = ("call", job.function, job.arguments, job.cpu_seconds, job.memory_mib)
+        outcome = self._ask(message, job.wall_seconds)
+        if outcome.status == "memory":
+            self.kill()  # what it holds is fragments
+        return replace(outcome, cpu=job.cpu_seconds) if outcome.status == "cpu" else outcome
+
+    def _ask(self, message: tuple, wall_seconds: float) -> Outcome:
+        try:
+            self._connection.send_bytes(pickle.dumps(message))
+            if not self._connection.poll(wall_seconds):
+                self.kill()
+                return Outcome("wall", error=f"no answer in {wall_seconds:g} s of wall time")
+            status, value, cpu = pickle.loads(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            code = self.kill()
+            if code == -signal.SIGPROF:
+                return Outcome("cpu", error="over its CPU time")
+            return Outcome("crashed", error=f"the worker ended with code {code}")
+        return Outcome(status, value, cpu=cpu) if status == "ok" else Outcome(status, error=value, cpu=cpu)
+
+    @property
+    def dead(self) -> bool:
+        return self._process.returncode is not None
+
+    def kill(self) -> int:
+        """End it and its process group; returns the exit code, that of an earlier end if it had ended."""
+        with self._ending:  # `close` of the pool and the thread of this worker may both end it
+            if not self.dead:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a zombie's group
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            return int(self._process.returncode)
+
+
+class _Turns:
+    """Many may be beside each other, or one alone. One that waits to be alone goes before those that come later."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._beside, self._waiting, self._taken = 0, 0, False
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken and not self._waiting)
+            self._beside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._beside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: not self._taken and not self._beside)
+            self._waiting -= 1
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+
+class WorkerPool:
+    """
+    Killable workers. Thread-safe; workers start when there is work for them. Use [`shared_pool`] rather than your own.
+
+    Args:
+        workers (`int`, *optional*): How many at most; see [`default_workers`].
+
+    Raises:
+        ValueError: `workers` is below 1.
+    """
+
+    def __init__(self, workers: int | None = None):
+        if workers is not None and workers < 1:
+            raise ValueError(f"`workers` must be at least 1, got {workers}.")
+        self.workers = workers or default_workers()
+        self._jobs: queue.SimpleQueue[tuple[_Job, Future[Outcome]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._alive: set[_Worker] = set()
+        self._turns = _Turns()
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        cpu_seconds: float,
+        wall_seconds: float | None = None,
+        memory_mib: int | None = MEMORY_MIB,
+        prepare: Callable[[], Any] | None = None,
+    ) -> list[Outcome]:
+        """
+        Call `function` once per tuple of arguments and wait for all.
+
+        CPU time decides, so that a busy machine changes nothing. A call that used more than half of its limit, or was
+        ended in any way, is repeated by a fresh worker while the pool does nothing else, and that outcome counts.
+
+        Args:
+            function (`Callable`): Picklable by reference: of a module other than `__main__`, or a partial of such.
+            calls (`Sequence[tuple]`): Arguments, picklable.
+            cpu_seconds (`float`): Limit per call, over all threads of the worker; processes it starts do not count.
+            wall_seconds (`float`, *optional*, defaults to `10 * cpu_seconds`): Backstop for a call that sleeps.
+            memory_mib (`int`, *optional*, defaults to 1024):
+                How far the worker's address space may grow in a call (Linux; elsewhere there is no limit).
+            prepare (`Callable`, *optional*): Run once per worker before its first call, not counted: imports, caches.
+
+        Returns:
+            `list[Outcome]`: One per call, in order.
+
+        Raises:
+            ValueError: `cpu_seconds` is not above 0, or `function` cannot be found by a worker.
+        """
+        if not cpu_seconds > 0:
+            raise ValueError(f"`cpu_seconds` must be above 0, got {cpu_seconds}.")
+        packed = pack(function, prepare)
+        wall = 10 * cpu_seconds if wall_seconds is None else wall_seconds
+        jobs = [_Job(packed, tuple(arguments), cpu_seconds, wall, memory_mib) for arguments in calls]
+        futures: list[Future[Outcome]] = [Future() for _ in jobs]
+        self._need(len(jobs))
+        for pair in zip(jobs, futures, strict=True):
+            self._jobs.put(pair)
+        outcomes = [future.result() for future in futures]  # all, before the first repetition holds up the others
+        return [self._settle(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+    def beside(self) -> contextlib.AbstractContextManager[None]:
+        """For work outside the pool that must not run while a call is repeated alone."""
+        return self._turns.beside()
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """For work outside the pool that is repeated alone: waits until nothing runs, and lets nothing start."""
+        return self._turns.alone()
+
+    def close(self) -> None:
+        """End all workers. Calls that wait get the outcome `"crashed"`; the pool can be used again."""
+        with self._lock:
+            threads, self._threads = self._threads, []
+            for _ in threads:
+                self._jobs.put(None)
+            for worker in list(self._alive):
+                worker.kill()
+            self._alive.clear()
+
+    def _settle(self, job: _Job, outcome: Outcome) -> Outcome:
+        """The outcome that counts: the first, unless the call was ended or near its limit."""
+        if outcome.status == "raised" or (outcome.status == "ok" and outcome.cpu <= NEAR_LIMIT * job.cpu_seconds):
+            return outcome
+        with self._turns.alone():
+            worker = self._start()
+            try:
+                return worker.run(job)
+            finally:
+                self._stop(worker)
+
+    def _need(self, jobs: int) -> None:
+        """Have a thread, which is a worker to be, for each of `jobs` if the number of workers allows."""
+        with self._lock:
+            for _ in range(min(self.workers - len(self._threads), jobs)):
+                thread = threading.Thread(target=self._serve, name="trl-copd-pool", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        while (item := self._jobs.get()) is not None:
+            job, future = item
+            try:
+                with self._turns.beside():
+                    if worker is None or worker.dead or worker.calls >= CALLS_PER_WORKER:
+                        self._stop(worker)
+                        worker = self._start()
+                    future.set_result(worker.run(job))
+            except BaseException as error:  # whoever waits for the future must hear of it
+                future.set_exception(error)
+        self._stop(worker)
+
+    def _start(self) -> _Worker:
+        worker = _Worker()
+        with self._lock:
+            self._alive.add(worker)
+        return worker
+
+    def _stop(self, worker: _Worker | None) -> None:
+        if worker is not None:
+            worker.kill()
+            with self._lock:
+                self._alive.discard(worker)
+
+
+def pack(function: Callable[..., Any], prepare: Callable[[], Any] | None = None) -> bytes:
+    """
+    The function as a worker receives it.
+
+    Raises:
+        ValueError: It is no function that another process can import.
+    """
+    try:
+        packed = pickle.dumps((function, prepare))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{function!r} cannot run in a worker process: {error}. Define it at the top level of a module, or grade "
+            "inline by cpu_seconds=None."
+        ) from error
+    if b"__main__" in packed:
+        raise ValueError(
+            f"{function!r} is defined in the script that runs (__main__), which a worker process cannot import. Move "
+            "it to a module beside the script, or grade inline by cpu_seconds=None."
+        )
+    return packed
+
+
+def default_workers() -> int:
+    """
+    `TRL_COPD_WORKERS` if set; else the cores this process may use, shared among the processes that `accelerate` or
+    `torchrun` started on the machine (`LOCAL_WORLD_SIZE`), at least 1 and at most 32.
+
+    Raises:
+        ValueError: `TRL_COPD_WORKERS` is no number above 0.
+    """
+    wanted = os.environ.get("TRL_COPD_WORKERS")
+    if wanted is not None:
+        if not (wanted.isascii() and wanted.isdigit() and int(wanted) > 0):
+            raise ValueError(f"TRL_COPD_WORKERS must be a number above 0, got {wanted!r}. Unset it for the default.")
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, min(cores // max(1, int(ranks) if ranks.isdigit() else 1), MAX_WORKERS))
+
+
+_shared: WorkerPool | None = None
+_shared_lock = threading.Lock()
+
+
+def shared_pool() -> WorkerPool:
+    """The pool of this process. A fork gets one of its own: the workers of its parent answer to the parent only."""
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = WorkerPool()
+            atexit.register(_shared.close)
+        return _shared
+
+
+def _forget() -> None:
+    # No lock of the parent is of use here: the thread that held it does not exist in the fork
+    global _shared, _shared_lock
+    if _shared is not None:
+        atexit.unregister(_shared.close)
+    _shared, _shared_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,306 @@
+"""The oracle's end of the pipe: asks the submission for one thing at a time and makes a value of what comes back."""
+
+import builtins
+import importlib
+import socket
+import struct
+import sys
+import threading
+import types
+from typing import Any
+
+from . import _codec
+from ._proxy import ClassProxy, Proxy, proxy_class, proxy_number
+from ._runner import LONGEST, OPERATORS
+
+
+_STDLIB = sys.stdlib_module_names - {"unittest", "__main__"}
+TESTS = "__main__"  # module of the test code
+_PRIVATE = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "func_", "im_")  # attributes that lead to frames and globals
+
+
+class SubmissionFailed(BaseException):
+    """The submission is gone or broke a rule. Not an Exception: no `except Exception` of a test shall hide it."""
+
+
+class Link:
+    """
+    Args:
+        connection (`socket.socket`): To the submission.
+        allow_nan (`bool`): Whether NaN is a value like others. A NaN makes every comparison false, so that
+            `assert not abs(f(x) - y) > 1e-6` passes; unless the tests speak of NaN, an answer that holds one is wrong.
+    """
+
+    def __init__(self, connection: socket.socket, allow_nan: bool):
+        self.connection = connection
+        self.allow_nan = allow_nan
+        self.failed: str | None = None
+        self.unsupported: str | None = None
+        self.lock = threading.RLock()
+        self.kinds: dict[int, type] = {}  # stand-ins' classes, by the class of what they stand in for
+        self.classes: dict[int, type] = {}  # what stands in for a class itself
+        self.counts: dict[int, int] = {}
+        self.dropped: list[int] = []
+        self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
+        self.numbers: dict[int, int] = {}
+
+    def fail(self, reason: str) -> SubmissionFailed:
+        self.failed = self.failed or reason
+        return SubmissionFailed(reason)
+
+    # -- the wire
+
+    def send(self, message: Any) -> None:
+        data = _codec.dumps(message)
+        try:
+            self.connection.sendall(struct.pack("<I", len(data)) + data)
+        except OSError:
+            raise self.fail("the submission ended early") from None
+
+    def receive(self) -> dict:
+        try:
+            (size,) = struct.unpack("<I", self._read(4))
+            if size > LONGEST:
+                raise self.fail("a result is too large")
+            message, has_nan = _codec.loads(self._read(size))
+        except _codec.Malformed as error:
+            raise self.fail(str(error)) from None
+        if type(message) is not dict:
+            raise self.fail("malformed message")
+        if has_nan and not self.allow_nan:
+            raise self.fail("the answer holds a NaN, of which the tests say nothing")
+        return message
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            try:
+                chunk = self.connection.recv(min(size - len(data), 1 << 20))
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise self.fail("the submission ended early")
+            data += chunk
+        return bytes(data)
+
+    def request(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        """Have the submission do something, and return or raise what came of it."""
+        if self.failed:
+            raise SubmissionFailed(self.failed)
+        with self.lock:
+            dropped, self.dropped = self.dropped, []
+            named = {name: self.encode(value) for name, value in kwargs.items()}
+            self.send([operation, [self.encode(arg) for arg in args], named, dropped])
+            reply = self.receive()
+            while "ask" in reply:
+                self.send(self.answer(reply["ask"]))
+                reply = self.receive()
+        if type(reply.get("printed")) is str:
+            sys.stdout.write(reply["printed"])
+        try:
+            if "error" in reply:
+                raise self.error(*reply["error"])
+            given = [*args, *kwargs.values()]
+            for position, now in reply.get("changed", ()):
+                _update(given[position], self.decode(now))
+            if "missing" in reply and reply["missing"] is True:
+                raise KeyError(args[0])
+            if type(reply.get("same")) is int:
+                return given[reply["same"]]
+            return self.decode(reply["value"])
+        except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
+            if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
+                raise self.fail(f"malformed message: {error}") from None
+            raise
+
+    # -- values to the submission
+
+    def encode(self, value: Any) -> Any:
+        return _codec.encode(value, self.other)
+
+    def other(self, value: Any) -> dict:
+        if isinstance(value, Proxy):
+            return {"H": proxy_number(value)}
+        if isinstance(value, type) and "__submission__" in vars(value):
+            return {"H": vars(value)["__submission__"]}
+        kind = type(value)
+        if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+            return {"N": [kind.__name__ == "ndarray", self.encode(value.tolist())]}
+        module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+        if isinstance(value, (type, types.BuiltinFunctionType, types.FunctionType)) and isinstance(module, str):
+            if module.partition(".")[0] in _STDLIB and getattr(sys.modules.get(module), str(name), None) is value:
+                return {"G": [module, name]}
+        methods = self.methods(value)
+        if methods is None:
+            self.unsupported = f"an argument of type {kind.__module__}.{kind.__qualname__} cannot be passed on"
+            raise TypeError(self.unsupported)
+        number = self.numbers.setdefault(id(value), len(self.numbers))
+        self.given[number] = (value, methods)
+        return {"c": [number, kind.__name__, list(methods)]}
+
+    def methods(self, value: Any) -> tuple[str, ...] | None:
+        """Special methods of an object of the test that the submission may use; `None` if it may not have it."""
+        kind = type(value)
+        if isinstance(value, type) or not hasattr(kind, "__dict__"):
+            return ("__call__",) if getattr(value, "__module__", None) == TESTS else None
+        if kind.__module__ == TESTS:
+            return tuple(name for name in OPERATORS if any(name in vars(base) for base in kind.__mro__[:-1]))
+        if callable(value):
+            return ("__call__",)
+        if hasattr(kind, "__next__"):
+            return ("__iter__", "__next__")
+        if kind.__module__ in ("_io", "io"):
+            return ("__iter__", "__next__")
+        return None
+
+    def answer(self, ask: Any) -> dict:
+        """What the submission wants of an object that the test handed over."""
+        try:
+            number, operation, args, kwargs = ask
+            value, methods = self.given[number]
+            args = [self.decode(arg) for arg in args]
+            kwargs = {name: self.decode(arg) for name, arg in kwargs.items()}
+            if operation in ("getattr", "setattr"):
+                if (
+                    not isinstance(args[0], str)
+                    or args[0].startswith(_PRIVATE)
+                    or isinstance(value, types.FunctionType)
+                ):
+                    raise AttributeError(args[0])
+                if operation == "setattr" and type(value).__module__ != TESTS:
+                    raise AttributeError(args[0])
+                result = getattr(builtins, operation)(value, *args)
+            elif operation in methods:
+                result = OPERATORS[operation](value, *args, **kwargs)
+            else:
+                raise AttributeError(operation)
+            return {"value": self.encode(result)}
+        except Exception as error:
+            name = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
+            values = [arg for arg in error.args if type(arg) in (str, int, float, bool, type(None))]
+            return {"error": [name, values]}
+
+    # -- values from the submission
+
+    def decode(self, value: Any) -> Any:
+        return _codec.decode(value, self.special)
+
+    def special(self, tag: str, content: Any) -> Any:
+        if tag == "h":
+            number, kind, description, shadow = content
+            if description is not None and kind not in self.kinds:
+                name, methods = description
+                self.kinds[kind] = proxy_class(str(name), methods)
+            if shadow is not None:
+                shadow = [self.decode(shadow[0]), *shadow[1:]]
+            return self.proxy(self.kinds[kind], int(number), shadow)
+        if tag == "k":
+            name, number, bases, methods = content
+            return self.foreign_class(str(name), int(number), bases, methods)
+        if tag == "g":
+            module, name, number, bases = content
+            known = getattr(builtins, name, None) if module == "builtins" else None
+            if known is not None:
+                return known
+            if bases is not None and module.partition(".")[0] in _STDLIB:
+                found = getattr(sys.modules.get(module), name, None)
+                if isinstance(found, type) and issubclass(found, BaseException):
+                    return found
+            return self.foreign_class(str(name), int(number), bases)
+        if tag == "c":
+            return self.given[content][0]
+        if tag == "a":
+            return self.drive(int(content))
+        if tag == "N":
+            is_array, items = content
+            items = self.decode(items)
+            return importlib.import_module("numpy").array(items) if is_array else items
+        raise _codec.Malformed(f"unknown tag {tag!r}")
+
+    def proxy(self, kind: type, number: int, shadow: list | None = None) -> Any:
+        proxy: Any = object.__new__(kind)
+        for name, value in (("link", self), ("number", number), ("shadow", shadow), ("trusted", False)):
+            object.__setattr__(proxy, f"__proxy_{name}__", value)
+        self.counts[number] = self.counts.get(number, 0) + 1
+        return proxy
+
+    def forget(self, number: int) -> None:
+        self.counts[number] -= 1
+        if not self.counts[number]:
+            self.dropped.append(number)
+
+    async def drive(self, number: int) -> Any:
+        return self.request("await", self.proxy(Proxy, number))
+
+    def foreign_class(self, name: str, number: int, bases: list | None, methods: Any = ()) -> Any:
+        """A class of the submission. An exception gets one of this process: `except` takes nothing else."""
+        if number in self.classes:
+            return self.classes[number] if bases is not None else self.proxy(self.classes[number], number)
+        if bases is None:
+            self.classes[number] = proxy_class(name, methods, ClassProxy)
+            return self.proxy(self.classes[number], number)
+        parents = [base for base in map(self.decode, bases) if isinstance(base, type)]
+        parent = next((base for base in parents if issubclass(base, BaseException)), Exception)
+        members = {
+            "__submission__": number,
+            "__module__": "solution",
+            "__getattr__": _exception_attribute,
+            "__str__": _exception_text,
+        }
+        try:
+            self.classes[number] = type(name, (parent,), members)
+        except TypeError:
+            self.classes[number] = type(name, (Exception,), members)
+        return self.classes[number]
+
+    def error(self, kind: Any, args: Any, text: Any, number: Any) -> BaseException:
+        """The exception that the submission raised, as one of this process."""
+        cls = self.decode(kind)
+        if not (isinstance(cls, type) and issubclass(cls, BaseException)):
+            return self.fail("malformed message: an error that is none")
+        values = [self.decode(arg) for arg in args]
+        try:
+            error = cls(*values)
+        except Exception:
+            error = Exception.__new__(cls) if issubclass(cls, Exception) else Exception(text)
+        if "__submission__" in vars(cls):
+            error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
+        return error
+
+
+def _exception_attribute(self: BaseException, name: str) -> Any:
+    if name.startswith("__") or "__proxy_error__" not in self.__dict__:
+        raise AttributeError(name)
+    return getattr(self.__dict__["__proxy_error__"][0], name)
+
+
+def _exception_text(self: BaseException) -> str:
+    return self.__dict__["__proxy_error__"][1] if "__proxy_error__" in self.__dict__ else Exception.__str__(self)
+
+
+def _update(old: Any, new: Any) -> None:
+    """Make a container hold what its counterpart in the sandbox holds now; inner ones stay the same objects."""
+    if type(old) is not type(new):
+        return
+    if type(old) is list:
+        kept = [_merged(left, right) for left, right in zip(old, new, strict=False)]
+        old[:] = kept + new[len(kept) :]
+    elif type(old) is dict:
+        merged = {key: _merged(old[key], value) if key in old else value for key, value in new.items()}
+        old.clear()
+        old.update(merged)
+    elif type(old) is set:
+        old.clear()
+        old.update(new)
+    elif type(old) is bytearray:
+        old[:] = new
+    elif type(old) is tuple:
+        for left, right in zip(old, new, strict=False):
+            _update(left, right)
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if type(old) is type(new) and type(old) in (list, dict, set, bytearray, tuple):
+        _update(old, new)
+        return old if type(old) is not tuple or old == new else new
+    return new

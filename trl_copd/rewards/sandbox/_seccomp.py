@@ -1,0 +1,167 @@
+"""
+System calls that confined programs may not make, as a seccomp filter.
+
+A list of what is refused, not of what is allowed: provers and numerical libraries need most of the rest, and calls
+newer than this file are refused by number. Refused calls fail with EPERM; the program goes on, so that a library which
+only probes for a feature falls back. ctypes and a table rather than a library: `pyseccomp` (2021) needs libseccomp,
+which wheels cannot bring, and this filter is all that is used.
+"""
+
+import ctypes
+import os
+import struct
+
+from ._linux import SandboxError, check, libc
+
+
+# name: (x86_64, aarch64); None where the architecture does not have the call
+_REFUSED = {
+    # other processes' memory, descriptors and signals
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "perf_event_open": (298, 241),
+    # mounts, namespaces, identity
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
+    "unshare": (272, 97), "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428),
+    "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
+    "setresuid": (117, 147), "setresgid": (119, 149), "setfsuid": (122, 151), "setfsgid": (123, 152),
+    "setgroups": (116, 159), "capset": (126, 91), "personality": (135, 92),
+    # network: socketpair stays, for asyncio and multiprocessing
+    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
+    "accept4": (288, 242),
+    # memory that outlives the process or escapes its limits
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
+    "semtimedop": (220, 192), "mq_open": (240, 180), "mq_unlink": (241, 181), "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    # large kernel surfaces with a history of holes
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "bpf": (321, 280),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "userfaultfd": (323, 282), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "quotactl": (179, 60), "quotactl_fd": (443, 443),
+    "modify_ldt": (154, None), "uselib": (134, None), "ustat": (136, None), "sysfs": (139, None),
+    "_sysctl": (156, None), "lookup_dcookie": (212, 18), "vhangup": (153, 58), "nfsservctl": (180, 42),
+    "move_pages": (279, 239), "migrate_pages": (256, 238), "mbind": (237, 235), "set_mempolicy": (238, 237),
+    # the machine itself (capabilities are gone as well; this is the second lock)
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "swapon": (167, 224), "swapoff": (168, 225),
+    "acct": (163, 89), "syslog": (103, 116), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+    "iopl": (172, None), "ioperm": (173, None), "mknod": (133, None), "mknodat": (259, 33),
+    "sched_setscheduler": (144, 119), "sched_setattr": (314, 274), "sched_setparam": (142, 118),
+    "ioprio_set": (251, 30),
+}  # fmt: skip
+# what Landlock does not cover: owners, modes, times and attributes of files that this user owns anywhere
+_METADATA = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55),
+    "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
+    "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+}  # fmt: skip
+_CONDITIONAL = {
+    "clone": (56, 220), "clone3": (435, 435), "fork": (57, None), "vfork": (58, None), "kill": (62, 129),
+    "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
+}  # fmt: skip
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH_*
+_NEWEST = 450  # calls above this number are younger than the table: refused as if the kernel did not have them
+
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
+_ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; arguments are 8 bytes, little-endian
+
+_NEW_NAMESPACES = 0x7E020000 | 0x80  # CLONE_NEW{USER,PID,NET,IPC,UTS,CGROUP,NS}; CLONE_NEWTIME
+_CLONE_THREAD = 0x10000
+
+
+def _step(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
+    return struct.pack("HBBI", code, then, otherwise, value)
+
+
+def build_filter(fork: bool = True, only_signal: int | None = None, metadata: bool = True) -> bytes:
+    """
+    A BPF program for this machine's architecture.
+
+    Args:
+        fork (`bool`): Whether new processes are allowed; threads always are.
+        only_signal (`int`, *optional*): The one process id that may be signalled. By default any: a PID namespace
+            decides what there is to signal.
+        metadata (`bool`): Whether modes, owners and times of files may be changed: yes where all that can be seen is
+            read-only or the program's own.
+
+    Raises:
+        SandboxError: The architecture is none of x86_64 and aarch64.
+    """
+    machine = os.uname().machine
+    if machine not in _ARCHITECTURES:
+        raise SandboxError(f"no system call table for {machine}")
+    column, audit = _ARCHITECTURES[machine]
+
+    def number(name: str) -> int | None:
+        return (_REFUSED.get(name) or _METADATA.get(name) or _CONDITIONAL[name])[column]
+
+    program = [
+        _step(_LOAD, _ARCH), _step(_JUMP_EQUAL, audit, 1, 0), _step(_RETURN, _KILL),
+        _step(_LOAD, _NUMBER), _step(_JUMP_GREATER, _NEWEST, 0, 1), _step(_RETURN, _ENOSYS),
+    ]  # fmt: skip
+
+    rules: dict[int, list[bytes]] = {}
+
+    def rule(name: str, *body: bytes) -> None:
+        """If the call is `name`, run `body`, which must return, and skip it otherwise."""
+        call = number(name)
+        if call is not None:
+            rules[call] = [_step(_JUMP_EQUAL, call, 0, len(body)), *body]
+
+    for name in (*_REFUSED, *(() if metadata else _METADATA)):
+        rule(name, _step(_RETURN, _EPERM))
+    # flags of clone3 lie in memory, where a filter cannot look: glibc falls back to clone
+    rule("clone3", _step(_RETURN, _ENOSYS))
+    needed = [] if fork else [_step(_JUMP_SET, _CLONE_THREAD, 1, 0), _step(_RETURN, _EPERM)]
+    rule(
+        "clone", _step(_LOAD, _ARGUMENTS), _step(_JUMP_SET, _NEW_NAMESPACES & ~0x80, 0, 1), _step(_RETURN, _EPERM),
+        *needed, _step(_RETURN, _ALLOW),
+    )  # fmt: skip
+    if not fork:
+        rule("fork", _step(_RETURN, _EPERM))
+        rule("vfork", _step(_RETURN, _EPERM))
+    if only_signal is not None:
+        for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
+            rule(
+                name, _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, only_signal, 1, 0), _step(_RETURN, _EPERM),
+                _step(_RETURN, _ALLOW),
+            )  # fmt: skip
+        rule("tkill", _step(_RETURN, _EPERM))
+    # PR_SET_PDEATHSIG: nobody may outlive the server
+    rule(
+        "prctl", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 1, 0, 1), _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW)
+    )
+    rule(
+        "prlimit64", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 0, 1, 0), _step(_RETURN, _EPERM),
+        _step(_RETURN, _ALLOW),
+    )  # fmt: skip
+    # streams only: a datagram socket could be sent to anybody's address
+    rule(
+        "socketpair", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 1, 0, 3), _step(_LOAD, _ARGUMENTS + 8),
+        _step(_AND, 0xF), _step(_JUMP_EQUAL, 1, 1, 0), _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW),
+    )  # fmt: skip
+    # in groups by number, each skipped in one step: the kernel tries every call when it installs the filter
+    numbers = sorted(rules)
+    for group in (numbers[first : first + 10] for first in range(0, len(numbers), 10)):
+        steps = [step for call in group for step in rules[call]]
+        program.extend([_step(_JUMP_GREATER, group[-1], len(steps), 0), *steps])
+    program.append(_step(_RETURN, _ALLOW))
+    return b"".join(program)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def install_filter(program: bytes) -> None:
+    """Confine the calling process and all that it starts, for good. Needs no privilege."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = _Program(len(program) // 8, ctypes.addressof(buffer))
+    check(libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    check(libc.prctl(22, 2, ctypes.byref(header), 0, 0), "seccomp")

@@ -1,0 +1,326 @@
+"""SQL queries, run read-only in SQLite and compared with the reference query by what they return."""
+
+import functools
+import math
+import re
+import sqlite3
+import urllib.parse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .base import Verdict, VerifierReward, after_thinking, verdict_of
+from .fences import last_block
+from .pool import shared_pool
+
+
+CPU_SECONDS = 4.0  # of one grade, a backstop: a single function over long texts is one step
+MAX_STEPS = 10_000_000  # of SQLite's virtual machine for one query, about half a second
+MAX_ROWS = 10_000  # of one result
+MAX_BYTES = 10_000_000  # of all values of one result
+RELATIVE_TOLERANCE = 1e-9  # between a floating-point number and another number
+_STEPS_A_CALL = 1_000  # between two looks at the count
+
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,  # of one text or blob: zeroblob(1e9), printf('%.999999999c')
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 20_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 200,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 50,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+}
+# Functions whose value depends on their arguments alone. Not among them: random, randomblob, load_extension,
+# last_insert_rowid, changes, current_timestamp, and whatever a later SQLite adds
+_FUNCTIONS = frozenset(
+    "abs avg ceil ceiling char coalesce concat concat_ws count cume_dist degrees dense_rank exp first_value floor "
+    "format glob group_concat hex ifnull iif instr json json_array json_array_length json_each json_extract "
+    "json_group_array json_group_object json_object json_quote json_tree json_type json_valid lag last_value lead "
+    "length like ln log log10 log2 lower ltrim max median min mod nth_value ntile nullif octet_length "
+    "percent_rank pi pow power printf quote radians rank replace round row_number rtrim sign sin cos tan asin "
+    "acos atan atan2 sinh cosh tanh sqrt string_agg substr substring sum total trim trunc typeof unicode unhex "
+    "upper zeroblob -> ->>".split()
+)
+_DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
+_CATALOGUE = frozenset(("sqlite_master", "sqlite_schema", "json_each", "json_tree"))
+_READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE)
+
+Row = tuple[Any, ...]
+
+
+class _QueryError(ValueError):
+    """A query without a result: not allowed, wrong, or too much; the message says which."""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Rows of a query, and whether their order counts."""
+
+    rows: list[Row]
+    ordered: bool
+
+
+def verify_sql(completion: str, reference: Any, max_steps: int = MAX_STEPS) -> Verdict:
+    """
+    Run the query in a completion and compare its result with that of the reference query. Pure: reads nothing but the
+    database, and writes nothing.
+
+    Args:
+        completion (`str`):
+            Text to grade: the last closed block fenced by three backticks, with `sql`, `sqlite` or nothing, after any
+            `</think>`; without such a block, the whole text.
+        reference (`dict`): `solution` and `database`, as in [`SQLReward`].
+        max_steps (`int`): As in [`SQLReward`].
+
+    Returns:
+        [`Verdict`]: Unreadable where a database cannot be opened, the reference query fails, or its result is empty.
+    """
+    solution, databases = reference["solution"], reference["database"]
+    databases = list(databases) if isinstance(databases, (list, tuple)) else [databases]
+    if not isinstance(solution, str) or not databases or not all(isinstance(text, str) for text in databases):
+        return Verdict(None, "`solution` must be a query, and `database` a path, a script, or a list of them")
+    try:
+        gold = [_gold(text, solution, max_steps) for text in databases]
+    except _QueryError as problem:
+        return Verdict(None, f"the reference query has no result: {problem}")
+    if not any(result.rows for result in gold):
+        return Verdict(None, "the reference query returns no row, as any query can")
+    text = after_thinking(completion)
+    if text is None:
+        return Verdict(False, "the reasoning was not closed")
+    block = last_block(text, ("", "sql", "sqlite"))
+    query = text if block is None else block
+    for database, expected in zip(databases, gold, strict=True):
+        try:
+            rows = _run(database, query, max_steps)
+        except _QueryError as problem:
+            return Verdict(False, str(problem))
+        if not _same(expected, rows):
+            return Verdict(False, f"{len(rows)} rows, not those of the reference's {len(expected.rows)}")
+    return Verdict(True, "the same result")
+
+
+class SQLReward(VerifierReward):
+    """
+    Reward 1.0 for a query that returns what the query in the column `solution` returns, else 0.0; see
+    [`VerifierReward`] for `None`.
+
+    The column `database` holds what both run on: the path of a SQLite file, or a script (anything with a `;`) that
+    builds one. A list of them demands the same result on each: on one database `SELECT 42` may be right by knowing
+    the data, so give two or more with different rows. The SQL of both columns is the dataset's, and trusted.
+
+    Results are compared as multisets of rows, or in order where the reference has an `ORDER BY` outside of
+    parentheses. The number and order of columns count, their names do not. Integers are equal to equal
+    floating-point numbers, within one part in 10^9; texts, blobs and NULL only to themselves.
+
+    Args:
+        max_steps (`int`, *optional*, defaults to 10,000,000):
+            Steps of SQLite's virtual machine that a query may take. Being no time, they are the same on any machine.
+        cpu_seconds (`float`, *optional*, defaults to 4.0):
+            CPU time of one grade, a backstop. Grading runs in the shared pool of killable workers.
+        name (`str`, *optional*, defaults to `"sql_reward"`): Name in metrics.
+
+    Raises:
+        ValueError: `max_steps` is not above 0.
+
+    Example:
+    ```python
+    >>> from trl_copd.rewards import sql_reward
+
+    >>> script = "CREATE TABLE pet(name, age); INSERT INTO pet VALUES ('Rex', 3), ('Tom', 5);"
+    >>> completions = ["SELECT max(age) FROM pet", "```sql\\nSELECT age FROM pet\\n```", "DROP TABLE pet"]
+    >>> gold = "SELECT age FROM pet ORDER BY age DESC LIMIT 1"
+    >>> sql_reward(prompts=["?"] * 3, completions=completions, solution=[gold] * 3, database=[script] * 3)
+    [1.0, 0.0, 0.0]
+    ```
+    """
+
+    def __init__(self, max_steps: int = MAX_STEPS, cpu_seconds: float = CPU_SECONDS, name: str = "sql_reward"):
+        if not max_steps > 0:
+            raise ValueError(f"`max_steps` must be above 0, got {max_steps}.")
+        verifier = functools.partial(verify_sql, max_steps=max_steps)
+        super().__init__(verifier, columns=("solution", "database"), name=name, cpu_seconds=cpu_seconds)
+
+    def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
+        assert self.cpu_seconds is not None
+        calls = list(zip(texts, references, strict=True))
+        return [verdict_of(outcome) for outcome in shared_pool().map(self.verifier, calls, self.cpu_seconds)]
+
+
+sql_reward = SQLReward()
+
+
+# ---- databases ----
+
+
+@functools.lru_cache(maxsize=64)
+def _built(script: str) -> bytes:
+    """Image of the database that a script of the dataset builds."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.executescript(script)
+        return connection.serialize()
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        raise _QueryError(f"the script of the database fails: {error}") from error
+    finally:
+        connection.close()
+
+
+def _open(database: str) -> sqlite3.Connection:
+    """The database, and nothing else that SQLite could reach, read-only."""
+    if ";" in database:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.deserialize(_built(database))
+    else:
+        path = Path(database)
+        if not path.is_file():
+            raise _QueryError(f"there is no file {database!r:.200}, and it is no script: that has a `;`")
+        uri = f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro&immutable=1"  # immutable: no lock, no journal
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA temp_store=MEMORY")  # sorting must not write files
+        connection.execute("PRAGMA query_only=ON")
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+        # SQLite sets these up at their first use, which the authorizer would take for a CREATE
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+    except sqlite3.Error as error:
+        connection.close()
+        raise _QueryError(f"the database cannot be read: {error}") from error
+    for name in _DATES:
+        connection.create_function(name, -1, functools.partial(_date, name), deterministic=True)
+    for name in ("printf", "format"):
+        connection.create_function(name, -1, _printf, deterministic=True)
+    for limit, value in _LIMITS.items():
+        connection.setlimit(limit, value)
+    connection.set_authorizer(_authorizer(frozenset(name.lower() for (name,) in names)))
+    return connection
+
+
+def _authorizer(tables: frozenset[str]) -> Callable[..., int]:
+    """Allows reading tables and calling known functions: no write, ATTACH, PRAGMA, transaction or virtual table."""
+
+    def decide(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        if action in _READS:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and (not first or first.lower() in tables | _CATALOGUE):
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in (*_FUNCTIONS, *_DATES):
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    return decide
+
+
+def _date(name: str, *arguments: Any) -> Any:
+    """SQLite's own function, but not for the present time, which a grade must not depend on."""
+    times = arguments[1:] if name == "strftime" else arguments[:2] if name == "timediff" else arguments
+    if not times or any(str(time).lower() in ("now", "subsec", "subsecond", "localtime", "utc") for time in times):
+        raise ValueError("the present time and place are not allowed")
+    return _compute(name, arguments)
+
+
+def _printf(*arguments: Any) -> Any:
+    """SQLite's own function, but for widths that take seconds before its limit on lengths is seen."""
+    if arguments and re.search(r"%[^A-Za-z%]*(?:\*|[0-9]{5})", str(arguments[0])):
+        raise ValueError("a width of more than four digits, or one that is an argument, is not allowed")
+    return _compute("printf", arguments)
+
+
+def _compute(function: str, arguments: Sequence[Any]) -> Any:
+    marks = ",".join("?" * len(arguments))
+    return _calculator().execute(f"SELECT {function}({marks})", arguments).fetchone()[0]
+
+
+@functools.lru_cache(maxsize=1)
+def _calculator() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", check_same_thread=False)
+
+
+# ---- queries ----
+
+
+@functools.lru_cache(maxsize=256)  # the generations of a group share their reference
+def _gold(database: str, query: str, max_steps: int) -> _Result:
+    return _Result(_run(database, query, max_steps), _is_ordered(query))
+
+
+def _run(database: str, query: str, max_steps: int) -> list[Row]:
+    """Rows of a single query, within the limits."""
+    connection = _open(database)
+    calls = 0
+
+    def count() -> bool:  # true interrupts the query
+        nonlocal calls
+        calls += 1
+        return calls * _STEPS_A_CALL > max_steps
+
+    connection.set_progress_handler(count, _STEPS_A_CALL)
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    try:
+        cursor = connection.execute(query)
+        if cursor.description is None:
+            raise _QueryError("it is no query")
+        rows, size = [], 0
+        for row in cursor:
+            rows.append(row)
+            size += sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in row)
+            if len(rows) > MAX_ROWS or size > MAX_BYTES:
+                raise _QueryError(f"it returns more than {MAX_ROWS} rows or {MAX_BYTES} bytes")
+        return rows
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+        if calls * _STEPS_A_CALL > max_steps:
+            raise _QueryError(f"it takes more than {max_steps} steps") from error
+        raise _QueryError(f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _is_ordered(query: str) -> bool:
+    """Whether a query has an ORDER BY outside of parentheses, texts and comments."""
+    tokens = re.findall(
+        r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/|[()]|\border\s+by\b",
+        query,
+        re.IGNORECASE | re.DOTALL,
+    )
+    depth = 0
+    for token in tokens:
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and token[0] in "oO":
+            return True
+    return False
+
+
+# ---- results ----
+
+
+def _same(gold: _Result, rows: list[Row]) -> bool:
+    if len(rows) != len(gold.rows):
+        return False
+    expected = gold.rows
+    if not gold.ordered:
+        expected, rows = sorted(expected, key=_sort_key), sorted(rows, key=_sort_key)
+    return all(
+        len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+        for a, b in zip(expected, rows, strict=True)
+    )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        exact = isinstance(a, int) and isinstance(b, int)
+        return a == b if exact else math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE)
+    return type(a) is type(b) and a == b
+
+
+def _sort_key(row: Row) -> list[tuple[int, Any]]:
+    """An order in which rows that are equal within the tolerance come together."""
+    return [
+        (0, 0) if value is None
+        else (1, float(f"{value:.8g}")) if isinstance(value, (int, float))
+        else (2, value) if isinstance(value, str)
+        else (3, value)
+        for value in row
+    ]  # fmt: skip
