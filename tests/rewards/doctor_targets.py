@@ -1,15 +1,11 @@
 """
-What `reward-doctor` audits in test_integration.py: ours and TRL's reward, with each answer of its corpus in a box, as
-both ask of a model. Without that nearly all that either refuses is for want of a box, and says nothing of the rest.
+What `reward-doctor` audits in test_integration.py beside the rewards themselves: ours and TRL's with each answer of
+its corpus in a box. TRL's refuses nearly all bare answers, which says nothing of how it compares.
 """
 
 from trl.rewards import accuracy_reward
 
-from trl_copd.rewards import MathReward, math_reward
-
-
-# the rule for answers outside of a box, which is off by default
-final_math_reward = MathReward(answer="boxed_or_final")
+from trl_copd.rewards import math_reward
 
 
 def _boxed(completions):

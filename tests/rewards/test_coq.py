@@ -199,7 +199,7 @@ class TestWithoutCoq:
         assert unsafe_parts("") is not None
         assert "type-in-type" in unsafe_parts(clean.replace("<none>\n", "\n    TrlCopd.Submission.foo\n"))
 
-    # Recursion on what a match on the argument gives is plain; on what was computed, or by handing itself to itself, not
+    # Recursion on what a match on the argument gives is plain; on what was computed, or by handing itself on, not
     @pytest.mark.parametrize(
         "term, plain",
         [

@@ -243,19 +243,19 @@ class TestRewardDoctor:
         assert "crash" not in report["headline"]
 
     def test_fewer_false_negatives_than_trl(self, tmp_path, capsys):
+        _, ours = self.audit("trl_copd.rewards:math_reward", tmp_path, "--fail-on", "never")
+        _, theirs = self.audit("trl.rewards:accuracy_reward", tmp_path, "--fail-on", "never")
         targets = Path(__file__).with_name("doctor_targets.py")
-        _, ours = self.audit(f"{targets}:boxed_math_reward", tmp_path, "--fail-on", "never")
-        _, theirs = self.audit(f"{targets}:boxed_accuracy_reward", tmp_path, "--fail-on", "never")
-        _, final = self.audit(f"{targets}:final_math_reward", tmp_path, "--fail-on", "never")
-        _, bare = self.audit("trl.rewards:accuracy_reward", tmp_path, "--fail-on", "never")
+        _, ours_boxed = self.audit(f"{targets}:boxed_math_reward", tmp_path, "--fail-on", "never")
+        _, theirs_boxed = self.audit(f"{targets}:boxed_accuracy_reward", tmp_path, "--fail-on", "never")
         with capsys.disabled():
             for name, report in (
-                ("math_reward, answers in a box", ours),
-                ("accuracy_reward of TRL, answers in a box", theirs),
-                ("MathReward(answer='boxed_or_final'), answers as they are", final),
-                ("accuracy_reward of TRL, answers as they are", bare),
+                ("math_reward", ours),
+                ("accuracy_reward of TRL", theirs),
+                ("math_reward, answers in a box", ours_boxed),
+                ("accuracy_reward of TRL, answers in a box", theirs_boxed),
             ):
                 print(f"\nreward-doctor, {name}: {report['headline'].rpartition(': ')[2]}", end="")
-        for mine, peer in ((ours, theirs), (final, bare)):
+        for mine, peer in ((ours, theirs), (ours_boxed, theirs_boxed)):
             assert mine["false_negative_rate"] < peer["false_negative_rate"]
             assert mine["n_exploits_accepted"] == 0 and "crash" not in mine["headline"]

@@ -531,7 +531,6 @@ class TestExtraction:
             (r"\boxed{72}</think> So be it.", 0.0),
             (r"<think>It is \boxed{72}, I gu", 0.0),
             (r"<think>a</think>\boxed{72}<think>\boxed{72}", 0.0),
-            ("72", 0.0),
             ("The answer is 72.", 0.0),
             ("#### 72", 0.0),
             ("boxed{72}", 0.0),
@@ -540,6 +539,21 @@ class TestExtraction:
     )
     def test_boxed(self, completion, reward):
         assert grade(math_reward, completion, "72") == reward
+        assert grade(MathReward(answer="boxed"), completion, "72") == reward
+
+    # Nothing but an answer needs no box by default; a sentence, a mark or a second line makes it more than that
+    @pytest.mark.parametrize(
+        "completion, reward",
+        cases(
+            ("72", 1.0), (" $72$\n", 1.0), ("**72**", 1.0), ("x = 72", 1.0), (r"36\sqrt{4}", 1.0), ("72.", 1.0),
+            ("<think>72</think>72", 1.0), ("<think>72</think>", 0.0), ("<think>72", 0.0),
+            ("73", 0.0), ("72 or 73", 0.0), ("71, 72", 0.0), ("72\n73", 0.0), ("So 72", 0.0), ("I think 72", 0.0),
+            ("I think it is 72", 0.0), ("Answer: 72", 0.0), ("not 72", 0.0), ("72?", 0.0),
+        ),
+    )  # fmt: skip
+    def test_bare(self, completion, reward):
+        assert grade(math_reward, completion, "72") == reward
+        assert grade(MathReward(answer="boxed"), completion, "72") == 0.0
 
     # Boxes that only a comma or a word joins are one answer: both solutions, or a hedge
     @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from typing import Any, Literal, get_args
 from . import math_grade
 from .base import Verdict, VerifierReward, after_thinking, verdict_of
 from .math_plain import approximates, number, of_float, words
-from .math_text import NoGrammar, Unreadable, final_answer, last_boxed, normalise
+from .math_text import NoGrammar, Unreadable, bare_answer, final_answer, last_boxed, normalise
 from .pool import Outcome, shared_pool
 
 
-AnswerRule = Literal["boxed", "boxed_or_final"]
+AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]
 
 CPU_SECONDS = 2.0
 
@@ -26,7 +26,8 @@ class MathReward(VerifierReward):
     r"""
     Reward 1.0 for an answer equal to the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The answer is the content of the last closed `\boxed{}` after any `</think>`. `solution` may be a number, bare
+    The answer is the content of the last closed `\boxed{}` after any `</think>`; a completion that is nothing but an
+    answer needs no box. `solution` may be a number, bare
     LaTeX (`\frac{1}{2}`), LaTeX in dollars, a worked solution with a `\boxed{}`, or GSM8K's, which ends in `#### 72`.
 
     Equality is by value: numbers exactly, formulas at 50 digits and more at fixed points, sets without order, tuples
@@ -35,16 +36,17 @@ class MathReward(VerifierReward):
     (`101_2`) must name the same base. What is not understood is wrong. docs/rewards/math.md has the tables.
 
     Args:
-        answer (`"boxed"` or `"boxed_or_final"`, *optional*, defaults to `"boxed"`):
-            `"boxed_or_final"` also takes, from a completion without a closed box, the rest of the line (to the end of
-            the sentence) after the last "answer is", "answer:" or "####"; without one of these the whole completion if
-            it is short, and else the last number of its last line, unless it speaks of what the answer is not. It is
-            off by default since it rewards a model that states no answer but ends on a lucky number.
+        answer (`"boxed"`, `"boxed_or_bare"` or `"boxed_or_final"`, *optional*, defaults to `"boxed_or_bare"`):
+            What counts without a closed box. `"boxed"`: nothing. `"boxed_or_bare"`: a completion that is an answer and
+            nothing else, one line of at most 40 characters without prose. `"boxed_or_final"`: the rest of the line (to
+            the end of the sentence) after the last "answer is", "answer:" or "####"; without one of these the bare
+            answer, and else the last number of the last line, unless it speaks of what the answer is not. This is off
+            by default since it rewards a model that states no answer but ends on a lucky number.
         name (`str`, *optional*, defaults to `"math_reward"`): Name in metrics.
         cpu_seconds (`float`, *optional*, defaults to 2.0): Limit for one comparison of formulas.
 
     Raises:
-        ValueError: `answer` is none of the two, or `cpu_seconds` is not above 0.
+        ValueError: `answer` is none of the three, or `cpu_seconds` is not above 0.
 
     Example:
     ```python
@@ -58,7 +60,9 @@ class MathReward(VerifierReward):
 
     version = "2"
 
-    def __init__(self, answer: AnswerRule = "boxed", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS):
+    def __init__(
+        self, answer: AnswerRule = "boxed_or_bare", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS
+    ):
         if answer not in get_args(AnswerRule):
             raise ValueError(f"`answer` must be one of {get_args(AnswerRule)}, got {answer!r}.")
         verifier = functools.partial(verify_math, answer=answer)
@@ -70,14 +74,14 @@ class MathReward(VerifierReward):
         return grade(texts, references, self.answer, run)
 
 
-def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed") -> Verdict:
+def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed_or_bare") -> Verdict:
     """
     Grade the final answer of a completion in this process, without a limit on time but with those on size.
 
     Args:
         completion (`str`): Text to grade.
         solution (`str`, `int`, `float`): Reference, in any form that [`MathReward`] reads.
-        answer (`"boxed"` or `"boxed_or_final"`): As in [`MathReward`].
+        answer (`str`): As in [`MathReward`].
 
     Returns:
         [`Verdict`]: Unreadable where the solution is, whatever the completion says.
@@ -136,10 +140,10 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str
     if shown is None:
         return Verdict(False, "the reasoning was not closed")
     raw = last_boxed(shown)
-    if raw is None and answer == "boxed_or_final":
-        raw = final_answer(shown)
+    if raw is None and answer != "boxed":
+        raw = bare_answer(shown) if answer == "boxed_or_bare" else final_answer(shown)
     if raw is None:
-        return Verdict(False, "no closed \\boxed{}" if answer == "boxed" else "no final answer")
+        return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:

@@ -69,16 +69,27 @@ _NUMBER = r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?:[eE][+-]?[
 _NEGATED = re.compile(r"\b(?:not|isn't|cannot|can't|could|might|maybe|either|possibl[ey]|neither)\b", re.IGNORECASE)
 
 
+_MARK = re.compile(r"answer(?: is|:)|####|<answer>", re.IGNORECASE)
+
+
+def bare_answer(text: str) -> str | None:
+    """A completion that is nothing but an answer: one line of at most 40 characters, no sentence, no mark."""
+    text = text.strip().strip("*").strip()
+    sentence = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[0-9].*\b[A-Za-z]{4,}\b.*[0-9]")
+    if len(text) > 40 or "\n" in text or _MARK.search(text):
+        return None
+    return None if sentence.search(re.sub(r"\\[A-Za-z]+|sqrt", "", text)) else text.rstrip(".") or None
+
+
 def final_answer(text: str) -> str | None:
     """The lenient rule: what follows the last mark, the whole text if it is short, or the one last number."""
-    marks = list(re.finditer(r"answer(?: is|:)|####|<answer>", text, re.IGNORECASE))
+    marks = list(_MARK.finditer(text))
     if marks:
         line = text[marks[-1].end() :].lstrip(" :*\n").split("\n", 1)[0]
         return re.split(r"[.!?](?:\s|$)|</answer>", line, maxsplit=1)[0].strip(" *:") or None
-    text = text.strip().strip("*").strip()
-    sentence = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[0-9].*\b[A-Za-z]{4,}\b.*[0-9]")
-    if len(text) <= 40 and "\n" not in text and not sentence.search(re.sub(r"\\[A-Za-z]+|sqrt", "", text)):
-        return text.rstrip(".") or None
+    bare = bare_answer(text)
+    if bare is not None:
+        return bare
     if _NEGATED.search(text):
         return None  # a number that is named as not, or perhaps, the answer
     lines = [line for line in text.splitlines() if line.strip()]

@@ -190,7 +190,7 @@ class Link:
             number, kind, description, shadow = content
             if description is not None and kind not in self.kinds:
                 name, methods = description
-                self.kinds[kind] = proxy_class(str(name), methods)
+                self.kinds[kind] = proxy_class(str(name), tuple(methods))
             if shadow is not None:
                 shadow = [self.decode(shadow[0]), *shadow[1:]]
             return self.proxy(self.kinds[kind], int(number), shadow)
@@ -237,7 +237,7 @@ class Link:
         if number in self.classes:
             return self.classes[number] if bases is not None else self.proxy(self.classes[number], number)
         if bases is None:
-            self.classes[number] = proxy_class(name, methods, ClassProxy)
+            self.classes[number] = proxy_class(name, tuple(methods), ClassProxy)
             return self.proxy(self.classes[number], number)
         parents = [base for base in map(self.decode, bases) if isinstance(base, type)]
         parent = next((base for base in parents if issubclass(base, BaseException)), Exception)

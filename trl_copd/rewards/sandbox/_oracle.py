@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any
 
-from . import _linux, _tests, _wire
+from . import _linux, _tests, _warm, _wire
 from ._server import PRELOADED
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     sys.path[:] = [*settings["paths"], *sys.path]
     for name in PRELOADED:
         importlib.import_module(name)
+    _warm.warm_up()
     gc.collect()
     gc.freeze()
     _wire.send(control, {"status": "ready"})

@@ -12,6 +12,7 @@ here:
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +172,9 @@ _DECIDED = {f"__{name}__" for name in (*_BINARY, *_ORDER, "contains", "divmod")}
 _INPLACE = {f"__i{name}__" for name in ("add", "sub", "mul", "and", "or", "xor", "truediv")}
 
 
-def proxy_class(name: str, methods: Any, base: type = Proxy) -> type:
+@functools.lru_cache(1000)
+def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type:
+    """A class of stand-ins with those of `methods` that are known: building one takes longer than a call."""
     known = [method for method in methods if method in OPERATORS or method in REFLECTED]
     members: dict[str, Any] = {
         method: _method(method) for method in {*known, *_ALWAYS} - {"__eq__", "__ne__", "__hash__"}

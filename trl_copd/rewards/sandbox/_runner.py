@@ -58,6 +58,14 @@ _REQUESTS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+def _methods(kind: type) -> list[str]:
+    members = {name for base in kind.__mro__ for name, member in vars(base).items() if member is not None}
+    return [name for name in (*OPERATORS, *REFLECTED) if name in members]
+
+
+_FUNCTION = _methods(types.FunctionType)  # what nearly every submission has
+
+
 class _Printed(io.StringIO):
     """Standard output: kept until the next reply, up to a limit."""
 
@@ -149,8 +157,7 @@ class Runner:
         number, description = self.handle(kind), None
         if number not in self.types:
             self.types.add(number)
-            members = {name for base in kind.__mro__ for name, member in vars(base).items() if member is not None}
-            description = [kind.__name__, [name for name in (*OPERATORS, *REFLECTED) if name in members]]
+            description = [kind.__name__, _FUNCTION if kind is types.FunctionType else _methods(kind)]
         shadow: list | None = None
         for base in (int, float, str, bytes, list, tuple, dict, set, frozenset, complex):
             if isinstance(value, base):  # a subclass: the oracle compares what a plain value of it would hold

@@ -21,7 +21,7 @@ import tempfile
 import time
 from typing import Any
 
-from . import _cases, _confine, _linux, _runner, _seccomp, _watch, _wire
+from . import _cases, _confine, _linux, _runner, _seccomp, _warm, _watch, _wire
 
 
 PRELOADED = (
@@ -53,6 +53,7 @@ def main() -> None:
     os.environ.clear()
     os.environ.update({"HOME": "/tmp", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"})
     settings["filter"] = None if level == "rlimit" else _seccomp.build_filter(metadata=level == "full")
+    _warm.warm_up()
     gc.collect()
     gc.freeze()
     _wire.send(control, {"status": "ready"})
