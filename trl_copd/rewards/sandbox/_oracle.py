@@ -28,7 +28,7 @@ def main() -> None:
     sys.path[:] = [*settings["paths"], *sys.path]
     for name in PRELOADED:
         importlib.import_module(name)
-    _warm.warm_up()
+    _warm.warm_up(oracle=True)
     gc.collect()
     gc.freeze()
     _wire.send(control, {"status": "ready"})

@@ -1,15 +1,15 @@
 """
-Runs both ends of the pipe against each other before a server forks.
+Runs one end of the pipe against the other before a server forks.
 
-The interpreter rewrites a function's code in place when it has run a few times, and the first use of a class builds its
-tables. Done after the fork, that copies some hundred pages per submission; done here, once.
+The interpreter rewrites a function's code in place when it has run a few times, and the first use of a class builds
+its tables. Done after the fork, that copies some hundred pages per submission; done here, once.
 """
 
+import os
 import socket
 import sys
-import threading
 
-from . import _runner, _tests
+from . import _linux, _runner, _tests
 
 
 _SUBMISSION = """
@@ -39,29 +39,39 @@ except ValueError:
 """
 
 
-def warm_up(rounds: int = 12) -> None:
-    """Leaves no trace but a faster interpreter."""
+def warm_up(oracle: bool, rounds: int = 12) -> None:
+    """
+    Leaves no trace but a faster interpreter.
+
+    Args:
+        oracle (`bool`): Which end runs in this process; the other one runs in a fork.
+        rounds (`int`): How often.
+    """
     streams, modules = (sys.stdout, sys.__stdout__), dict(sys.modules)
     for _ in range(rounds):
         ours, theirs = socket.socketpair()
-        submission = threading.Thread(target=_serve, args=(theirs,))
-        submission.start()
-        try:
-            result = _tests.run(ours, {"code": _TESTS})
-        finally:
-            ours.close()
-            submission.join()
-            theirs.close()
-        assert result["passed"] == result["total"] > 0, result
+        pid = _linux.clone()
+        if pid == 0:
+            try:
+                ours.close()
+                _run(theirs, not oracle)
+            finally:
+                os._exit(0)
+        theirs.close()
+        _run(ours, oracle)
+        ours.close()
+        os.waitpid(pid, 0)
     sys.stdout, sys.__stdout__ = streams  # type: ignore
-    for name in set(sys.modules) - set(modules):
-        if name in (_runner.NAME, *_tests.MODULES):
-            del sys.modules[name]
+    for name in (_runner.NAME, *_tests.MODULES):
+        sys.modules.pop(name, None)
     sys.modules["__main__"] = modules["__main__"]
 
 
-def _serve(connection: socket.socket) -> None:
+def _run(end: socket.socket, oracle: bool) -> None:
+    if oracle:
+        _tests.run(end, {"code": _TESTS})
+        return
     try:
-        _runner.run(connection, [_SUBMISSION])
-    except SystemExit:
+        _runner.run(end, [_SUBMISSION])
+    except SystemExit:  # the oracle has closed the pipe
         pass
