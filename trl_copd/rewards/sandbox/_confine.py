@@ -179,10 +179,14 @@ def mount_proc(show: bool = True) -> None:
     _linux.mount("tmpfs", "/proc", "tmpfs", _linux.MS_RDONLY | _linux.MS_NOSUID | _linux.MS_NODEV, "size=4k")
 
 
-def mount_fresh_tmp(limits: Limits, shown: Sequence[str]) -> None:
-    """At level `full`: an empty /tmp, the only place that can be written to; what is `shown` below /tmp stays."""
+def below_tmp(shown: Sequence[str]) -> list[str]:
+    """What of `shown` a fresh /tmp would hide. A server asks once: for each submission it would show in the rate."""
+    return [path for path in map(os.path.realpath, shown) if path.startswith("/tmp/")]
+
+
+def mount_fresh_tmp(limits: Limits, kept: Sequence[str]) -> None:
+    """At level `full`: an empty /tmp, the only place that can be written to, but for what is `kept`."""
     options = f"size={limits.disk_mib}m,nr_inodes=4096,mode=700"
-    kept = [path for path in map(os.path.realpath, shown) if path.startswith("/tmp/")]
     if not kept:
         _linux.mount("tmpfs", "/tmp", "tmpfs", _linux.MS_NOSUID | _linux.MS_NODEV, options)
         return

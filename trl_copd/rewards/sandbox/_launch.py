@@ -34,7 +34,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     _confine.enter_root(level, job["readable"])
     if level == "full":
         home = "/tmp"
-        _confine.mount_fresh_tmp(limits, job["readable"])
+        _confine.mount_fresh_tmp(limits, _confine.below_tmp(job["readable"]))
     else:
         home = tempfile.mkdtemp(prefix="sandbox-")
     try:

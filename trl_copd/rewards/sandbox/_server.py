@@ -52,6 +52,7 @@ def main() -> None:
     builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # as the interpreter's site module does
     os.environ.clear()
     os.environ.update({"HOME": "/tmp", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"})
+    settings["kept"] = _confine.below_tmp([*settings["readable"], *settings["packages"]])
     settings["filter"] = None if level == "rlimit" else _seccomp.build_filter(metadata=level == "full")
     _warm.warm_up(oracle=False)
     gc.collect()
@@ -98,7 +99,7 @@ def _run_child(job: dict, home: str, connection: int, ready: int, settings: dict
             _linux.die_with_parent()
         if level == "full":
             _confine.mount_proc(show=False)
-            _confine.mount_fresh_tmp(limits, [*settings["readable"], *settings["packages"]])
+            _confine.mount_fresh_tmp(limits, settings["kept"])
         os.chdir(home)
         null = os.open("/dev/null", os.O_RDWR)
         connection, ready = (fcntl.fcntl(end, fcntl.F_DUPFD, 64) for end in (connection, ready))
