@@ -209,7 +209,7 @@ def code_rates(quick: bool, repeats: int) -> tuple[float, float] | None:
 
 
 def coq_rate(quick: bool, repeats: int) -> float | None:
-    from trl_copd.rewards.coq import CoqReward
+    from trl_copd.rewards.proofs.coq import CoqReward
 
     reward = CoqReward()
     reward.cache_size = 0

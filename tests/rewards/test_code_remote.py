@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from trl_copd.rewards.code import CodeReward
-from trl_copd.rewards.code_remote import SandboxFusion, literal_calls
+from trl_copd.rewards.code.remote import SandboxFusion, literal_calls
 from trl_copd.rewards.sandbox import SandboxError
 
 

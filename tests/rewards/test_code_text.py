@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from trl_copd.rewards.code_text import CodeTests, find_submission, read_tests, same_output
+from trl_copd.rewards.code.text import CodeTests, find_submission, read_tests, same_output
 
 
 class TestFindSubmission:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from proof_cases import load
 
-from trl_copd.rewards import coq_text
-from trl_copd.rewards.coq import CoqReward, coq_reward
-from trl_copd.rewards.coq_guard import doubtful_recursion
-from trl_copd.rewards.coq_reports import assumptions, unsafe_parts
-from trl_copd.rewards.provers import find_coq
+from trl_copd.rewards.proofs import coq_text
+from trl_copd.rewards.proofs.coq import CoqReward, coq_reward
+from trl_copd.rewards.proofs.coq_guard import doubtful_recursion
+from trl_copd.rewards.proofs.coq_reports import assumptions, unsafe_parts
+from trl_copd.rewards.proofs.provers import find_coq
 
 
 needs_coq = pytest.mark.skipif(

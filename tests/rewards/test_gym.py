@@ -12,7 +12,7 @@ import pytest
 
 reasoning_gym = pytest.importorskip("reasoning_gym")
 
-from trl_copd.rewards.gym import (  # noqa: E402
+from trl_copd.rewards.gym.reward import (  # noqa: E402
     EVAL_BUCKETS,
     REFUSED,
     TRAIN_BUCKETS,
@@ -25,7 +25,7 @@ from trl_copd.rewards.gym import (  # noqa: E402
     stated_answer,
     verify_gym,
 )
-from trl_copd.rewards.gym_graders import TASKS, is_right  # noqa: E402
+from trl_copd.rewards.gym.graders import TASKS, is_right  # noqa: E402
 
 
 # These take seconds a row to generate in some sizes

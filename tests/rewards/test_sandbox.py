@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trl_copd.rewards.sandbox import SandboxError, available_level, command, require_level, run_command
+from trl_copd.rewards.sandbox._watch import Watch
 
 
 HOST = available_level()
@@ -240,3 +241,24 @@ def test_as_an_unprivileged_user(tmp_path):
     finally:
         shutil.rmtree(package)
         owned.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_between_two_cases_does_not_answer_for_those_that_are_over():
+    script = (
+        "import subprocess, sys, time\n"
+        "subprocess.run([sys.executable, '-c', 'import time\\nwhile time.process_time() < 0.6: pass'])\n"
+        "print(flush=True)\n"
+        "time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()  # the child has burnt its time and was waited for
+        everything, own = Watch(process.pid), Watch(process.pid, waited=False)
+        everything.look()
+        own.look()
+    finally:
+        process.kill()
+        process.wait()
+    assert everything.cpu >= 0.6
+    assert own.cpu < 0.4

@@ -2,14 +2,12 @@
 
 from .base import AsyncReward, Verdict, VerifierReward
 from .choice import ChoiceReward, choice_reward
-from .code import CodeReward, code_reward
-from .code_remote import CodeSandbox, SandboxFusion
-from .coq import CoqReward, coq_reward
+from .code import CodeReward, CodeSandbox, SandboxFusion, code_reward
 from .exact_match import ExactMatchReward, exact_match_reward
 from .gym import GymReward, gym_rows, reasoning_gym_expert
 from .json_schema import JSONReward, json_reward
-from .lean import LeanReward, lean_reward
 from .math import MathReward, math_reward
+from .proofs import CoqReward, LeanReward, coq_reward, lean_reward
 from .sql import SQLReward, sql_reward
 
 

@@ -138,7 +138,7 @@ def _attend(
     control: socket.socket, pid: int, limits: _confine.Limits, ready: int, level: str, by_case: bool
 ) -> dict[str, Any] | None:
     """Watch the child until it has ended, by itself or because it must."""
-    watch, status, began = _watch.Watch(pid), "ok", time.monotonic()
+    watch, status, began = _watch.Watch(pid, waited=not by_case), "ok", time.monotonic()
     companions: list[int] = []
     case = pid
     poll = select.poll()
@@ -171,7 +171,8 @@ def _attend(
             # each case has its own budget; ending it leaves process 1 to go on with the next
             case = next(iter(_watch.descendants(pid)[1:]), pid)
             if case != watch.pid:
-                watch = _watch.Watch(case)
+                # between two cases process 1 itself is looked at, which answers for no case that is over
+                watch = _watch.Watch(case, waited=case != pid)
         watch.look()
         over = watch.over(limits, time.monotonic() - began)
         if over:

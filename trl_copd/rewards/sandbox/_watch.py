@@ -22,6 +22,7 @@ class Watch:
     Args:
         pid (`int`): The process.
         companions (`Sequence[int]`): Processes that it may be waiting for: it is not idle while one of them works.
+        waited (`bool`): Whether the CPU time of children that it has waited for counts.
 
     Attributes:
         cpu (`float`): CPU time used, seconds, of those that live and of those they waited for.
@@ -30,8 +31,8 @@ class Watch:
         idle (`float`): Seconds of idleness so far.
     """
 
-    def __init__(self, pid: int, companions: Sequence[int] = ()):
-        self.pid, self.companions = pid, list(companions)
+    def __init__(self, pid: int, companions: Sequence[int] = (), waited: bool = True):
+        self.pid, self.companions, self._times = pid, list(companions), 4 if waited else 2
         self.cpu, self.resident, self.processes, self.idle = 0.0, 0, 1, 0.0
         self._last = time.monotonic()
         self._tasks: dict[str, int] = {}
@@ -56,7 +57,7 @@ class Watch:
                 continue  # ended meanwhile
             if pid in self.companions:
                 continue
-            cpu += sum(map(int, fields[11:15])) / _TICK
+            cpu += sum(map(int, fields[11 : 11 + self._times])) / _TICK
             resident += pages * _PAGE
             processes += 1
             waits_for_disk |= fields[0] == "D"

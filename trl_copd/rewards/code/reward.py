@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .base import Verdict, VerifierReward
-from .code_remote import CodeSandbox, remote_verdict
-from .code_text import CodeTests, find_submission, read_tests, same_output
-from .pool import default_workers
-from .sandbox.command import available_level, require_level
-from .sandbox.slots import CaseRun, Execution, JobRun, Slot, Slots, shared_slots
+from ..base import Verdict, VerifierReward
+from ..pool import default_workers
+from ..sandbox.command import available_level, require_level
+from ..sandbox.slots import CaseRun, Execution, JobRun, Slot, Slots, shared_slots
+from .remote import CodeSandbox, remote_verdict
+from .text import CodeTests, find_submission, read_tests, same_output
 
 
 _NEAR = 0.7  # share of the CPU limit above which a grade is made again, alone

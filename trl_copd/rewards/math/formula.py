@@ -8,7 +8,7 @@ a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`.
 import re
 from fractions import Fraction
 
-from .math_text import FUNCTIONS, GREEK, MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .text import FUNCTIONS, GREEK, MAX_DEPTH, MAX_EXPONENT, Unreadable
 
 
 Node = tuple

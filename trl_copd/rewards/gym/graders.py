@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from . import gym_answers as read
+from ..strict_json import StrictJSONError, parse_json
+from . import answers as read
 from .expressions import ExpressionError, polynomial_terms
-from .gym_puzzles import (
+from .puzzles import (
     MAX_MOVES,
     STRINGS,
     Grader,
@@ -32,7 +33,6 @@ from .gym_puzzles import (
     survo,
     uses_numbers,
 )
-from .strict_json import StrictJSONError, parse_json
 
 
 MAX_CHARS = 20_000  # of an answer: the longest stated answers have about 5,000

@@ -3,10 +3,10 @@
 from fractions import Fraction
 from typing import Any
 
-from .math_formula import Node, has, parse, variables
-from .math_kinds import Reading
-from .math_text import Unreadable
-from .math_value import order
+from .formula import Node, has, parse, variables
+from .kinds import Reading
+from .text import Unreadable
+from .value import order
 
 
 # Intervals in order: lower end, whether it belongs, upper end, whether it belongs; an end that is `None` is infinite

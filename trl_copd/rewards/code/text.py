@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import after_thinking
+from ..base import after_thinking
 
 
 PYTHON_TAGS = ("python", "py", "python3", "py3")

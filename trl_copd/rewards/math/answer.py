@@ -9,14 +9,14 @@ import functools
 import re
 from fractions import Fraction
 
-from .math_formula import Node, has, parse, variables
-from .math_kinds import LABEL, Reading, unlabelled
-from .math_plain import based, number, words
-from .math_region import REALS, combine, combine_sets, inequality, region_of
-from .math_same import same
-from .math_text import Unreadable, closing, split
-from .math_units import Unit, split_unit
-from .math_value import constant
+from .formula import Node, has, parse, variables
+from .kinds import LABEL, Reading, unlabelled
+from .plain import based, number, words
+from .region import REALS, combine, combine_sets, inequality, region_of
+from .same import same
+from .text import Unreadable, closing, split
+from .units import Unit, split_unit
+from .value import constant
 
 
 _OR = re.compile(r"(?:[,;]\s*)?(?<![A-Za-z«])(?:or|and)(?![A-Za-z»])|[;,]", re.IGNORECASE)

@@ -6,8 +6,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from ..strict_json import StrictJSONError, parse_json
 from .expressions import polynomial_terms
-from .strict_json import StrictJSONError, parse_json
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"

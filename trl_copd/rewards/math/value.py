@@ -14,8 +14,8 @@ from typing import Any
 
 import mpmath
 
-from .math_formula import Node, has, variables
-from .math_text import Unreadable
+from .formula import Node, has, variables
+from .text import Unreadable
 
 
 MAX_BITS = 100_000  # of an exact number

@@ -50,7 +50,7 @@ class Session:
         Raises:
             `Refused`: It went over a limit. `Broken`: it did not get to run, or not to its end.
         """
-        from .sandbox import run_command  # late: only who grades proofs needs it
+        from ..sandbox import run_command  # late: only who grades proofs needs it
 
         result = run_command(
             list(argv),

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .math_units import Unit
+from .units import Unit
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 from . import coq_text
 from .coq_guard import doubtful_recursion
 from .coq_reports import LIBRARY, assumptions, unsafe_parts
-from .proof_session import Ran, Refused, Session, Unreadable, one_line
-from .proofs import ProverReward
 from .provers import Coq, find_coq
+from .reward import ProverReward
+from .session import Ran, Refused, Session, Unreadable, one_line
 
 
 logger = logging.getLogger(__name__)

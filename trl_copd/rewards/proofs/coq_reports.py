@@ -2,7 +2,7 @@
 
 import re
 
-from .proof_session import Refused
+from .session import Refused
 
 
 LIBRARY = "TrlCopd"  # logical name under which the files of a check know each other

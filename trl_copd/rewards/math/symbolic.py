@@ -1,5 +1,5 @@
 r"""
-The fallback of `math_reward`: math-verify, for formulas that `math_formula.py` has no grammar for. Their size is
+The fallback of `math_reward`: math-verify, for formulas that `math/formula.py` has no grammar for. Their size is
 bounded first, since math-verify does not survive a power tower; its own time-outs, which need the main thread, are
 off, since the worker that runs this has a limit of its own.
 """
@@ -18,7 +18,7 @@ from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 from sympy.functions.elementary.trigonometric import InverseTrigonometricFunction, TrigonometricFunction
 from sympy.logic.boolalg import Boolean
 
-from .math_text import MAX_CHARS, MAX_DEPTH, Unreadable
+from .text import MAX_CHARS, MAX_DEPTH, Unreadable
 
 
 MAX_BITS = 100_000  # of any number that evaluating an expression could produce

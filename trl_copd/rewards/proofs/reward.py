@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from .base import Verdict, VerifierReward, after_thinking
-from .pool import NEAR_LIMIT, shared_pool
-from .proof_session import Broken, Refused, Session, Unreadable, is_text
+from ..base import Verdict, VerifierReward, after_thinking
+from ..pool import NEAR_LIMIT, shared_pool
+from .session import Broken, Refused, Session, Unreadable, is_text
 
 
 MAX_CHARS = 200_000  # of a block; a proof that a model wrote is far shorter

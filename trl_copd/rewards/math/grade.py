@@ -3,7 +3,7 @@ What `math_reward` runs in its workers: references checked and answers compared 
 math-verify where the reference has a command that the grammar lacks. Both are imported there only, off the clock.
 """
 
-from .math_text import Unreadable
+from .text import Unreadable
 
 
 def prepare() -> None:
@@ -13,7 +13,8 @@ def prepare() -> None:
 
 def check_reference(text: str) -> str | None:
     """`None` if the normalised reference can be compared with, else why not."""
-    from . import math_answer, math_same
+    from . import answer as math_answer
+    from . import same as math_same
 
     try:
         for reading in math_answer.readings(text):
@@ -25,7 +26,8 @@ def check_reference(text: str) -> str | None:
 
 def compare(gold: str, given: str) -> tuple[bool, str]:
     """Whether two normalised texts are the same answer, and why."""
-    from . import math_answer, math_same
+    from . import answer as math_answer
+    from . import same as math_same
 
     try:
         answers = math_answer.readings(given)
@@ -44,14 +46,14 @@ def compare(gold: str, given: str) -> tuple[bool, str]:
 
 def prepare_symbolic() -> None:
     """Import sympy and let math-verify build its grammar, which takes longer than a grade may."""
-    from . import math_symbolic
+    from . import symbolic as math_symbolic
 
     math_symbolic.equal("x+1", "1+x")
 
 
 def check_reference_symbolically(text: str) -> str | None:
     """As `check_reference`, by math-verify, on a text that is not normalised."""
-    from . import math_symbolic
+    from . import symbolic as math_symbolic
 
     try:
         math_symbolic.parse_bounded(text)
@@ -62,7 +64,7 @@ def check_reference_symbolically(text: str) -> str | None:
 
 def compare_symbolically(gold: str, given: str) -> tuple[bool, str]:
     """As `compare`, by math-verify, on texts that are not normalised."""
-    from . import math_symbolic
+    from . import symbolic as math_symbolic
 
     try:
         return math_symbolic.equal(gold, given), "by math-verify"

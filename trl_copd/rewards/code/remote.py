@@ -8,10 +8,10 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .base import Verdict
-from .code_text import CodeTests, same_output
-from .sandbox import SandboxError
-from .sandbox.slots import Execution
+from ..base import Verdict
+from ..sandbox import SandboxError
+from ..sandbox.slots import Execution
+from .text import CodeTests, same_output
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import lean_text
-from .proof_session import Ran, Refused, Session, Unreadable, one_line
-from .proofs import ProverReward
 from .provers import Lean, find_lean
+from .reward import ProverReward
+from .session import Ran, Refused, Session, Unreadable, one_line
 
 
 logger = logging.getLogger(__name__)

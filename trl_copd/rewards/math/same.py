@@ -3,13 +3,13 @@
 from fractions import Fraction
 from typing import Any
 
-from .math_formula import Node, variables
-from .math_kinds import LABEL, Reading, unlabelled
-from .math_plain import approximates, number, significant_digits
-from .math_region import region_of
-from .math_text import Unreadable
-from .math_units import Unit
-from .math_value import check_value, constant, proportional, same_value
+from .formula import Node, variables
+from .kinds import LABEL, Reading, unlabelled
+from .plain import approximates, number, significant_digits
+from .region import region_of
+from .text import Unreadable
+from .units import Unit
+from .value import check_value, constant, proportional, same_value
 
 
 def same(gold: Reading, given: Reading) -> bool:

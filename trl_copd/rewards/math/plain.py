@@ -4,7 +4,7 @@ import math
 import re
 from fractions import Fraction
 
-from .math_text import MAX_CHARS, MAX_EXPONENT, Unreadable, closing
+from .text import MAX_CHARS, MAX_EXPONENT, Unreadable, closing
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+)"

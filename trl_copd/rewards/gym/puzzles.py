@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import gym_answers as read
+from ..strict_json import parse_json
+from . import answers as read
 from .expressions import arithmetic_value, is_antiderivative
-from .strict_json import parse_json
 
 
 MAX_MOVES = 2_000  # of a plan: the longest stated plans have about 200

@@ -1,6 +1,6 @@
 r"""
 Mathematical answers. Text → the last closed `\boxed{}` → plain numbers and words are compared exactly, here; formulas
-go to the workers, which compare them by value (`math_grade.py`).
+go to the workers, which compare them by value (`math/grade.py`).
 """
 
 import functools
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
-from . import math_grade
-from .base import Verdict, VerifierReward, after_thinking, verdict_of
-from .math_plain import approximates, number, of_float, words
-from .math_text import NoGrammar, Unreadable, bare_answer, final_answer, last_boxed, normalise
-from .pool import Outcome, shared_pool
+from ..base import Verdict, VerifierReward, after_thinking, verdict_of
+from ..pool import Outcome, shared_pool
+from . import grade as math_grade
+from .plain import approximates, number, of_float, words
+from .text import NoGrammar, Unreadable, bare_answer, final_answer, last_boxed, normalise
 
 
 AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from .base import Verdict, VerifierReward, after_thinking, verdict_of
+from ..base import Verdict, VerifierReward, after_thinking, verdict_of
+from ..pool import shared_pool
 from .expressions import IntegrandError
-from .gym_graders import TASKS, is_right
-from .pool import shared_pool
+from .graders import TASKS, is_right
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,7 @@
+"""Programs, graded by tests: in the sandbox beside this folder, or by a service (`remote.py`)."""
+
+from .remote import CodeSandbox, SandboxFusion
+from .reward import CodeReward, code_reward
+
+
+__all__ = ["CodeReward", "CodeSandbox", "SandboxFusion", "code_reward"]

@@ -1,0 +1,7 @@
+"""Proofs, graded by a proof assistant: what the backends share is in `reward.py` and `session.py`."""
+
+from .coq import CoqReward, coq_reward
+from .lean import LeanReward, lean_reward
+
+
+__all__ = ["CoqReward", "LeanReward", "coq_reward", "lean_reward"]
