@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers coq lint bench bench-verifiers clean
+.PHONY: demo demo-no-opd smollm2 test test-verifiers provers lint bench bench-verifiers clean
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -24,13 +24,14 @@ smollm2: $(INSTALLED)  ## a real language model, about half an hour
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-verifiers: $(INSTALLED) coq  ## every case of every verifier, honest and hostile
+test-verifiers: provers  ## every case of every verifier, honest and hostile: about ten minutes
 	$(BIN)/python -m pytest tests/rewards $(ARGS)
 
-coq:  ## the proof assistant, where apt can install it; its tests are skipped without
-	@command -v coqc >/dev/null || command -v rocq >/dev/null || \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
-		echo "coq could not be installed (it needs apt and root): its tests will be skipped"
+provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
+	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"
+	@command -v coqc >/dev/null || command -v rocq >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
+		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
