@@ -10,7 +10,8 @@ Per base (SmolLM2-135M and the demonstration's 0.3M model), all measured side by
   rounds, all included) / K steps of plain `GRPOTrainer`.
 - `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
-  each in a process of its own; `memory_ratio_net`: the same above what a process holds after its imports.
+  each in a process of its own, with an allocator that gives freed memory back; `memory_ratio_net`: the same above what
+  a process holds after its imports; `memory_ratio_malloc`: with glibc's default, which keeps what it cannot reuse.
 """
 
 import argparse
@@ -203,17 +204,23 @@ def k1_ratio(base: str, model: str, repeats: int) -> float:
 
 
 def memory(base: str, model: str) -> dict[str, float]:
-    peaks = {}
-    for kind in ("grpo", "copd"):
-        command = [sys.executable, __file__, "--memory", kind, "--base", base, "--model", model]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-        peaks[kind] = json.loads(output)
+    peaks = {kind: run_for_memory(kind, base, model) for kind in ("grpo", "copd")}
+    kept = {kind: run_for_memory(kind, base, model, give_back=False) for kind in ("grpo", "copd")}
     net = [peaks[kind]["peak"] - peaks[kind]["imported"] for kind in ("copd", "grpo")]
     return {
         "memory_ratio": round(peaks["copd"]["peak"] / peaks["grpo"]["peak"], 3),
         "memory_ratio_net": round(net[0] / net[1], 3),
+        "memory_ratio_malloc": round(kept["copd"]["peak"] / kept["grpo"]["peak"], 3),
         "memory_mib": {kind: round(peak["peak"] / 1024) for kind, peak in peaks.items()},
     }
+
+
+def run_for_memory(kind: str, base: str, model: str, give_back: bool = True) -> dict[str, int]:
+    # a fixed threshold: glibc raises its own with every large block that is freed, and then keeps such blocks for good
+    environment = {**os.environ, **({"MALLOC_MMAP_THRESHOLD_": "65536"} if give_back else {})}
+    command = [sys.executable, __file__, "--memory", kind, "--base", base, "--model", model]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 def peak_kib() -> int:
