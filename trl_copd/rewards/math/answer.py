@@ -15,8 +15,9 @@ from .plain import based, number, words
 from .region import REALS, combine, combine_sets, inequality, region_of
 from .same import same
 from .text import Unreadable, closing, split
-from .units import Unit, split_unit
+from .units import Unit, measures, split_unit
 from .value import constant
+from .vocabulary import labels
 
 
 _OR = re.compile(r"(?:[,;]\s*)?(?<![A-Za-z«])(?:or|and)(?![A-Za-z»])|[;,]", re.IGNORECASE)
@@ -26,6 +27,7 @@ _THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?«?([ap])?(?:\.?m\.?)?»?", re.IGNORECASE)
 _CLOCK_HOUR = re.compile(r"([0-9]{1,2}) ?«?([ap])\.?m\.?»?", re.IGNORECASE)
 _RATIO = re.compile(r"[0-9.]+(?: ?: ?[0-9.]+)+|[0-9.]+ to [0-9.]+")
+_CHOSEN = re.compile(r"«\(?([A-F])\)?[.:]?» ?(.+)")  # \textbf{(B)}\ 12
 _MONTHS = {name: index for index, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATES = (
     re.compile(r"(?P<m>[A-Za-z]{3,9})\.? (?P<d>[0-9]{1,2})(?:st|nd|rd|th)?(?:,? (?P<y>[0-9]{4}))?"),
@@ -94,6 +96,11 @@ def _special(text: str) -> Reading | None:
         numbers = [number(part) for part in re.split(r" ?: ?| to ", text)]
         if all(value is not None for value in numbers) and any(numbers):
             return Reading("ratio", tuple(numbers))
+    if (amount := measures(text)) is not None:
+        return Reading("scalar", ("n", amount[0]), unit=amount[1])
+    if (match := _CHOSEN.fullmatch(text)) and (chosen := read(match[2])).kind == "scalar":
+        if not chosen.unit and re.search("[0-9]", match[2]):
+            return Reading("choice", match[1].casefold(), (chosen,))
     if (value := based(text)) is not None:
         digits = Reading("scalar", ("n", Fraction(value[0])), text=str(value[0]))
         return digits if value[1] == 10 else Reading("based", value)
@@ -114,6 +121,8 @@ def _list(items: list[Reading], joints: list[str]) -> Reading:
         either = combine(items, any)
         both = combine(items, all)
         conjunction = all(re.search("and|,", joint, re.IGNORECASE) for joint in joints)
+        if not both.value and any(re.search("and", joint, re.IGNORECASE) for joint in joints):
+            raise Unreadable("no number meets all its conditions")
         chosen = both if conjunction and both.value else either
         return Reading("region", chosen.value, label=items[0].label)
     flat: list[Reading] = []
@@ -134,6 +143,8 @@ def _item(text: str) -> Reading:
     if any(not part for part in parts):
         raise Unreadable("a side of a relation is empty")
     if relations == ["∈"]:
+        if not _is_label(parts[0]) or _value(parts[1]).kind not in ("set", "tuple", "region", "words"):
+            raise Unreadable("nothing that is a member of a set")
         return Reading(**{**_value(parts[1]).__dict__, "label": parts[0]})
     kinds = set(relations)
     if kinds <= {"<", "≤"} or kinds <= {">", "≥"} or relations == ["≠"]:
@@ -197,8 +208,10 @@ def _scalar(text: str) -> Reading:
     core, unit = split_unit(text)
     exact = number(core)
     tree: Node = ("n", exact) if exact is not None else parse(core)
-    if unit is not None and not unit.dimensions:  # 5 million
-        tree, unit, core = ("*", tree, ("n", unit.factor)), None, ""
+    if unit is not None and unit.multiple != 1:  # 5 million
+        tree, core = ("*", tree, ("n", unit.multiple)), ""
+    if unit is not None and not unit.dimensions:  # 5 units, 5 cm/m
+        tree, unit = tree if unit.factor == 1 else ("*", tree, ("n", unit.factor)), None
     if has(tree, "±", "∓"):
         both = [_signed(tree, sign) for sign in (1, -1)]
         return Reading("list", items=tuple(Reading("scalar", part, unit=unit) for part in both))
@@ -213,9 +226,19 @@ def _signed(node: Node, sign: int) -> Node:
     return tuple(_signed(part, sign) if isinstance(part, tuple) else part for part in node)
 
 
+def _is_label(text: str) -> bool:
+    """A name, or words that say what the number is; not a formula, whose value the number would be."""
+    if LABEL.fullmatch(text):
+        word = re.match("[A-Za-z]*", text)[0]  # type: ignore[index]
+        return len(word) < 2 or labels(word)
+    return ("«" in text or words(text, loose=True) is not None) and labels(text)
+
+
 def _equation(parts: list[str], relations: list[str]) -> Reading:
     label = None
-    if LABEL.fullmatch(parts[0]) or re.fullmatch(r"(?:[^=]*«[^»]*»)[^=]*", parts[0]) or words(parts[0], loose=True):
+    if LABEL.fullmatch(parts[0]) and not _is_label(parts[0]) and not (words(parts[0]) or "").isdigit():
+        raise Unreadable("what stands before '=' is no name")
+    if _is_label(parts[0]):
         if not (len(parts) == 2 and words(parts[0]) and words(parts[1])):
             label, parts, relations = re.sub(r"[{} ]", "", parts[0]), parts[1:], relations[1:]
     sides = [read(part) for part in parts]
@@ -228,7 +251,7 @@ def _equation(parts: list[str], relations: list[str]) -> Reading:
     if any(has(side.value, "±", "∓") for side in sides):
         raise Unreadable("± in an equation")
     free = [variables(side.value) for side in sides]
-    if len(sides) == 2 and not free[0] and free[1] and LABEL.fullmatch(parts[1]):
+    if len(sides) == 2 and not free[0] and free[1] and LABEL.fullmatch(parts[1]) and _is_label(parts[1]):
         return Reading(**{**sides[0].__dict__, "label": parts[1]})
     if not free[0] and not any(free):
         _consistent(sides, relations)

@@ -14,8 +14,9 @@ class Reading:
 
     Args:
         kind (`str`):
-            `"scalar"`, `"words"`, `"based"`, `"clock"`, `"ratio"`, `"list"`, `"set"`, `"tuple"`, `"matrix"`,
-            `"region"` (of the real line), `"equation"`, `"inequality"`, `"order"` (of several numbers).
+            `"scalar"`, `"words"`, `"choice"` (a letter and its value), `"based"`, `"clock"`, `"ratio"`, `"list"`,
+            `"set"`, `"tuple"`, `"matrix"`, `"region"` (of the real line), `"equation"`, `"inequality"`, `"order"` (of
+            several numbers).
         value (`Any`): The tree, words, ends of intervals …, by kind.
         items (`tuple[Reading, ...]`): Members of a list, set, tuple or matrix.
         label (`str`, *optional*): What it was said to be: `x` in "x = 5".
@@ -34,7 +35,7 @@ class Reading:
 # What stands before an equals sign as a name: x, x_1, f(x), f^{-1}(x), S_n, (x, y)
 LABEL = re.compile(
     r"\\?[A-Za-z]+ ?(?:_ ?(?:[A-Za-z0-9]|\{[^{}]*\}))?'*(?: ?\^ ?\{ ?-1 ?\} ?)?"
-    r"(?: ?\( ?[A-Za-z0-9](?:, ?[A-Za-z0-9])* ?\))?"
+    r"(?: ?\( ?-?(?:[A-Za-z]|[0-9]{1,4})(?:, ?-?(?:[A-Za-z]|[0-9]{1,4}))* ?\))?"
     r"|\( ?[A-Za-z](?:, ?[A-Za-z])+ ?\)"
 )
 

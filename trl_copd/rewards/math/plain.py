@@ -112,6 +112,9 @@ _SYNONYMS = {
 }
 
 
+_CHOICES = re.compile(r"(?:[A-F]|\([A-F]\))(?:(?:, ?| and |, and )(?:[A-F]|\([A-F]\)))+")
+
+
 def words(text: str, loose: bool = False) -> str | None:
     r"""
     Words without case, article, parentheses and `\text{}`; `None` for a formula. Bare letters are words from four on
@@ -119,6 +122,8 @@ def words(text: str, loose: bool = False) -> str | None:
     """
     bare = re.sub(r"[«»]", "", text)
     loose = loose or bare != text
+    if _CHOICES.fullmatch(bare.strip()):  # choices, in any order
+        return " and ".join(sorted(re.findall("[A-F]", bare)))
     bare = re.sub(r"\s+", " ", bare.strip(" ().,!\"'")).casefold()
     bare = _SYNONYMS.get(bare, bare)
     if bare in ("no solution", "ℝ"):

@@ -17,6 +17,8 @@ def inequality(parts: list[str], relations: list[str]) -> Reading:
     sides = [parse(part) if "∞" not in part else None for part in parts]
     if any(side and has(side, "±", "∓") for side in sides):
         raise Unreadable("± in an inequality")
+    if any(side and has(side, "i") for side in sides):
+        raise Unreadable("an inequality between numbers that are not real")
     if len(sides) == 2 and any(side and side[:2] == ("f", "abs") for side in sides):
         return _absolute(sides, relations[0])
     names = sorted(set().union(*(variables(side) for side in sides if side)))

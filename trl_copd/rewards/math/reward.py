@@ -58,7 +58,7 @@ class MathReward(VerifierReward):
     ```
     """
 
-    version = "2"
+    version = "3"
 
     def __init__(
         self, answer: AnswerRule = "boxed_or_bare", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS

@@ -1,15 +1,19 @@
 """When two answers are the same. What they are said to be (`x` in "x = 5") counts where both say it."""
 
+import re
 from fractions import Fraction
+from math import gcd
 from typing import Any
 
 from .formula import Node, variables
 from .kinds import LABEL, Reading, unlabelled
 from .plain import approximates, number, significant_digits
+from .points import check_value, proportional, same_value
 from .region import region_of
 from .text import Unreadable
 from .units import Unit
-from .value import check_value, constant, proportional, same_value
+from .value import constant
+from .vocabulary import AMOUNTS
 
 
 def same(gold: Reading, given: Reading) -> bool:
@@ -19,6 +23,12 @@ def same(gold: Reading, given: Reading) -> bool:
     Raises:
         Unreadable: One of them has no value.
     """
+    if given.kind == "choice" and gold.kind != "choice":  # "(B) 12": the letter or the value may be what was asked
+        return gold == Reading("words", given.value) or _is_letter(gold, given.value) or same(gold, given.items[0])
+    if gold.kind == "choice" and given.kind != "choice":
+        return same(given, gold)
+    if (gold.kind, given.kind) == ("clock", "ratio") and gcd(*gold.value[:2]) != 1:
+        return False  # 10:30 is a time of day; as a ratio it would be 1:3
     if gold.kind == given.kind:
         return _SAME[gold.kind](gold, given) and _same_label(gold, given)
     for (kind, other), compare in _ACROSS.items():
@@ -30,10 +40,36 @@ def same(gold: Reading, given: Reading) -> bool:
         if gold.label and variables(gold.value):
             return _same_equation(gold, given)
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
-        return not variables(gold.value) and not variables(given.items[1].value) and same(gold, given.items[1])
+        left, right = given.items
+        return not variables(gold.value) and not variables(right.value) and _asked(left.value) and same(gold, right)
     if gold.kind == "equation" and given.kind == "scalar" and given.label:
         return _same_equation(gold, given)
     return False
+
+
+def _is_letter(reading: Reading, letter: str) -> bool:
+    return reading.kind == "scalar" and reading.value[0] in "vc" and reading.value[1].casefold() == letter
+
+
+def _asked(node: Node) -> bool:
+    """
+    Whether a question may ask for the value of a formula: `a+b`, `x^2+y^2`, `\\sin x`. With one unknown, or numbers in
+    it, it is an equation that is left to solve: `2x`, `x^2`, `x-1`.
+    """
+    if node[0] == "f" and node[1] in ("sin", "cos", "tan", "cot", "sec", "csc"):
+        return True
+    first = node
+    while first[0] in "+*/":
+        first = first[1]
+    return len(variables(node)) > 1 and first[0] != "-" and not _has_number(node)
+
+
+def _has_number(node: Node) -> bool:
+    """Other than in an exponent."""
+    if node[0] == "n":
+        return True
+    parts = node[1:2] if node[0] == "^" else node[1:]
+    return any(_has_number(part) for part in parts if isinstance(part, tuple))
 
 
 def _same_label(gold: Reading, given: Reading) -> bool:
@@ -44,7 +80,9 @@ def _same_label(gold: Reading, given: Reading) -> bool:
         # y = 2x + 1 and x = (y − 1)/2 are one line; f(x) = … and y = … one function
         functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]
         return len(functions) == 2 and "y" in functions
-    return not (LABEL.fullmatch(gold.label) and LABEL.fullmatch(given.label))
+    return not all(
+        LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\w+'*", name) for name in (gold.label, given.label)
+    )
 
 
 def _same_scalar(gold: Reading, given: Reading) -> bool:
@@ -58,6 +96,8 @@ def _same_scalar(gold: Reading, given: Reading) -> bool:
                 return same_value(a, b)
             return False
         a, b = ("*", a, ("n", gold.unit.factor)), ("*", b, ("n", given.unit.factor))
+    elif given.unit and any(name.lstrip("#") in AMOUNTS for name, _ in given.unit.dimensions):
+        return False
     if a == b or same_value(a, b):
         return True
     if gold.label and given.label and variables(a) | variables(b) and gold.label != given.label:
@@ -137,7 +177,7 @@ def _same_ratio(gold: Reading, given: Reading) -> bool:
 def _same_clock(gold: Reading, given: Reading) -> bool:
     """3:30 PM is 15:30; without AM or PM on one side the digits decide."""
     (hour, minute, half), (other_hour, other_minute, other_half) = gold.value, given.value
-    if bool(half) != bool(other_half) and max(hour, other_hour) <= 12:
+    if bool(half) != bool(other_half) and 0 < min(hour, other_hour) and max(hour, other_hour) <= 12:
         return (hour % 12, minute) == (other_hour % 12, other_minute)
     return (_hours(hour, half), minute) == (_hours(other_hour, other_half), other_minute)
 
@@ -213,6 +253,7 @@ def _quotient(ratio: Reading) -> Fraction:
 _SAME = {
     "scalar": _same_labelled_scalar,
     "words": lambda gold, given: gold.value == given.value,
+    "choice": lambda gold, given: gold.value == given.value and same(gold.items[0], given.items[0]),
     "based": lambda gold, given: gold.value == given.value,
     "clock": _same_clock,
     "ratio": _same_ratio,
@@ -239,9 +280,11 @@ _ACROSS = {
     ("list", "tuple"): _same_coordinates,
     ("matrix", "tuple"): lambda one, other: one.value[1] == 1 and other.value in _VECTORS and _same_order(one, other),
     ("ratio", "scalar"): lambda one, other: _is_fraction(one) and same_value(("n", _quotient(one)), other.value),
-    ("ratio", "clock"): lambda one, other: _same_ratio(one, Reading("ratio", tuple(map(Fraction, other.value[:2])))),
+    ("ratio", "clock"): lambda one, other: (
+        not other.value[2] and _same_ratio(one, Reading("ratio", tuple(map(Fraction, other.value[:2]))))
+    ),
     # the letter of a choice
-    ("words", "scalar"): lambda one, other: other.value[0] in "vc" and other.value[1].casefold() == one.value,
+    ("words", "scalar"): lambda one, other: _is_letter(other, one.value),
 }
 
 

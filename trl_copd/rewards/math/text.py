@@ -26,9 +26,11 @@ class NoGrammar(Unreadable):
 # ---- finding the answer ----
 
 # Two boxes joined by nothing but one of these are one answer of two parts: a hedge, or two solutions
-_SPACE = r"(?:[\s$~]|\\(?:quad|qquad|[,;: ()\[\]]))*"
+_SPACE = r"(?:[\s$~*]|\\(?:quad|qquad|[,;: ()\[\]]))*"
 _JOINT = re.compile(
-    rf"{_SPACE}(?:,|;|,?{_SPACE}(?:\\(?:text|mbox|textrm)\s*\{{\s*)?(?:or|and)(?:\s*\}})?){_SPACE}", re.IGNORECASE
+    rf"{_SPACE}(?:,|;|/|,?{_SPACE}(?:\\(?:text|mbox|textrm)\s*\{{\s*)?(?:or|and)(?: (?:else|maybe|perhaps|possibly))?"
+    rf"(?:\s*\}})?){_SPACE}",
+    re.IGNORECASE,
 )
 
 
@@ -69,6 +71,7 @@ _NUMBER = r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?(?:[eE][+-]?[
 _NEGATED = re.compile(r"\b(?:not|isn't|cannot|can't|could|might|maybe|either|possibl[ey]|neither)\b", re.IGNORECASE)
 
 
+_UNCLOSED = re.compile(r"(?<!\\)\\(?:boxed|fbox)\s*\{")  # a box that closes was taken before
 _MARK = re.compile(r"answer(?: is|:)|####|<answer>", re.IGNORECASE)
 
 
@@ -76,7 +79,7 @@ def bare_answer(text: str) -> str | None:
     """A completion that is nothing but an answer: one line of at most 40 characters, no sentence, no mark."""
     text = text.strip().strip("*").strip()
     sentence = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}|[0-9].*\b[A-Za-z]{4,}\b.*[0-9]")
-    if len(text) > 40 or "\n" in text or _MARK.search(text):
+    if len(text) > 40 or "\n" in text or _MARK.search(text) or _UNCLOSED.search(text):
         return None
     return None if sentence.search(re.sub(r"\\[A-Za-z]+|sqrt", "", text)) else text.rstrip(".") or None
 
@@ -162,7 +165,8 @@ GREEK = frozenset(
     "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell".split()
 )
 _MATRIX = re.compile(r"\\begin\s*\{([pbB]?matrix|array)\}(?:\s*\{[clr| ]*\})?(.*?)\\end\s*\{\1\}", re.DOTALL)
-_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+_ANGLE = re.compile(r"^\s*m?\s*\\(?:measured)?angle\s*\{?\s*([A-Z]{1,3})\s*\}?\s*=")  # a name
 _PLAIN_FUNCTION = re.compile(
     r"(?<![A-Za-z\\«])(sqrt|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|asin|acos|atan|ln|log|exp"
     r"|binom|gcd|lcm|pi|infinity|inf|theta|alpha|beta|gamma|lambda)(?![A-Za-z])"
@@ -197,7 +201,7 @@ def normalise(text: str) -> str:
         text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠")
     text = re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
     text = re.sub(r"^([A-Ea-e])\)$", r"\1", text)
-    while text.startswith("{") and closing(text, 0) == len(text) - 1:
+    while text.startswith("{") and text.endswith("}") and closing(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     if not text or text == "«»":
         raise Unreadable("it is empty")
@@ -234,6 +238,7 @@ def _commands(text: str) -> str:
     text = _decimal_comma(_MATRIX.sub(matrix, re.sub(r"\\!\s*", "", text)))
     text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # escaped once more than it should be, as some datasets are
     text = re.sub(r"\\mathbb\s*\{?R\}?", "ℝ", text)
+    text = _ANGLE.sub(r"angle_{\1}=", text)
     text = re.sub(r"\\([A-Za-z]+|.)", _command, text, flags=re.DOTALL)
     # a comma or thin space within a number, and what is left of thin spaces
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")

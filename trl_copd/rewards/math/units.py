@@ -3,34 +3,43 @@ Units behind a number: `5\text{ km}`, `5 km/h`, `$5`, `90^\circ`, `5 apples`. A 
 factor.
 
 Where both sides name a unit, dimension and value must agree (5 km is 5000 m, and not 5 m); where one leaves it out,
-the numbers decide. Percent is no unit but a sign that is dropped: 9% is 9 and never 0.09.
+the numbers decide, if the unit is one of the table or a noun (`vocabulary.py`). Percent is no unit but a sign that is
+dropped: 9% is 9 and never 0.09.
 """
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+
+from .plain import number as plain_number
+from .vocabulary import counted
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Dimensions as (name, power) in order of names, and how many base units one is."""
+    """Dimensions as (name, power) in order of names, how many base units one is, and the million in "$5 million"."""
 
     dimensions: tuple[tuple[str, int], ...]
     factor: Fraction
+    multiple: Fraction = field(default=Fraction(1), compare=False)
 
 
 _TABLE: dict[str, tuple[str, Fraction]] = {}
 for _dimension, _rows in {
-    "length": "nm nanometer 1/1000000000; mm millimeter millimetre 1/1000; cm centimeter centimetre 1/100; "
+    "length": "nm nanometer 1/1000000000; micrometer micron 1/1000000; mm millimeter millimetre "
+    "1/1000; cm centimeter centimetre 1/100; "
     "dm decimeter 1/10; m meter metre 1; km kilometer kilometre 1000; in inch inche 254/10000; ft foot feet "
     "3048/10000; "
     "yd yard 9144/10000; mi mile 1609344/1000",
     "mass": "mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; lb pound 45359237/100000; oz ounce "
     "45359237/1600000",
-    "time": "ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; day 86400; week 604800",
+    "ton": "ton 1",
+    "time": "ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; day 86400; week 604800; "
+    "fortnight 1209600",
     "year": "month 1/12; year yr 1; decade 10; century centurie 100",
-    "volume": "ml mL milliliter millilitre 1/1000; cl 1/100; L l liter litre 1; gal gallon 3785411784/1000000000",
+    "volume": "ml mL milliliter millilitre 1/1000; cl 1/100; L l liter litre 1; gal gallon 3785411784/1000000000; "
+    "qt quart 946352946/1000000000; pint 473176473/1000000000; cup 2365882365/10000000000",
     "dollar": "$ dollar usd USD buck 1; cent ¢ 1/100",
     "euro": "€ euro eur EUR 1",
     "sterling": "£ gbp GBP 1",
@@ -44,6 +53,14 @@ for _dimension, _rows in {
     "joule": "J joule 1; kJ kilojoule 1000",
     "watt": "W watt 1; kW kilowatt 1000",
     "volt": "V volt 1",
+    "ohm": "ohm 1; kilohm 1000",
+    "pascal": "Pa pascal 1; kPa kilopascal 1000",
+    "calorie": "cal calorie 1; kcal kilocalorie 1000",
+    "energy": "kWh 1",
+    "byte": "byte 1; kB KB kilobyte 1000; MB megabyte 1000000; GB gigabyte 1000000000",
+    "bit": "bit 1",
+    "decibel": "dB decibel 1",
+    "rotation": "rpm 1",
     "ampere": "A amp ampere 1",
     "kelvin": "K kelvin 1",
     "mole": "mol mole 1",
@@ -59,33 +76,49 @@ _COMPOUND = {"mph": "mi/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "fps":
              "cc": "cm^3"}  # fmt: skip
 _MULTIPLES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
-# Words that change what a number means, or say that it is one of several: never a unit
-_NO_UNIT = frozenset(
-    "or and not no nor is are minus plus times over squared cubed divided by about approximately roughly around maybe "
-    "perhaps possibly to than less more least most between else either if when where with without but for all any "
-    "solution solutions "
-    "other another answer wrong false true mod modulo base half double triple twice".split()
-)
-_COUNT = re.compile(r"[^\W\d_]{3,}(?: (?:of )?[^\W\d_]{2,}){0,2}")
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
+# What may follow a unit, or stand alone, and leaves the number what it is: 7 years old, 7 apples in total, 7 left
+_ASIDE = re.compile(r"each|(?:in )?total|altogether|overall|left|remaining", re.IGNORECASE)
+_BEHIND = re.compile(rf" (?:{_ASIDE.pattern}|old|tall|long|wide|high|deep|thick|away|apart)$", re.IGNORECASE)
 _START = re.compile(r"(?<![A-Za-z\\«])(?:«|[A-Za-z])")
 # One bare letter is a unit only behind a space, and only these: 5 m, but 5m and 5 x are products
 _LETTERS = frozenset("mgshlLNJWVK")
 
 
+_PARTS = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?«?([A-Za-z]+)»?(?: and)?»? ?")
+
+
+def measures(text: str) -> tuple[Fraction, Unit] | None:
+    """`2 hours 15 minutes`, `5 ft 3 in` as one amount of the first unit; `None` for other texts."""
+    bare = text.replace(" and»", "» and").strip()
+    parts = _PARTS.findall(bare)
+    if len(parts) < 2 or _PARTS.sub("", bare) or bare.rstrip("» ").endswith(" and"):
+        return None
+    units = [_product([(name, 1)]) for _, name in parts]
+    if any(unit is None or unit.dimensions != units[0].dimensions for unit in units):  # type: ignore[union-attr]
+        return None
+    factors = [unit.factor for unit in units if unit]
+    amounts = [Fraction(amount) for amount, _ in parts]
+    for at in range(1, len(factors)):  # each part is less than one of the unit before it
+        if amounts[at] * factors[at] >= factors[at - 1] or amounts[at - 1].denominator > 1:
+            return None
+    total = sum((amount * factor for amount, factor in zip(amounts, factors, strict=True)), Fraction(0))
+    return total / factors[0], Unit(units[0].dimensions, factors[0])  # type: ignore[union-attr]
+
+
 def split_unit(text: str) -> tuple[str, Unit | None]:
     """
-    A normalised text as value and unit; `None` if it names none, or nothing that can be one. Multiples ("5 million")
-    count as factors of a unit without dimension.
+    A normalised text as value and unit; `None` if it names none, or nothing that can be one. A multiple ("5 million")
+    is of a unit without dimension.
     """
     text = re.sub(r"(?<=[0-9})]) ?(?:%|«(?:percent(?:age)?|pct)»|percent(?:age)?|pct)$", "", text)
+    text = re.sub(r"°? ?«?°? ?([CF])»?$", r"°\1", text) if "°" in text[-6:] else text
     if match := re.fullmatch(r"(-?) ?([$€£₹¥])(.*)", text, re.DOTALL):
         rest, unit = split_unit(match[3].strip())
         money = _product([(match[2], 1)])
-        multiple = unit.factor if unit and not unit.dimensions else None
-        if money and (unit is None or multiple or unit.dimensions == money.dimensions):
-            return match[1] + rest, Unit(money.dimensions, money.factor * (multiple or 1))
+        if money and (unit is None or unit.dimensions in ((), money.dimensions)):
+            return match[1] + rest, replace(money, multiple=unit.multiple if unit else Fraction(1))
         return text, None
     match = re.fullmatch(r"(.*[0-9}) ])(°[CF]?|¢|[€£₹¥]|\$)", text, re.DOTALL)
     if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", match[1]):  # where a degree is part of the angle
@@ -94,42 +127,46 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         value, space = text[: match.start()].rstrip(), text[match.start() - 1 : match.start()] == " "
         if value and (value[-1].isalnum() or value[-1] in ")}]π!"):
             letters = re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", value))
-            unit = _unit(text[match.start() :], space and not letters, bool(re.search("[0-9]", value)))
+            amount = plain_number(value)
+            single = amount is not None and abs(amount) <= 1
+            unit = _unit(text[match.start() :], space and not letters, bool(re.search("[0-9]", value)), single)
             if unit:
                 return value, unit
     return text, None
 
 
 @functools.lru_cache(maxsize=4096)
-def _unit(text: str, space: bool, number: bool) -> Unit | None:
+def _unit(text: str, space: bool, number: bool, single: bool = False) -> Unit | None:
     bare = "«" not in text
     text = re.sub(r"[«»{}]", "", text).replace("^ ", "^").replace(" ^", "^").strip().rstrip(".")
     if bare and len(re.sub(r"[^A-Za-z]", "", text)) == 1 and not (space and number and text[0] in _LETTERS):
         return None
-    plain = re.sub(r"\s+", " ", text)
-    if set(re.findall(r"[a-z]+", plain.lower())) & _NO_UNIT:
-        return None
+    plain = re.sub(r"\s+", " ", text).replace("sq. ", "sq ")
     first, _, rest = plain.partition(" ")
     if first.lower() in _MULTIPLES:
         multiple = Fraction(_MULTIPLES[first.lower()])
         if not rest:
-            return Unit((), multiple)
+            return Unit((), Fraction(1), multiple)
         inner = _unit(f"«{rest}»", space, number)
-        return inner and Unit(inner.dimensions, inner.factor * multiple)
+        return inner and replace(inner, multiple=multiple * inner.multiple)
+    if _ASIDE.fullmatch(plain):
+        return Unit((), Fraction(1))
+    plain = _BEHIND.sub("", plain)
     found = _product(_factors(plain))
     if found:
         return found
     if bare and len(plain) < 4 or not number:
         return None
-    if _COUNT.fullmatch(plain):
-        # the noun that is counted; the words before it qualify
-        return Unit(((f"#{_singular(plain.split()[-1].lower())}", 1),), Fraction(1))
-    return None
+    noun = counted(plain, single)
+    return Unit(((f"#{_singular(noun)}", 1),), Fraction(1)) if noun else None
 
 
 def _factors(text: str) -> list[tuple[str, int]]:
     """`km per hour`, `m/s^2`, `square feet` as names with powers."""
     factors, sign = [], 1
+    pieces = text.replace("/", " ").split(" ")
+    if len(pieces) > 1 and all(piece.partition("^")[0] in _TABLE for piece in pieces):  # m s^-1
+        text = text.replace(" ", "*")
     for part in re.split(r"( ?/ ?| per | ?\* ?)", _COMPOUND.get(text.lower(), text)):
         if part.strip() in ("/", "per"):
             sign = -1

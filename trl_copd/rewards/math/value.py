@@ -1,14 +1,11 @@
 """
-Whether two formulas have the same value: exact fractions as far as they go, then 60 digits and more at fixed points.
+Value of a formula at a point: an exact fraction as far as it goes, then 60 digits and more.
 
 Nothing is simplified or expanded, so that nothing can blow up: the cost is that of a calculator, and every size is
-bounded before it is computed. Two different formulas that agree at all points to 40 digits do not occur by accident.
+bounded before it is computed.
 """
 
-import functools
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +19,7 @@ MAX_BITS = 100_000  # of an exact number
 MAX_MAGNITUDE = 4_000  # |log2| of any other: also what the precision must cover
 DIGITS = 60  # beyond the magnitudes that occur
 
-_mp = mpmath.MPContext()
+mp = mpmath.MPContext()
 Point = dict[str, Fraction]
 
 
@@ -30,7 +27,7 @@ class NoValue(ValueError):
     """Undefined here: a division by zero, or a root or logarithm that is not real."""
 
 
-class _Evaluator:
+class Evaluator:
     """
     Value of a tree at a point.
 
@@ -47,7 +44,7 @@ class _Evaluator:
 
     def value(self, node: Node) -> Any:
         """`Fraction`, `mpf` or `mpc`. Raises `NoValue`, or `Unreadable` beyond the bounds."""
-        _mp.dps = self.digits
+        mp.dps = self.digits
         try:
             return self._value(node)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
@@ -61,11 +58,11 @@ class _Evaluator:
             return node[1]
         if kind == "v":
             value = self.point[node[1]]
-            return value if value.denominator == 1 else _mpf(value)
+            return value if value.denominator == 1 else as_float(value)
         if kind == "c":
             if self.real and node[1] == "i":
                 raise NoValue("it is not real")
-            return {"π": _mp.pi, "e": _mp.e, "i": _mp.mpc(0, 1)}[node[1]] * 1
+            return {"π": mp.pi, "e": mp.e, "i": mp.mpc(0, 1)}[node[1]] * 1
         if kind == "-":
             return -self._value(node[1])
         if kind == "f":
@@ -74,7 +71,7 @@ class _Evaluator:
             return self._bounded(self._power(self._value(node[1]), self._value(node[2])))
         left, right = self._value(node[1]), self._value(node[2])
         if not (isinstance(left, Fraction) and isinstance(right, Fraction)):
-            left, right = _mpf(left), _mpf(right)
+            left, right = as_float(left), as_float(right)
         if kind == "/" and right == 0:
             raise NoValue("a division by zero")
         return self._bounded(left + right if kind == "+" else left * right if kind == "*" else left / right)
@@ -84,10 +81,10 @@ class _Evaluator:
         if isinstance(value, Fraction):
             bits = value.numerator.bit_length() + value.denominator.bit_length()
             limit = MAX_BITS
-        elif not _mp.isfinite(value) or self.real and isinstance(value, _mp.mpc):
+        elif not mp.isfinite(value) or self.real and isinstance(value, mp.mpc):
             raise NoValue("it is not finite, or not real")
         else:
-            bits = abs(int(_mp.mag(value))) if value != 0 else 0
+            bits = abs(int(mp.mag(value))) if value != 0 else 0
             limit = MAX_MAGNITUDE
         if bits > limit:
             raise Unreadable("a number in it is too large or too small")
@@ -103,19 +100,19 @@ class _Evaluator:
             exact = _exact_power(base, exponent)
             if exact is not None:
                 return exact
-        size = abs(_mp.log(abs(_mpf(base)), 2)) * abs(_mpf(exponent))
+        size = abs(mp.log(abs(as_float(base)), 2)) * abs(as_float(exponent))
         if size > MAX_MAGNITUDE:
             raise Unreadable("a power in it is too large")
         if isinstance(exponent, Fraction) and exponent.denominator == 1:
-            return _mpf(base) ** int(exponent)
-        if _is_real(base) and base < 0:
+            return as_float(base) ** int(exponent)
+        if is_real(base) and base < 0:
             # the real root where there is one; (-8)^{1/3} is -2 on paper
             if isinstance(exponent, Fraction) and exponent.denominator % 2:
-                root = _mpf(-base) ** _mpf(exponent)
+                root = as_float(-base) ** as_float(exponent)
                 return -root if exponent.numerator % 2 else root
             if self.real:
                 raise NoValue("a root of a negative number")
-        return _mpf(base) ** _mpf(exponent)
+        return as_float(base) ** as_float(exponent)
 
     def _function(self, name: str, parts: list[Any]) -> Any:
         first = parts[0]
@@ -130,40 +127,40 @@ class _Evaluator:
         if name in ("!", "binom", "gcd", "lcm"):
             return _count(name, parts)
         if name in ("min", "max"):
-            if not all(_is_real(part) for part in parts):
+            if not all(is_real(part) for part in parts):
                 raise NoValue("the order of numbers that are not real")
-            return (min if name == "min" else max)(parts, key=_mpf)
+            return (min if name == "min" else max)(parts, key=as_float)
         if name in ("log", "ln"):
             return self._logarithm(name, parts)
-        argument = _mpf(first)
-        if name == "exp" and abs(argument) > MAX_MAGNITUDE or argument != 0 and _mp.mag(argument) > 64:
+        argument = as_float(first)
+        if name == "exp" and abs(argument) > MAX_MAGNITUDE or argument != 0 and mp.mag(argument) > 64:
             raise Unreadable(f"the argument of {name} is too large")
         if name in ("sinh", "cosh") and abs(argument) > MAX_MAGNITUDE:
             raise Unreadable(f"the argument of {name} is too large")
-        return getattr(_mp, name.replace("arc", "a"))(argument)
+        return getattr(mp, name.replace("arc", "a"))(argument)
 
     def _logarithm(self, name: str, parts: list[Any]) -> Any:
-        argument = _mpf(parts[0])
+        argument = as_float(parts[0])
         base = parts[1] if len(parts) > 1 else Fraction(self.log_base if name == "log" else 0)
         if argument == 0 or base == 1 or self.real and (argument < 0 or base < 0):
             raise NoValue("a logarithm that is not real")
         if isinstance(parts[0], Fraction) and isinstance(base, Fraction) and base > 1 and parts[0] > 0:
-            power = round(float(_mp.log(argument, _mpf(base))))
+            power = round(float(mp.log(argument, as_float(base))))
             if abs(power) < 1000 and base**power == parts[0]:
                 return Fraction(power)
-        return _mp.log(argument) if base == 0 else _mp.log(argument) / _mp.log(_mpf(base))
+        return mp.log(argument) if base == 0 else mp.log(argument) / mp.log(as_float(base))
 
 
-def _mpf(value: Any) -> Any:
-    return _mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+def as_float(value: Any) -> Any:
+    return mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
 
 
-def _is_real(value: Any) -> bool:
-    return not isinstance(value, _mp.mpc)
+def is_real(value: Any) -> bool:
+    return not isinstance(value, mp.mpc)
 
 
 def _real_part(value: Any) -> Any:
-    return value if _is_real(value) else value.real
+    return value if is_real(value) else value.real
 
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
@@ -188,17 +185,17 @@ def _whole_root(value: int, index: int) -> int | None:
     if index == 2:
         root = math.isqrt(value)
     else:
-        _mp.dps = max(_mp.dps, value.bit_length() // 3 + 10)
-        root = int(_mp.nint(_mp.root(value, index)))
+        mp.dps = max(mp.dps, value.bit_length() // 3 + 10)
+        root = int(mp.nint(mp.root(value, index)))
     return root if root**index == value else None
 
 
 def _not_nearly_whole(value: Any) -> Any:
     if isinstance(value, Fraction):
         return value
-    if not _is_real(value):
+    if not is_real(value):
         raise NoValue("the floor of a number that is not real")
-    if abs(value - _mp.nint(value)) < _mp.mpf(10) ** -20:
+    if abs(value - mp.nint(value)) < mp.mpf(10) ** -20:
         raise NoValue("a floor so close to a whole number that rounding would decide")
     return value
 
@@ -216,109 +213,21 @@ def _count(name: str, parts: list[Any]) -> Any:
         return Fraction(math.factorial(numbers[0]) if name == "!" else math.comb(*numbers))
     if name in ("gcd", "lcm") or any(abs(part) > 60 for part in parts):
         raise NoValue(f"{name} of what is not a whole number")
-    return _mp.factorial(_mpf(parts[0])) if name == "!" else _mp.binomial(*map(_mpf, parts))
+    return mp.factorial(as_float(parts[0])) if name == "!" else mp.binomial(*map(as_float, parts))
 
 
-# ---- points ----
-
-
-@functools.lru_cache(maxsize=64)
-def _points(names: tuple[str, ...], kind: str) -> list[Point]:
-    """The same for ever: a grade must not depend on chance. Both signs and both sides of 1, for roots and arcs."""
-    draw = random.Random(0)
-    ranges = [(0.1, 0.9), (1.2, 3.0), (-0.9, -0.1), (-3.0, -1.2), (3.0, 12.0), (0.1, 3.0), (-2.0, 2.0), (-6.0, 6.0)]
-    if kind == "whole":
-        return [{name: Fraction(draw.randint(1, 9) + shift) for name in names} for shift in range(5)]
-    return [{name: Fraction(round(draw.uniform(low, high) * 10**9), 10**9) for name in names} for low, high in ranges]
-
-
-def _values(node: Node, point: Point, real: bool, log_base: int) -> tuple[Any, Any, int]:
+def values(node: Node, point: Point, real: bool, log_base: int) -> tuple[Any, Any, int]:
     """At a precision that covers the magnitudes on the way, and at half as many digits more; and that precision."""
-    first = _Evaluator(point, 30, real, log_base)
+    first = Evaluator(point, 30, real, log_base)
     value = first.value(node)
     if isinstance(value, Fraction):
         return value, value, 0
     digits = DIGITS + int(first.magnitude * 0.302)
     return (
-        _Evaluator(point, digits, real, log_base).value(node),
-        _Evaluator(point, digits * 3 // 2, real, log_base).value(node),
+        Evaluator(point, digits, real, log_base).value(node),
+        Evaluator(point, digits * 3 // 2, real, log_base).value(node),
         digits,
     )
-
-
-def _agree(left: Node, right: Node, point: Point, real: bool, log_base: int) -> bool:
-    """Raises `NoValue` where either has no value."""
-    (a, a_fine, digits_a), (b, b_fine, digits_b) = (_values(node, point, real, log_base) for node in (left, right))
-    if digits_a == digits_b == 0:
-        return bool(a == b)
-    digits = max(digits_a, digits_b)
-    if min(digits_a, digits_b) < digits:  # an exact value, or one whose terms are smaller, is taken to the other's
-        a_fine, b_fine = (_Evaluator(point, digits * 3 // 2, real, log_base).value(node) for node in (left, right))
-    _mp.dps = digits * 3 // 2
-    a, a_fine, b, b_fine = map(_mpf, (a, a_fine, b, b_fine))
-    # What rounding did to either at the lower precision says how much of a difference at the higher one is rounding
-    noise = abs(a - a_fine) + abs(b - b_fine)
-    tolerance = max(
-        noise * _mp.mpf(10) ** -10, max(abs(a_fine), abs(b_fine)) * _mp.mpf(10) ** (10 - max(digits, DIGITS))
-    )
-    return bool(abs(a_fine - b_fine) <= tolerance)
-
-
-def same_value(left: Node, right: Node) -> bool:
-    r"""
-    Whether two trees without ± are equal wherever both are defined. A logarithm without a base is natural or to base
-    10, in both alike.
-
-    Raises:
-        Unreadable: One of them is defined nowhere, or too large.
-    """
-    return any(_same(left, right, base) for base in ((0, 10) if has(left, "log") or has(right, "log") else (0,)))
-
-
-def _same(left: Node, right: Node, log_base: int) -> bool:
-    return _everywhere(left, right, lambda point, real: _agree(left, right, point, real, log_base))
-
-
-def _everywhere(left: Node, right: Node, agree: Callable[[Point, bool], Any]) -> bool:
-    """Whether `agree` at real points; where it has too few answers, at whole ones; and then with complex values."""
-    names = tuple(sorted(variables(left) | variables(right)))
-    kinds = [("real", True), ("whole", True), ("real", False)]
-    if has(left, "i") or has(right, "i"):
-        kinds = [("real", False)]
-    for kind, real in kinds:
-        answers = list(_answers(agree, _points(names, kind) if names else [{}], real))
-        if not all(answers):
-            return False
-        if len(answers) >= (2 if names else 1):
-            return True
-    raise Unreadable("it has no value")
-
-
-def _answers(agree: Callable[[Point, bool], Any], points: Sequence[Point], real: bool) -> Iterator[bool]:
-    for point in points:
-        try:
-            answer = bool(agree(point, real))
-        except NoValue:
-            continue
-        yield answer
-        if not answer:
-            return
-
-
-def proportional(left: Node, right: Node, positive: bool = False) -> bool:
-    """Whether `left` is `right` times a constant other than 0, so that both are 0 at the same places."""
-    ratios: list[Any] = []
-
-    def agree(point: Point, real: bool) -> bool:
-        (_, a, _), (_, b, _) = (_values(node, point, real, 0) for node in (left, right))
-        if a == 0 or b == 0:
-            return bool(a == b)
-        _mp.dps = DIGITS
-        ratios.append(_mpf(a) / _mpf(b))
-        apart = abs(ratios[-1] - ratios[0]) > abs(ratios[0]) * _mp.mpf(10) ** -30
-        return not apart and not (positive and ratios[-1] <= 0)
-
-    return _everywhere(left, right, agree) and bool(ratios)
 
 
 def constant(node: Node) -> Any:
@@ -331,7 +240,7 @@ def constant(node: Node) -> Any:
     if variables(node) or has(node, "±", "∓"):
         raise Unreadable("it is no single number")
     try:
-        value = _values(node, {}, True, 10)[1]
+        value = values(node, {}, True, 10)[1]
     except NoValue as problem:
         raise Unreadable(str(problem)) from problem
     return value
@@ -339,10 +248,5 @@ def constant(node: Node) -> Any:
 
 def order(node: Node) -> Any:
     """As `constant`, in a form that compares with others of its kind, to 50 digits."""
-    _mp.dps = DIGITS - 10
-    return +_mpf(constant(node))
-
-
-def check_value(node: Node) -> None:
-    """Raise `Unreadable` for a tree that has no value anywhere."""
-    same_value(node, node)
+    mp.dps = DIGITS - 10
+    return +as_float(constant(node))
