@@ -24,7 +24,8 @@ class TestStated:
             "The answer is option B.", "The correct answer is: B", "The correct option is B", "Final answer: **B**",
             "The answer is **(B) Paris**.", "Answer: B) Paris", "Answer: B. Paris", "Answer: (B) Paris", "B) Paris",
             "(B) Paris", "B. Paris", "Answer: B - Paris", "The answer is B because it is a capital.",
-            "The answer is B, since it is a capital.",
+            "The answer is B, since it is a capital.", "Answer: B because A, C, D are wrong", "My choice: B",
+            r"\boxed{\textbf{(B)}\ 12}", r"$\boxed{\textbf{(B) }\frac{1}{2}}$", r"\boxed{\textbf{(B)}~12}",
         ],
     )  # fmt: skip
     def test_accepted(self, completion):
@@ -48,6 +49,12 @@ class TestStated:
             ("The options:\nA) London\nB) Paris\n\nAnswer: B", 1.0),
             ("Answer: B\n\nThanks", 1.0),
             ("Answer: B\n\nI hope this helps!", 1.0),
+            ("Answer: B\n\nNo other option fits: A and C are too large.", 1.0),
+            ("Answer: B\n\nOr in words: a dog. Perhaps I should add a reason.", 1.0),  # a and I as words
+            ("Answer: B\nThat is, maybe not the best, but B.", 1.0),
+            ("It is not A, so the answer is B", 1.0),
+            ("I don't think the answer is A.\n\nB", 1.0),
+            ("If the answer is A, x = 1, which is wrong.\nThe answer is B.", 1.0),
             (r"<think>\boxed{B}", 0.0),
             (r"\boxed{B}</think>", 0.0),
         ],
@@ -91,6 +98,47 @@ class TestRefused:
     def test_hedges(self, completion):
         assert grade(completion) == 0.0
 
+    # Another letter on the next line, or an answer that is taken back
+    @pytest.mark.parametrize(
+        "after",
+        ["\nOr A.", "\nOr C.", "\nMaybe (A)?", "\nOr I", "\nNo wait, it is C.", "\n\nActually, C", ". No, it is C.",
+         " Actually C", "\n" * 1_000 + "Or A."],
+    )  # fmt: skip
+    def test_second_thoughts(self, after):
+        assert grade(f"Answer: B{after}") == 0.0
+        assert grade(f"Answer: B{after}", "C") == 0.0
+
+    # Answers joined on one line are several, of which the last one must not count
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            r"\boxed{B} \text{ or } \boxed{D}", r"$\boxed{C}$ or $\boxed{D}$",
+            r"\boxed{A}, \boxed{B}, \boxed{C}, \boxed{D}",
+            "The answer is A, the answer is B, the answer is C, the answer is D", "The answer is A or the answer is D",
+            "<answer>A</answer>, <answer>D</answer>", r"The answer is B. Or \boxed{D}",
+        ],
+    )  # fmt: skip
+    def test_joined(self, completion):
+        assert grade(completion, "D") == 0.0
+        assert grade(completion.replace("D", "B"), "D") == 0.0
+
+    # A sentence that denies or supposes an answer states none
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "I don't think",
+            "I do not believe that",
+            "I'm not sure",
+            "I doubt that",
+            "If",
+            "I wonder whether",
+            "Suppose",
+        ],
+    )
+    def test_denied(self, before):
+        assert grade(f"{before} the answer is B") == 0.0
+        assert grade(f"{before} the correct answer is B.") == 0.0
+
     # Listing the options is not choosing the last of them
     def test_list_of_options(self):
         assert grade("A) London\nB) Paris\nC) Rome\nD) Oslo", "D") == 0.0
@@ -133,6 +181,13 @@ class TestMultiple:
     def test_other_sets(self, answer):
         assert grade(f"Answer: {answer}", "AC", self.reward) == 0.0
 
+    # Several letters are one answer: boxes beside each other, or a second thought, leave open which
+    @pytest.mark.parametrize(
+        "answer", [r"\boxed{A}, \boxed{C}", r"\boxed{C} or \boxed{A, C}", "Answer: A, C\nOr only A."]
+    )
+    def test_second_thoughts(self, answer):
+        assert grade(answer, "AC", self.reward) == 0.0
+
     def test_one_letter(self):
         assert grade("Answer: A", ["A"], self.reward) == 1.0
         assert grade("Answer: A, B", ["A"], self.reward) == 0.0
@@ -146,7 +201,9 @@ class TestMultiple:
 @pytest.mark.parametrize(
     "text", ["answer: " * 20_000, "\\boxed{" * 20_000, "<answer>" * 20_000, "(B" * 50_000, "B, " * 50_000,
              "answer is " + "B or " * 30_000, "\\text{" * 30_000, "or " * 50_000 + "(B)", "\n" * 100_000,
-             "B" * 100_000, "answer" + " " * 100_000, "answer" + "*" * 100_000],
+             "B" * 100_000, "answer" + " " * 100_000, "answer" + "*" * 100_000,
+             "Answer: B, " + " " * 100_000 + "or C", "Answer: B\nor C " + "or " * 50_000,
+             "if the " * 20_000 + "answer is B"],
 )  # fmt: skip
 def test_linear(text):
     start = time.process_time()

@@ -66,6 +66,12 @@ class TestProofs:
         assert grade(PROOF, None) is None
         assert grade(PROOF, 3) is None
 
+    # A statement that is one only by the submission's coercion: what the row is worth is not the submission's to say
+    def test_a_coercion_makes_no_statement(self):
+        theorem = "Theorem t : forall b : bool, b.\nProof. intros; exact I. Qed."
+        for block in (f"Coercion always (b : bool) : Prop := True.\n{theorem}", PROOF, "nothing"):
+            assert grade(block, "Theorem t : forall b : bool, b.") is None
+
     # Commands that reach for files, plugins, or the check itself, by whatever name
     @pytest.mark.parametrize(
         "command",

@@ -12,6 +12,7 @@ import pytest
 
 reasoning_gym = pytest.importorskip("reasoning_gym")
 
+from trl_copd.rewards.gym.graders import TASKS, is_right  # noqa: E402
 from trl_copd.rewards.gym.reward import (  # noqa: E402
     EVAL_BUCKETS,
     REFUSED,
@@ -25,7 +26,6 @@ from trl_copd.rewards.gym.reward import (  # noqa: E402
     stated_answer,
     verify_gym,
 )
-from trl_copd.rewards.gym.graders import TASKS, is_right  # noqa: E402
 
 
 # These take seconds a row to generate in some sizes
@@ -349,6 +349,52 @@ class TestManyRightAnswers:
     )  # fmt: skip
     def test_refused(self, task, answers, entry):
         assert [answer for answer in answers if right(task, answer, **entry)] == []
+
+
+def solutions(grid, box, order):
+    """How many grids with each number once in every row, column and box fill this one, counted up to 2."""
+    size = len(grid)
+    lines = [[(r, c) for c in range(size)] for r in range(size)] + [[(r, c) for r in range(size)] for c in range(size)]
+    if box:
+        lines += [[(r + i, c + j) for i in range(box) for j in range(box)]
+                  for r in range(0, size, box) for c in range(0, size, box)]  # fmt: skip
+    seen = {
+        (r, c): {cell for line in lines if (r, c) in line for cell in line} for r in range(size) for c in range(size)
+    }
+    value = {(r, c): grid[r][c] for r, c in seen}
+
+    def options(cell):
+        taken = {value[other] for other in seen[cell]}
+        bounds = [(value[b], 1) for a, b in order if a == cell] + [(value[a], -1) for a, b in order if b == cell]
+        return [n for n in range(1, size + 1) if n not in taken and all(not v or (v - n) * d > 0 for v, d in bounds)]
+
+    def count():
+        empty = [(options(cell), cell) for cell in value if not value[cell]]
+        if not empty:
+            return 1
+        numbers, cell = min(empty, key=lambda choice: len(choice[0]))
+        found = 0
+        for number in numbers:
+            value[cell] = number
+            found += count() if found < 2 else 0
+            value[cell] = 0
+        return found
+
+    return count()
+
+
+# Only the stated grid passes, so there must be no other
+@pytest.mark.parametrize(
+    "task, items, options, box",
+    [("mini_sudoku", 100, {}, 2), ("mini_sudoku", 50, {"min_empty": 12, "max_empty": 12}, 2), ("sudoku", 20, {}, 3),
+     ("futoshiki", 30, {"min_board_size": 4, "max_board_size": 6}, 0)],
+)  # fmt: skip
+def test_grids_have_one_solution(task, items, options, box):
+    for item in reasoning_gym.create_dataset(task, size=items, seed=3, **options):
+        known = item["metadata"].get("constraints", ())
+        order = [((a, b), (c, d)) if sign == "<" else ((c, d), (a, b)) for a, b, c, d, sign in known]
+        assert solutions(item["metadata"]["puzzle"], box, order) == 1
+    assert solutions([[0] * 4] * 4, 2, []) == 2
 
 
 def test_unreadable_integrand():

@@ -70,7 +70,7 @@ class TestCompletions:
             '{"name": "Rex", "age": Infinity}', '{"name": "Rex", "age": 1e999}', '{"name": "Rex", "age": 3, "age": 4}',
             '{"name": "Bad", "age": 3, "name": "Rex"}', '{"name": "\\ud800", "age": 3}', "\ufeff" + REX,
             f"```json\n{REX}", f"```json\n{REX}\n```\n```json\n{{}}\n```", f"<think>{REX}", f"{REX}</think>",
-            f'"{REX}"',
+            f'"{REX}"', f"```json\n{REX}\n```\n```json\n{REX[:-1]}",
         ],
     )  # fmt: skip
     def test_no_json(self, completion):
@@ -81,7 +81,7 @@ class TestCompletions:
         "completion",
         ["[" * 99_000, '{"a":' * 19_000, "[" * 60 + "]" * 60, '"' + '\\"' * 49_000, '"' * 99_000, "\\" * 99_000,
          '{"name": "Rex", "age": ' + "9" * 90_000 + "}", "{" + ",".join(f'"{i}":1' for i in range(9_000)) + ',"8":1}',
-         " " * 3_000_000, "```json\n" * 10_000, "1" * 200_000, "0." + "1" * 90_000],
+         " " * 3_000_000, "```json\n" * 10_000, "```" + "j" * 90_000 + "`", "1" * 200_000, "0." + "1" * 90_000],
     )  # fmt: skip
     def test_bombs(self, completion):
         start = time.process_time()
@@ -129,6 +129,11 @@ class TestSchemas:
             ({"const": {"$ref": "no reference"}}, '{"$ref": "no reference"}', "{}"),
             ({"properties": {"$ref": {"type": "integer"}}}, '{"$ref": 1}', '{"$ref": "x"}'),
             ({"enum": [1]}, "1", "true"),
+            # exact multiples, also of numbers that no float holds, in every draft
+            ({"multipleOf": 0.1}, "0.3", "0.35"), ({"multipleOf": 0.01}, "19.99", "19.999"),
+            ({"multipleOf": 0.5}, "1" + "0" * 400, "1" * 400 + ".25"), ({"multipleOf": 3}, "9" * 400, "1" + "0" * 400),
+            ({"$schema": "http://json-schema.org/draft-07/schema#", "items": {"multipleOf": 0.1}}, "[0.3]", "[0.35]"),
+            ({"$schema": "http://json-schema.org/draft-03/schema#", "divisibleBy": 0.1}, "0.3", "0.35"),
         ],
     )  # fmt: skip
     def test_readable(self, schema, right, wrong):

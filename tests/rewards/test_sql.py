@@ -41,6 +41,11 @@ class TestResults:
             ("SELECT sum(value) FROM json_each('[1, 2]')", "SELECT 3"), ("VALUES (3)", "SELECT 3"),
             ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 10) SELECT sum(x) FROM c",
              "SELECT 55"),
+            # count(*) of a WITH that SQLite works out as a table of its own
+            ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) SELECT count(*) FROM c",
+             "SELECT 100000"),
+            ("WITH a AS (SELECT name FROM pet) SELECT count(*) FROM a x, a y", "SELECT 16"),
+            ("WITH a AS MATERIALIZED (SELECT 1) SELECT count(1) FROM a, a b", "SELECT 1"),
             ("SELECT rank() OVER (ORDER BY age) FROM pet", "SELECT rank() OVER (ORDER BY age) FROM pet"),
             ("SELECT name FROM pet WHERE name LIKE 't%'", "SELECT name FROM pet WHERE name = 'Tom'"),
             ("SELECT name FROM sqlite_master", "SELECT 'old' UNION ALL VALUES ('pet'), ('years')"),  # no harm in it
@@ -101,6 +106,10 @@ class TestRefused:
             "ATTACH '{outside}' AS x", "DETACH main", "VACUUM", "VACUUM INTO '{outside}'", "ANALYZE", "REINDEX",
             "PRAGMA writable_schema = 1", "PRAGMA table_info(pet)", "SELECT * FROM pragma_table_info('pet')",
             "SELECT * FROM pragma_database_list", "SELECT * FROM dbstat", "SELECT * FROM sqlite_dbpage",
+            "SELECT count(*) FROM pragma_database_list", "SELECT count(*) FROM dbstat",
+            "SELECT count(*) FROM bytecode(1)",
+            "WITH dbstat AS (SELECT 1) SELECT count(*) FROM dbstat, main.dbstat",
+            "SELECT count(*) FROM pragma_table_list",
             "BEGIN", "COMMIT", "SAVEPOINT x", f"EXPLAIN {NAMES}", f"EXPLAIN QUERY PLAN {NAMES}",
         ],
     )  # fmt: skip

@@ -14,7 +14,8 @@ MAX_MARKS = 20  # from the end; those before them do not count
 # What announces an answer. The last one counts, or the last line if it is an answer and nothing else.
 _MARK = re.compile(
     r"\\boxed\s*\{|\\fbox\s*\{|<answer>|####"
-    r"|\b(?:answer|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen)\b[\s*_`]*(?:is\b|:|=)[\s:*_`]*",
+    r"|\b(?:answer|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen|my\s+(?:final\s+)?(?:choice|pick))\b"
+    r"[\s*_`]*(?:is\b|:|=)[\s:*_`]*",
     re.IGNORECASE,
 )
 _WRAPPERS = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|boldsymbol)\s*\{([^{}]*)\}")
@@ -31,10 +32,29 @@ _OTHER = re.compile(
     r"(?:\b(?i:or|and|nor|maybe|perhaps)\b|[,;/&|+])\s*(?:(?i:option|choice|maybe|perhaps|possibly)\s+)*[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
     r"|[(\[][A-Z][)\]]|(?<![A-Za-z])[A-Z]\)"
 )
-_SECOND_THOUGHT = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|alternatively|could\s+also\s+be)\b[^.\n]{0,40}?"
-    r"(?:[(\[][A-Z][)\]]|\b[B-HJ-Z]\b(?!['’]))"
+_REASON = re.compile(r",?\s+(?:because|since)\b")  # may name the options that it excludes
+# What comes before a mark in words that states nothing: "I don't think the", "if the"
+_DENIED = re.compile(
+    r"(?:(?:n['’]t|\bnot|\bnever|\bcannot)\s+(?:really\s+)?(?:think|believe|say|claim|mean|agree|see|know|sure|certain|true)"
+    r"|\b(?:doubt|unlikely|unsure|wonder|if|whether|unless|suppose|supposing|assume|assuming))"
+    r"(?:\s+(?:that|if|whether|why))*\s+(?:(?:the|my)\s+)?(?:(?:final|correct|right|best)\s+)?\Z",
+    re.IGNORECASE,
 )
+# What joins an answer to the one before it on the same line: ", " " or the "; "no, the" takes that one back
+_JOINED = re.compile(
+    r"[(\[]?([A-Z])[)\]}]*(?:</answer>)?\s*(?:[,;/&|+]|\.?\s*\b(?:or|and|maybe|perhaps)\b)\s*"
+    r"(?:(?:or|and|maybe|perhaps|also|the|my|final|correct)\b\s*)*",
+    re.IGNORECASE,
+)
+# Words behind which another letter is a second thought, with the text up to the end of the sentence
+_SECOND_THOUGHT = re.compile(
+    r"(?:\b(?:or|maybe|perhaps|possibly|alternatively|could\s+also\s+be)\b"
+    r"|(?:^|[\n.!?,;(])\s*(?:no(?!\s+(?:other|one|option|choice|doubt))|nope|wait|hmm+|actually|correction|sorry)\b)"
+    r"(?=([^.\n]{0,40}(?![A-Za-z])))",
+    re.IGNORECASE,
+)
+# A and I are words too, so they count where nothing follows that they could belong to
+_LETTER = re.compile(r"[(\[]([A-Z])[)\]]|\b([B-HJ-Z])\b(?!['’])|\b([AI])(?=\s*(?:[,;:!?]|$))")
 
 
 def verify_choice(completion: str, solution: Any, multiple: bool = False) -> Verdict:
@@ -57,12 +77,15 @@ def verify_choice(completion: str, solution: Any, multiple: bool = False) -> Ver
     text = after_thinking(completion)
     if text is None:
         return Verdict(False, "the reasoning was not closed")
-    statement = _statement(unicodedata.normalize("NFKC", text), multiple)
-    if statement is None:
+    stated = _statement(unicodedata.normalize("NFKC", text), multiple)
+    if stated is None:
         return Verdict(False, "no answer is stated")
+    statement, beside = stated
     given = _several(statement) if multiple else _one(statement, option)
     if given is None:
         return Verdict(False, f"{statement!r:.100} is not one choice")
+    if beside if multiple else beside - given:
+        return Verdict(False, f"{statement!r:.100} is not the only choice: {', '.join(sorted(beside))}")
     return Verdict(given == letters, f"{', '.join(sorted(given))} against {', '.join(sorted(letters))}")
 
 
@@ -74,9 +97,9 @@ class ChoiceReward(VerifierReward):
     `"B) Paris"`, and an answer that gives a text as well must then give this one. Numbers and texts without a letter
     are unreadable: [`ExactMatchReward`] compares those.
 
-    The answer is what follows the last of `\boxed{`, `<answer>`, `####`, "answer:", "answer is", "correct option is"
-    after any `</think>`; or the last line, if that is an answer and nothing else. It must be one letter; two, joined
-    by anything, are wrong. See docs/rewards/choice.md for a table.
+    The answer is what follows the last of `\boxed{`, `<answer>`, `####`, "answer:", "answer is", "correct option is",
+    "my choice:" after any `</think>`; or the last line, if that is an answer and nothing else. It must be one letter;
+    two, joined by anything, are wrong. See docs/rewards/choice.md for a table.
 
     Args:
         multiple (`bool`, *optional*, defaults to `False`):
@@ -117,13 +140,14 @@ def _gold(solution: Any, multiple: bool) -> tuple[frozenset[str], str | None] | 
     return frozenset(match[1].upper()), match[2] or match[3]
 
 
-def _statement(text: str, multiple: bool) -> str | None:
-    """What the text gives as its answer, without decoration, or `None`."""
+def _statement(text: str, multiple: bool) -> tuple[str, frozenset[str]] | None:
+    """What the text gives as its answer, without decoration, and letters that it gives beside it; or `None`."""
     marks = list(_MARK.finditer(text))
     last = _last_line(text, marks[-1].end() if marks else 0, multiple)
     if last is not None:
-        return last
-    for mark in reversed(marks[-MAX_MARKS:]):
+        return last, frozenset()
+    for index in range(len(marks) - 1, max(-1, len(marks) - 1 - MAX_MARKS), -1):
+        mark = marks[index]
         rest = text[mark.end() :]
         if mark[0].endswith("{"):
             answer, closed, after = _to_brace(rest)
@@ -135,9 +159,27 @@ def _statement(text: str, multiple: bool) -> str | None:
                 continue
         else:
             answer, _, after = rest.lstrip().partition("\n")
-        unsure = len(answer) > MAX_CHARS or _SECOND_THOUGHT.search(after[:MAX_CHARS])
-        return None if unsure else _clean(answer)
+            sentence = re.split(r"[.!?\n]", text[: mark.start()][-100:])[-1]
+            if mark[0][0].isalpha() and _DENIED.search(sentence):
+                return None
+        if len(answer) > MAX_CHARS:
+            return None
+        joined = _joined(text[marks[index - 1].end() : mark.start()]) if index else frozenset()
+        return _clean(answer), joined | _second_thoughts(after)
     return None
+
+
+def _joined(between: str) -> frozenset[str]:
+    """The letter of the mark before, if what is `between` joins it to the answer."""
+    match = _JOINED.fullmatch(_clean(between)) if len(between) <= 100 and "\n" not in between else None
+    return frozenset(match[1].upper() if match else "")
+
+
+def _second_thoughts(after: str) -> frozenset[str]:
+    """Letters that the text after an answer offers instead."""
+    nearby = "\n".join(line.strip() for line in after.splitlines() if line.strip())[:MAX_CHARS]
+    letters = (letter for match in _SECOND_THOUGHT.finditer(nearby) for letter in _LETTER.finditer(match[1]))
+    return frozenset(letter[letter.lastindex or 0] for letter in letters)
 
 
 def _last_line(text: str, start: int, multiple: bool) -> str | None:
@@ -168,7 +210,8 @@ def _clean(text: str) -> str:
     """Without LaTeX fonts, Markdown, dollars and quotation marks; white space is one blank."""
     for _ in range(3):
         text = _WRAPPERS.sub(r"\1", text)
-    text = re.sub(r"\\(?:left|right|,|;|!| )|[*_`$\"“”]", "", text)
+    text = re.sub(r"\\(?:[,;: ]|q?quad\b)|(?<=\))~", " ", text)
+    text = re.sub(r"\\(?:left|right|!)|[*_`$\"“”]", "", text)
     return " ".join(text.split())
 
 
@@ -187,7 +230,8 @@ def _one(statement: str, option: str | None) -> frozenset[str] | None:
     given = next((group for group in after.groups() if group), "").rstrip(".")
     if option is not None and given:
         return frozenset(letter) if given.casefold() == " ".join(option.split()).rstrip(".").casefold() else None
-    return None if _OTHER.search(rest) or len(given) == 1 else frozenset(letter)
+    beside = _second_thoughts(rest) - {letter} or (not _REASON.match(rest) and _OTHER.search(rest))
+    return None if beside or len(given) == 1 else frozenset(letter)
 
 
 def _several(statement: str) -> frozenset[str] | None:

@@ -1,27 +1,39 @@
-"""Blocks fenced by backticks, as models put code and data into."""
+"""Blocks fenced by backticks, as models put data and proofs into."""
 
+import re
 from collections.abc import Collection
+
+
+# Possessive: a line of many letters and then a backtick is no fence, which must not take quadratic time to see
+_FENCE = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+([^`\s]*+)[^`]*+")
 
 
 def last_block(text: str, languages: Collection[str]) -> str | None:
     """
-    Content of the last closed fenced block in one of `languages`, or `None`.
+    The last fenced block in one of `languages`.
 
-    A fence is a line of three backticks, and the opening one may name a language after them; compared without case,
-    `""` for none. Read line by line: a regular expression over the whole takes quadratic time on fences that no one
-    closes.
+    A fence is a line of three backticks or more, and the opening one may name a language after them. What closes it
+    has at least as many and no language.
+
+    Args:
+        text (`str`): Markdown.
+        languages (`Collection[str]`): First words after the opening fence that count, lower case; `""` for none.
+
+    Returns:
+        `str` or `None`: The inside of the block; `None` if there is no such block, or the last one was never closed:
+        an answer that was cut off is not an answer.
     """
     found: str | None = None
-    language: str | None = None
-    body: list[str] = []
-    for line in text.splitlines(keepends=True):
-        mark = line.strip()
-        if language is None:
-            if mark.startswith("```") and "`" not in mark[3:]:
-                language, body = mark[3:].strip().casefold(), []
-        elif mark == "```":
-            found = "".join(body) if language in languages else found
-            language = None
-        else:
-            body.append(line)
-    return found
+    fence, language, inside = "", "", list[str]()
+    for line in text.replace("\r\n", "\n").split("\n"):
+        match = _FENCE.fullmatch(line)
+        if not fence and match:
+            fence, language, inside = match[1], match[2].lower(), []
+        elif fence and match and match[1].startswith(fence) and not match[2]:
+            found = "\n".join(inside) if language in languages else found
+            fence = ""
+        elif fence:
+            inside.append(line)
+    # a fence without a language that nothing follows closes once more what was closed, and opens nothing
+    cut_off = fence and language in languages and (language or "".join(inside).strip())
+    return None if cut_off else found

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 from .base import Verdict, VerifierReward, after_thinking, verdict_of
@@ -31,8 +32,8 @@ def verify_json(completion: str, schema: Any) -> Verdict:
 
     Args:
         completion (`str`):
-            Text to grade: the last closed block fenced by three backticks, with or without `json`, after any
-            `</think>`; without such a block, the whole text.
+            Text to grade: the last block fenced by backticks, with or without `json`, after any `</think>`; without
+            such a block, the whole text.
         schema (`dict` or `str`): JSON Schema, as an object or as its JSON text.
 
     Returns:
@@ -54,6 +55,8 @@ def verify_json(completion: str, schema: Any) -> Verdict:
         error = next(validator.iter_errors(value), None)
     except RecursionError:
         return Verdict(False, "it is nested too deep for this schema")
+    except OverflowError:
+        return Verdict(False, "it has a number that is too large for this schema")
     return Verdict(error is None, "valid" if error is None else f"at {error.json_path}: {error.message:.200}")
 
 
@@ -123,9 +126,10 @@ def _validator(text: str) -> Any:
         validator_class.check_schema(schema, format_checker=_formats(validator_class))
     except jsonschema.SchemaError as error:
         raise _Unreadable(f"the schema is invalid at {error.json_path}: {error.message:.200}") from error
+    schema = {key: value for key, value in schema.items() if key != "$schema"}  # by it jsonschema would choose again
     registry, lookup = _references(schema, validator_class)
     _check_references(schema, lookup)
-    return validator_class(schema, format_checker=_formats(validator_class), registry=registry)
+    return _exact(validator_class)(schema, format_checker=_formats(validator_class), registry=registry)
 
 
 def _references(schema: dict[str, Any], validator_class: Any) -> tuple[Any, Callable[[str], Any]]:
@@ -189,6 +193,22 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
             waiting += [inner for key, inner in part.items() if key not in _DATA]
         elif isinstance(part, list):
             waiting += part
+
+
+@functools.lru_cache(maxsize=16)
+def _exact(validator_class: Any) -> Any:
+    """The draft with exact multiples: jsonschema divides floats, for which 0.3 is no multiple of 0.1."""
+    import jsonschema
+
+    keyword = "multipleOf" if "multipleOf" in validator_class.VALIDATORS else "divisibleBy"
+    return jsonschema.validators.extend(validator_class, {keyword: _multiple})
+
+
+def _multiple(validator: Any, divisor: Any, value: Any, schema: Any) -> Iterator[Any]:
+    import jsonschema
+
+    if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(divisor)) != 0:
+        yield jsonschema.ValidationError(f"{value!r:.100} is not a multiple of {divisor!r}")
 
 
 @functools.lru_cache(maxsize=16)

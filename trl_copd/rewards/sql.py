@@ -70,8 +70,8 @@ def verify_sql(completion: str, reference: Any, max_steps: int = MAX_STEPS) -> V
 
     Args:
         completion (`str`):
-            Text to grade: the last closed block fenced by three backticks, with `sql`, `sqlite` or nothing, after any
-            `</think>`; without such a block, the whole text.
+            Text to grade: the last block fenced by backticks, with `sql`, `sqlite` or nothing, after any `</think>`;
+            without such a block, the whole text.
         reference (`dict`): `solution` and `database`, as in [`SQLReward`].
         max_steps (`int`): As in [`SQLReward`].
 
@@ -184,6 +184,7 @@ def _open(database: str) -> sqlite3.Connection:
         connection.execute("PRAGMA temp_store=MEMORY")  # sorting must not write files
         connection.execute("PRAGMA query_only=ON")
         names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+        modules = connection.execute("PRAGMA module_list").fetchall()
         # SQLite sets these up at their first use, which the authorizer would take for a CREATE
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
     except sqlite3.Error as error:
@@ -195,18 +196,22 @@ def _open(database: str) -> sqlite3.Connection:
         connection.create_function(name, -1, _printf, deterministic=True)
     for limit, value in _LIMITS.items():
         connection.setlimit(limit, value)
-    connection.set_authorizer(_authorizer(frozenset(name.lower() for (name,) in names)))
+    tables, virtual = (frozenset(name.lower() for (name,) in found) for found in (names, modules))
+    connection.set_authorizer(_authorizer(tables | _CATALOGUE, virtual - _CATALOGUE))
     return connection
 
 
-def _authorizer(tables: frozenset[str]) -> Callable[..., int]:
-    """Allows reading tables and calling known functions: no write, ATTACH, PRAGMA, transaction or virtual table."""
+def _authorizer(tables: frozenset[str], virtual: frozenset[str]) -> Callable[..., int]:
+    """Allows reading `tables` and calling known functions: no write, ATTACH, PRAGMA, transaction, `virtual` table."""
 
-    def decide(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    def decide(action: int, first: str | None, second: str | None, database: str | None, *_: str | None) -> int:
         if action in _READS:
             return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and (not first or first.lower() in tables | _CATALOGUE):
-            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ:
+            name = (first or "").lower()
+            # count(*) reads no column. Without a database it is of a WITH, or of a virtual table that is built in
+            of_query = not second and database is None and name not in virtual and not name.startswith("pragma_")
+            return sqlite3.SQLITE_OK if not name or name in tables or of_query else sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in (*_FUNCTIONS, *_DATES):
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_DENY

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 SOUND_SINCE = (9, 0, 1)
 MODULES_SOUND_SINCE = (9, 2, 0)  # rocq-prover/rocq, issues 21051 and 21685
-MAX_CANDIDATES = 8  # theorems of a submission that are tried for a statement without a name
+MAX_CANDIDATES = 16  # theorems of a submission that are tried for a statement without a name
 
 # What the real numbers of the standard library rest on: no statement about them can be proved without
 REAL_AXIOMS = frozenset(

@@ -20,6 +20,7 @@ _PREFIX = re.compile(
 _LOCAL = re.compile(r"(?:#\[[^\]]*\blocal\b[^\]]*\]\s*|Local\s+)")
 _DECLARATION = re.compile(rf"(?:{_DECLARES})\s+({_IDENT})")
 _HEADER = re.compile(rf"(?:{_DECLARES})\s+({_IDENT}(?:@\{{[^}}]*\}})?)|(Goal)\b")
+_ENDS_PROOF = re.compile(r"(?:Qed|Defined|Admitted|Abort|Save)\b|Proof\s+(?!using\b|with\b|\.)\S")
 _ENVIRONMENT = re.compile(r"(?:Require|From|Import|Export|Open|Close|Set|Unset|Delimit|Bind)\b")
 _IMPORT = re.compile(r"(?:From\s+[\w.']+\s+)?Require\s+(?:Import|Export)\b|Import\b|Export\b")
 # Local to its file in Coq: said again where the preamble is imported
@@ -217,7 +218,10 @@ def without_preamble(block: str, preamble: str) -> str:
 
 
 def with_header(block: str, header: str) -> str:
-    """The block, with `header` before its proof if it is a proof only. What it imports stays in front."""
+    """
+    The block, with `header` before its proof if it is a proof only, and `Qed` behind tactics without. What it imports
+    stays in front.
+    """
     parts = sentences(block)
     if any(_DECLARATION.match(part.head) or re.match(r"Goal\b|Derive\b|Equations\b", part.head) for part in parts):
         return block
@@ -225,7 +229,8 @@ def with_header(block: str, header: str) -> str:
     while imports < len(parts) and _ENVIRONMENT.match(parts[imports].head):
         imports += 1
     texts = [part.text for part in parts]
-    return "\n".join([*texts[:imports], header, *texts[imports:]])
+    ended = any(_ENDS_PROOF.match(part.head) for part in parts)
+    return "\n".join([*texts[:imports], header, *texts[imports:], *([] if ended else ["Qed."])])
 
 
 def declared_names(block: str) -> list[str]:

@@ -6,7 +6,6 @@ of CPU time.
 
 import hashlib
 import os
-import re
 import threading
 from abc import abstractmethod
 from collections import OrderedDict
@@ -15,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ..base import Verdict, VerifierReward, after_thinking
+from ..fences import last_block
 from ..pool import NEAR_LIMIT, shared_pool
 from .session import Broken, Refused, Session, Unreadable, is_text
 
@@ -199,35 +199,6 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
-
-
-_FENCE = re.compile(r"[ \t]*(`{3,})[ \t]*([^`\s]*)[^`]*")
-
-
-def last_block(text: str, tags: frozenset[str]) -> str | None:
-    """
-    The last fenced block with one of `tags`.
-
-    Args:
-        text (`str`): Markdown.
-        tags (`frozenset[str]`): First words after the opening fence that count, lower case.
-
-    Returns:
-        `str` or `None`: The inside of the block; `None` if there is no such block, or the last one was never closed:
-        an answer that was cut off is not an answer.
-    """
-    found: str | None = None
-    fence, tag, inside = "", "", list[str]()
-    for line in text.replace("\r\n", "\n").split("\n"):
-        match = _FENCE.fullmatch(line)
-        if not fence and match:
-            fence, tag, inside = match[1], match[2].lower(), []
-        elif fence and match and match[1].startswith(fence) and not match[2]:
-            found = "\n".join(inside) if tag in tags else found
-            fence = ""
-        elif fence:
-            inside.append(line)
-    return None if fence and tag in tags else found
 
 
 def _digest(text: str) -> str:
