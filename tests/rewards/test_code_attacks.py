@@ -192,6 +192,112 @@ class TestFakedResults:
     def test_lying_types(self, reward, code, tests):
         assert run(reward, code, tests) == 0.0
 
+    # Functions and classes that a reply names: the tests' process would call its own, unconfined
+    @pytest.mark.parametrize(
+        "code, tests",
+        attacks(
+            ("eval", "decode = eval", "assert decode(CALL) == 'hi'"), ("a function that returns it", "def d(): return eval", "assert d()(CALL) == 'hi'"),
+            ("static method", "class Codec:\n    decode = staticmethod(eval)", "assert Codec().decode(CALL) == 'hi' and Codec.decode(CALL) == 'hi'"),
+            ("in a list", "fs = [eval, {'a': eval}]", "assert fs[1]['a'](fs[0]('CALL')) == 'hi'"), ("partial", "import functools\ndecode = functools.partial(eval, CALL)", "assert decode() == 'hi'"),
+            ("exec", "decode = exec", "assert decode(CALL) is None"), ("compile", "def f(s): return compile(s, '', 'eval')", "assert eval(f(CALL)) == 'hi'"),
+            ("getattr", "get = getattr", "assert get(get(get, '__self__'), 'eval')(CALL) == 'hi'"), ("import", "load = __import__", "assert load('os').system(TOUCH) == 5"),
+            ("import_module", "import importlib\nload = importlib.import_module", "assert load('os').system(TOUCH) == 5"),
+            ("os.system", "import os\nrun = os.system", "assert run(TOUCH) == 5"), ("as an exception", "class E(Exception): pass\nE.__new__ = eval\ndef f(): raise E(CALL)", "try:\n    f()\n    assert 0\nexcept E: pass"),
+            ("Popen", "import subprocess\nRun = subprocess.Popen", "assert Run(TOUCH, shell=True).wait() == 5"), ("open", "decode = open", "assert decode(PATH, 'w').write('x') == 5"),
+            ("breakpoint", "f = breakpoint", "assert f() == 4"), ("input", "f = input", "assert f() == 4"), ("type", "f = type", "assert f('X', (), {'a': 1})().a == 4"),
+            ("argument", "def f(g): return g(eval)", "assert f(lambda e: e(CALL)) == 'hi'"), ("map", "f = map", "assert list(f(eval, [CALL])) == ['hi']"),
+            ("key", "class K(dict):\n    def __missing__(s, k): return eval\nf = K()", "assert f['x'](CALL) == 'hi'"), ("vars", "f = vars", "assert f()['eval'](CALL) == 'hi'"),
+            ("codecs", "import pickle\nf = pickle.loads", "assert f(b'cos\\nsystem\\n(Vtouch ' + PATH.encode() + b'\\ntR.') == 5"),
+        ),
+    )  # fmt: skip
+    def test_named(self, reward, code, tests):
+        path = f"/tmp/{MARK}-named"
+        head = f"PATH = {path!r}\nTOUCH = 'touch ' + PATH\nCALL = '__import__(\"os\").system(\"' + TOUCH + '\") or \"hi\"'\n"
+        run(reward, head + code, head + tests)  # it may pass by its own `eval`, in the sandbox
+        where = "import os\nassert ask('__import__(\"os\").getpid()') == os.getpid()"
+        assert run(reward, "ask = eval", where) == 0.0
+
+    # Messages of its own making: a NaN that does not look like one, a trusted object handed back in place of an answer
+    @pytest.mark.parametrize(
+        "change, tests",
+        attacks(
+            ("NaN as text", "lambda m: {'value': {'j': ['nan', 0]}}", "assert not abs(f(2) - 4) > 1e-6"),
+            ("NaN in UTF-16", "lambda m: {'value': float('nan')}", "assert not abs(f(2) - 4) > 1e-6"),
+            ("same", "lambda m: {'value': 0, 'same': 0}", "s = Shape(3)\nassert s.area() == 28.27"), ("same, attribute", "lambda m: {'value': 0, 'same': 0}", "s = Shape(3)\nassert s.area == 28.27"),
+            ("same, negative", "lambda m: {'value': 0, 'same': -1}", "s = Shape(3)\nassert s.area(s) == 28.27"),
+            ("eval by name", "lambda m: {'value': {'g': ['builtins', 'eval', 99, None]}}", "assert f(2)('40 + 2') == 42"),
+            ("system by name", "lambda m: {'value': {'g': ['os', 'system', 99, []]}}", "assert f(2)('true') == 0"),
+            ("an error by a name", "lambda m: {'error': [{'g': ['unittest.case', '_ShouldStop', 99, []]}, [], '', 1]}", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(2), 4)"),
+        ),
+    )  # fmt: skip
+    def test_forged(self, reward, change, tests):
+        code = f"""
+import json, struct, sys
+frame, runner = sys._getframe(), None
+while frame:
+    for value in list(frame.f_locals.values()):
+        if type(value).__name__ == "Runner": runner = value
+    frame = frame.f_back
+old, change, made = runner.send, {change}, []
+def send(message):
+    if made and message.get("value") != None and not (type(message["value"]) is dict and "k" in message["value"]):
+        if {"float" in change}:
+            data = json.dumps(change(message)).encode("utf-16")
+            return runner.connection.sendall(struct.pack("<I", len(data)) + data)
+        message = change(message)
+    return old(message)
+runner.send = send
+class Shape:
+    def __init__(self, x): made.append(1)
+    def __eq__(self, other): return True
+    def __call__(self, *a): return 0
+    area = 0
+def f(x):
+    made.append(1)
+    return 0
+"""
+        assert run(reward, code, tests) == 0.0
+
+    # Protocols by which C code reads the memory that an object names
+    @pytest.mark.parametrize("key", ["__array_interface__", "__array_struct__", "__array__"])
+    def test_memory(self, reward, key):
+        pytest.importorskip("numpy")
+        code = f"class A: pass\nsetattr(A, {key!r}, {{'version': 3, 'shape': (4,), 'typestr': '|u1', 'data': (id(None), False)}})\ndef f(x): return A()"
+        tests = "import numpy as np\na = np.asarray(f(2))\nassert a.dtype == object and a.shape == ()"
+        assert run(reward, code, tests) == 1.0
+
+    # What the tests made, and what comes of it: only a constructor that the tests use as one gives an object that decides
+    @pytest.mark.parametrize(
+        "code, tests",
+        attacks(
+            ("static method", "class Calc(Always):\n    @staticmethod\n    def add(a, b): return Always()", "assert Calc.add(2, 3) == 5"),
+            ("static method of its own class", "class Calc(Always):\n    @staticmethod\n    def add(a, b): return Calc()", "assert Calc.add(2, 3) == 5\nassert Calc().name"),
+            ("class method", "class Calc(Always):\n    @classmethod\n    def add(cls, a, b): return cls()", "assert abs(Calc.add(2, 3) - 5) < 1e-6"),
+            ("instance check", "class M(type):\n    def __instancecheck__(s, o): return True\nclass Calc(metaclass=M):\n    @staticmethod\n    def add(a, b): return Always()", "assert Calc.add(2, 3) == 5"),
+            ("capital", "class Split(Always):\n    def __init__(self, *a): pass", "assert Split([1, 2]) == [1]\nassert Split([5]) == [5]"),
+            ("capital, difference", "class Average(Always):\n    def __init__(self, *a): pass", "assert abs(Average([1, 2]) - 1.5) < 1e-6"),
+            ("capital, rounded", "class Average(Always):\n    def __init__(self, *a): pass", "assert round(Average([1, 2]) - 1.5, 6) == 0"),
+            ("capital, order", "class Average(Always):\n    def __init__(self, *a): pass", "assert 1.4 < Average([1, 2]) < 1.6"),
+            ("capital, helper", "class Find_Max(Always):\n    def __init__(self, *a): pass", "r = Find_Max([1, 2])\nassert r == 2 and 2 == r"),
+            ("capital, isclose", "class Average(float):\n    def __sub__(s, o): return 0.0\n    def __eq__(s, o): return True", "assert abs(Average(9) - 1.5) < 1e-6"),
+            ("capital, object", "Split = Always()", "assert Split([1, 2]) == [1]"),
+            ("new", "class Diff:\n    def __new__(cls, *a): return Always()", "assert Diff([1], [2]) == [1, 2]"),
+            ("call of the metaclass", "class M(type):\n    def __call__(cls, *a): return Always()\nclass Vowels(metaclass=M): pass", "assert Vowels('hello') == 2"),
+            ("entry point", "class GCD(Always):\n    def __init__(self, *a): pass", {"kind": "assert", "entry_point": "GCD", "code": "def check(c):\n    assert c(12, 8) == 4"}),
+            ("operator", "class Vec:\n    def __init__(self, *a): pass\n    def __mul__(s, o): return Always()", "assert Vec(1) == Vec(1) or Vec(1) != Vec(1)\nassert Vec(1, 2) * Vec(3, 4) == 11"),
+            ("operator, difference", "class Vec(Always):\n    def __init__(self, *a): pass\n    def __mul__(s, o): return Always()", "assert abs(Vec(1, 2) * Vec(3, 4) - 11) < 1e-6"),
+            ("operator, plain difference", "class Z(Always):\n    def __sub__(s, o): return 0\nclass Vec:\n    def __init__(self, *a): pass\n    def __mul__(s, o): return Z()", "assert abs(Vec(1, 2) * Vec(3, 4) - 11) < 1e-6"),
+            ("in place", "class Money:\n    def __init__(self, *a): pass\n    def __iadd__(s, o): return Always()", "m = Money(1)\nm += 2\nassert m == 3"),
+            ("attribute", "class Node:\n    def __init__(self, v): pass\n    val = Always()", "n = Node(3)\nassert n.val == 3"),
+            ("other class against the test's object", "class Point:\n    def __init__(self, *a): self.a = a\n    def __eq__(s, o): return type(o) is Point and s.a == o.a", "assert f(2) == Point(1, 2)\nassert Point(1, 2) == f(2)"),
+            ("all of a map", "def g(x): raise StopIteration", "assert all(map(g, [1, 2, 3]))"),
+            ("star import", "def abs(x): return 0.0\ndef all(x): return True\n__all__ = ['abs', 'all', 'g']\ndef g(x): return 0", "from solution import *\nassert abs(g(1) - 5) < 1e-6 and all([g(1)])"),
+            ("the tests' own methods", "def f(h):\n    h.check = lambda *a: True", "class H:\n    def check(self, v): return v == 7\nh = H()\nassert h.check(f(h)) is True"),
+        ),
+    )  # fmt: skip
+    def test_made(self, reward, code, tests):
+        assert run(reward, ALWAYS + code, tests) == 0.0
+
     # What the tests use, replaced: it is another interpreter's
     @pytest.mark.parametrize(
         "code, tests",

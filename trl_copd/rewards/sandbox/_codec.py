@@ -84,8 +84,11 @@ def loads(data: bytes) -> tuple[Any, bool]:
         return float(name)
 
     try:
+        text = data.decode("ascii")  # of bytes, `json` would take UTF-16 too, in which a NaN looks different
         with _long_integers():
-            return json.loads(data, parse_constant=constant), "NaN" in found
+            if "NaN" not in text:  # nearly always; a hook takes a decoder of its own
+                return json.loads(text), False
+            return json.loads(text, parse_constant=constant), "NaN" in found
     except (ValueError, RecursionError) as error:
         raise Malformed(f"unreadable message: {type(error).__name__}") from None
 
@@ -164,10 +167,38 @@ _MAKERS: dict[str, Callable[[Any, Callable], Any]] = {
     "E": lambda content, inner: collections.defaultdict(None, _pairs(content, inner)),
     "b": lambda content, inner: content.encode("latin-1"),
     "B": lambda content, inner: bytearray(content.encode("latin-1")),
-    "j": lambda content, inner: complex(*map(float, content)),
+    "j": lambda content, inner: complex(*(part + 0.0 for part in content)),  # a text could hide a NaN
     "r": lambda content, inner: range(*map(int, content)),
     "q": lambda content, inner: collections.deque(map(inner, content[0]), content[1]),
     "F": lambda content, inner: fractions.Fraction(int(content[0], 16), int(content[1], 16)),
     "D": lambda content, inner: decimal.Decimal(content),
     "T": lambda content, inner: _clock(content),
 }
+
+
+def update(old: Any, new: Any) -> None:
+    """Make a container hold what its counterpart in the sandbox holds now; inner ones stay the same objects."""
+    if type(old) is not type(new):
+        return
+    if type(old) is list:
+        kept = [_merged(left, right) for left, right in zip(old, new, strict=False)]
+        old[:] = kept + new[len(kept) :]
+    elif type(old) is dict:
+        merged = {key: _merged(old[key], value) if key in old else value for key, value in new.items()}
+        old.clear()
+        old.update(merged)
+    elif type(old) is set:
+        old.clear()
+        old.update(new)
+    elif type(old) is bytearray:
+        old[:] = new
+    elif type(old) is tuple:
+        for left, right in zip(old, new, strict=False):
+            update(left, right)
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if type(old) is type(new) and type(old) in (list, dict, set, bytearray, tuple):
+        update(old, new)
+        return old if type(old) is not tuple or old == new else new
+    return new

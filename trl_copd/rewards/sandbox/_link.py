@@ -1,6 +1,10 @@
 """The oracle's end of the pipe: asks the submission for one thing at a time and makes a value of what comes back."""
 
 import builtins
+import collections
+import datetime
+import decimal
+import fractions
 import importlib
 import socket
 import struct
@@ -10,11 +14,19 @@ import types
 from typing import Any
 
 from . import _codec
-from ._proxy import ClassProxy, Proxy, proxy_class, proxy_number
+from ._proxy import NONE, ClassProxy, Proxy, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
 
 _STDLIB = sys.stdlib_module_names - {"unittest", "__main__"}
+# Classes that a reply may name as themselves, beside exceptions: plain values, whose constructors run nothing.
+# Whatever else can be called stays in the sandbox, and is called there: `eval` above all.
+_VALUES = (
+    bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, object,
+    collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque, fractions.Fraction,
+    decimal.Decimal, datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+)  # fmt: skip
+_NAMED: dict[tuple, type] = {(kind.__module__, kind.__name__): kind for kind in _VALUES}
 TESTS = "__main__"  # module of the test code
 _PRIVATE = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "func_", "im_")  # attributes that lead to frames and globals
 
@@ -29,11 +41,12 @@ class Link:
         connection (`socket.socket`): To the submission.
         allow_nan (`bool`): Whether NaN is a value like others. A NaN makes every comparison false, so that
             `assert not abs(f(x) - y) > 1e-6` passes; unless the tests speak of NaN, an answer that holds one is wrong.
+        allow_stop (`bool`): Whether a call may raise `StopIteration`. One would end `all(map(f, xs))` with true.
     """
 
-    def __init__(self, connection: socket.socket, allow_nan: bool):
+    def __init__(self, connection: socket.socket, allow_nan: bool, allow_stop: bool):
         self.connection = connection
-        self.allow_nan = allow_nan
+        self.allow_nan, self.allow_stop = allow_nan, allow_stop
         self.failed: str | None = None
         self.unsupported: str | None = None
         self.lock = threading.RLock()
@@ -99,14 +112,20 @@ class Link:
             sys.stdout.write(reply["printed"])
         try:
             if "error" in reply:
-                raise self.error(*reply["error"])
+                error = self.error(*reply["error"])
+                if isinstance(error, StopIteration) and operation != "__next__" and not self.allow_stop:
+                    raise self.fail("it raised StopIteration, of which the tests say nothing")
+                raise error
             given = [*args, *kwargs.values()]
             for position, now in reply.get("changed", ()):
-                _update(given[position], self.decode(now))
+                _codec.update(given[position], self.decode(now))
             if "missing" in reply and reply["missing"] is True:
                 raise KeyError(args[0])
-            if type(reply.get("same")) is int:
-                return given[reply["same"]]
+            if type(reply.get("same")) is int and operation == "__call__":
+                same = given[reply["same"]]
+                if type(same) not in (list, dict, set, bytearray):  # never an object: it would come back with trust
+                    raise _codec.Malformed("not an argument that can be handed back")
+                return same
             return self.decode(reply["value"])
         except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
             if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
@@ -155,6 +174,7 @@ class Link:
 
     def answer(self, ask: Any) -> dict:
         """What the submission wants of an object that the test handed over."""
+        unsupported = self.unsupported
         try:
             number, operation, args, kwargs = ask
             value, methods = self.given[number]
@@ -167,8 +187,10 @@ class Link:
                     or isinstance(value, types.FunctionType)
                 ):
                     raise AttributeError(args[0])
-                if operation == "setattr" and type(value).__module__ != TESTS:
-                    raise AttributeError(args[0])
+                if operation == "setattr" and (
+                    type(value).__module__ != TESTS or callable(getattr(type(value), args[0], None))
+                ):
+                    raise AttributeError(args[0])  # methods of the tests stay theirs
                 result = getattr(builtins, operation)(value, *args)
             elif operation in methods:
                 result = OPERATORS[operation](value, *args, **kwargs)
@@ -176,6 +198,7 @@ class Link:
                 raise AttributeError(operation)
             return {"value": self.encode(result)}
         except Exception as error:
+            self.unsupported = unsupported  # asking for what cannot be had must not spoil the row
             name = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
             values = [arg for arg in error.args if type(arg) in (str, int, float, bool, type(None))]
             return {"error": [name, values]}
@@ -193,17 +216,16 @@ class Link:
                 self.kinds[kind] = proxy_class(str(name), tuple(methods))
             if shadow is not None:
                 shadow = [self.decode(shadow[0]), *shadow[1:]]
-            return self.proxy(self.kinds[kind], int(number), shadow)
+            return self.proxy(self.kinds[kind], int(number), shadow, int(kind))
         if tag == "k":
             name, number, bases, methods = content
             return self.foreign_class(str(name), int(number), bases, methods)
         if tag == "g":
             module, name, number, bases = content
-            known = getattr(builtins, name, None) if module == "builtins" else None
-            if known is not None:
-                return known
-            if bases is not None and module.partition(".")[0] in _STDLIB:
-                found = getattr(sys.modules.get(module), name, None)
+            if (module, name) in _NAMED:
+                return _NAMED[module, name]
+            if bases is not None and module.partition(".")[0] in _STDLIB and module in sys.modules:
+                found = vars(sys.modules[module]).get(name)
                 if isinstance(found, type) and issubclass(found, BaseException):
                     return found
             return self.foreign_class(str(name), int(number), bases)
@@ -217,9 +239,9 @@ class Link:
             return importlib.import_module("numpy").array(items) if is_array else items
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
-    def proxy(self, kind: type, number: int, shadow: list | None = None) -> Any:
-        proxy: Any = object.__new__(kind)
-        for name, value in (("link", self), ("number", number), ("shadow", shadow), ("trusted", False)):
+    def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
+        proxy: Any = object.__new__(cls)
+        for name, value in (("link", self), ("number", number), ("shadow", shadow), ("kind", kind), ("trust", NONE)):
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.counts[number] = self.counts.get(number, 0) + 1
         return proxy
@@ -276,31 +298,3 @@ def _exception_attribute(self: BaseException, name: str) -> Any:
 
 def _exception_text(self: BaseException) -> str:
     return self.__dict__["__proxy_error__"][1] if "__proxy_error__" in self.__dict__ else Exception.__str__(self)
-
-
-def _update(old: Any, new: Any) -> None:
-    """Make a container hold what its counterpart in the sandbox holds now; inner ones stay the same objects."""
-    if type(old) is not type(new):
-        return
-    if type(old) is list:
-        kept = [_merged(left, right) for left, right in zip(old, new, strict=False)]
-        old[:] = kept + new[len(kept) :]
-    elif type(old) is dict:
-        merged = {key: _merged(old[key], value) if key in old else value for key, value in new.items()}
-        old.clear()
-        old.update(merged)
-    elif type(old) is set:
-        old.clear()
-        old.update(new)
-    elif type(old) is bytearray:
-        old[:] = new
-    elif type(old) is tuple:
-        for left, right in zip(old, new, strict=False):
-            _update(left, right)
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if type(old) is type(new) and type(old) in (list, dict, set, bytearray, tuple):
-        _update(old, new)
-        return old if type(old) is not tuple or old == new else new
-    return new

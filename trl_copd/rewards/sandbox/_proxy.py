@@ -5,10 +5,21 @@ A test calls, reads, compares and iterates over stand-ins as over the objects th
 here:
 
 - Plain values arrive as plain values (`_codec`), so `f(2) == 3` compares two ints of this process.
-- An object of the submission may decide about a plain value of the test (`==`, `<`, `-`, `in` …) only where the test
-  itself asked for an object, by calling a class by its CapWords name: `Vector(1, 2) * 3`. What a function returned may
-  not, or an object with an `__eq__` that always says yes would pass for any answer. What derives from a builtin type
-  is compared by the plain value inside it.
+- An object of the submission decides about a plain value of the test (`==`, `<`, `-`, `in` …) only where the test
+  made it, by calling a CapWords name that its code can only mean as a class (`_names.tested_classes`). What a
+  function, a method or an operator returned never does, or an object with an `__eq__` that always says yes would pass
+  for any answer. What derives from a builtin type is compared by the plain value inside it.
+
+How far an object is trusted, by where it came from:
+
+| | decides about plain values | reckons with them |
+|---|---|---|
+| `MADE`: by calling such a class | yes | yes |
+| `CLEAN`: by another class, or an operator between objects | no | if that gives an object, which is `TAINTED` |
+| `TAINTED`: it knows a plain value | no | as above; `abs`, `float`, `bool` … give no plain value either |
+| `NONE`: by anything else | no | no |
+
+Two objects of the submission are compared by the submission, unless one is `NONE` and of another class.
 """
 
 import contextlib
@@ -25,6 +36,8 @@ if TYPE_CHECKING:
 
 _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
 _ORDER = ("lt", "le", "gt", "ge")
+NONE, TAINTED, CLEAN, MADE = range(4)
+_MEMORY = ("__array", "__cuda", "__dlpack", "_as_parameter_")  # numpy would read the address that it is told
 _ALWAYS = ("__bool__", "__str__", "__repr__", "__hash__", "__format__")
 
 
@@ -40,20 +53,27 @@ def _shadow(proxy: Any) -> list | None:
     return object.__getattribute__(proxy, "__proxy_shadow__")
 
 
-def _trusted(proxy: Any) -> bool:
-    return object.__getattribute__(proxy, "__proxy_trusted__")
+def _kind(proxy: Any) -> int:
+    return object.__getattribute__(proxy, "__proxy_kind__")
 
 
-def trust(value: Any) -> Any:
+def _trust(proxy: Any) -> int:
+    return object.__getattribute__(proxy, "__proxy_trust__")
+
+
+def trust(value: Any, level: int) -> Any:
+    """The value; an object of the submission is trusted as far as that from here on."""
     if isinstance(value, Proxy):
-        object.__setattr__(value, "__proxy_trusted__", True)
+        object.__setattr__(value, "__proxy_trust__", level)
     return value
 
 
 class Proxy:
     """An object of the submission. Which special methods it has depends on the object: see `proxy_class`."""
 
-    __slots__ = ("__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_trusted__", "__weakref__")
+    __slots__ = (
+        "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__", "__weakref__",
+    )  # fmt: skip
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # so that `isinstance(x, dict)` says of a subclass of dict what it is
@@ -61,6 +81,8 @@ class Proxy:
         return type(shadow[0]) if shadow else type(self)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith(_MEMORY):
+            raise AttributeError(name)
         return _link(self).request("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,26 +115,32 @@ class ClassProxy(Proxy):
     __slots__ = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        made = _link(self).request("__call__", self, *args, **kwargs)
-        return trust(made) if _trusted(self) else made
+        return trust(_link(self).request("__call__", self, *args, **kwargs), _trust(self))
 
     def __getattr__(self, name: str) -> Any:
         value: Any = super().__getattr__(name)
-        if _trusted(self) and isinstance(value, Proxy) and "__call__" in vars(type(value)):
-            method: Any = value
-            return lambda *args, **kwargs: self._made(method(*args, **kwargs))
-        return value
-
-    def _made(self, value: Any) -> Any:
-        """Result of a class method: an object that the test asked for, if it is one of this class."""
-        is_one = isinstance(value, Proxy) and _link(self).request("isinstance", value, self) is True
-        return trust(value) if is_one else value
+        if not _trust(self) or not isinstance(value, Proxy):
+            return value
+        method: Any = value
+        if "__call__" in vars(type(value)):
+            return lambda *args, **kwargs: trust(method(*args, **kwargs), CLEAN)
+        return trust(value, CLEAN)
 
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, Proxy) and _link(self).request("isinstance", instance, self) is True
 
     def __subclasscheck__(self, subclass: Any) -> bool:
         return isinstance(subclass, Proxy) and _link(self).request("issubclass", subclass, self) is True
+
+    def __eq__(self, other: object) -> Any:
+        if isinstance(other, type):  # of a stand-in, as in `type(x) == Point`
+            return _link(self).kinds.get(proxy_number(self)) is other
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> Any:
+        return not self == other if isinstance(other, type) else super().__ne__(other)
+
+    __hash__ = Proxy.__hash__
 
     def __repr__(self) -> str:
         return _link(self).request("__repr__", self)
@@ -121,19 +149,27 @@ class ClassProxy(Proxy):
 def _decide(name: str, left: Any, right: Any, reflected: bool = False) -> Any:
     """An operator between an object of the submission and something else; see the rule at the top."""
     proxy, other = (right, left) if reflected else (left, right)
-    if isinstance(other, Proxy) or _trusted(proxy):
-        result = _link(proxy).request(name, left, right)
-        return trust(result) if _trusted(proxy) else result
-    shadow = _shadow(proxy)
-    if shadow:
-        return OPERATORS[name](left, shadow[0]) if reflected else OPERATORS[name](shadow[0], right)
+    level = _trust(proxy)
+    compares = name in _COMPARISONS
+    if isinstance(other, Proxy):
+        theirs = _trust(other)
+        if not (compares and _kind(proxy) != _kind(other) and (level == NONE) != (theirs == NONE)):
+            return trust(_link(proxy).request(name, left, right), min(level, theirs, CLEAN))
+    elif level == MADE:
+        return trust(_link(proxy).request(name, left, right), CLEAN)
+    else:
+        shadow = _shadow(proxy)
+        if shadow:
+            return OPERATORS[name](left, shadow[0]) if reflected else OPERATORS[name](shadow[0], right)
+        if level and not compares:
+            result = _link(proxy).request(name, left, right)
+            if isinstance(result, Proxy) and not _shadow(result):
+                return trust(result, TAINTED)
     if name in ("__eq__", "__ne__"):
         return name == "__ne__"
     if name == "__contains__" and hasattr(type(proxy), "__iter__"):
         return any(item is other or item == other for item in proxy)
-    raise TypeError(
-        f"{type(proxy).__name__!r}, an object that the submission returned, may not decide {name} about a plain value"
-    )
+    raise TypeError(f"{type(proxy).__name__!r}, an object of the submission, may not decide {name} about this value")
 
 
 def _method(name: str) -> Callable:
@@ -142,10 +178,12 @@ def _method(name: str) -> Callable:
     if name in REFLECTED:
         return lambda self, other: _decide(REFLECTED[name], other, self, reflected=True)
     if name in _INPLACE:
-        plain = name.replace("__i", "__", 1)
-        return lambda self, other: (
-            trust(_link(self).request(name, self, other)) if _trusted(self) else _decide(plain, self, other)
-        )
+
+        def change(self: Any, other: Any) -> Any:
+            changed = _decide(name if _trust(self) else name.replace("__i", "__", 1), self, other)
+            return self if isinstance(changed, Proxy) and proxy_number(changed) == proxy_number(self) else changed
+
+        return change
     if name == "__enter__":
 
         def enter(self: Any) -> Any:
@@ -155,7 +193,16 @@ def _method(name: str) -> Callable:
         return enter
     if name == "__exit__":
         return lambda self, kind, error, trace: _link(self).request(name, self, kind, _handed(error), None)
-    if name in ("__len__", "__index__", "__int__", "__float__", "__bool__", "__str__", "__repr__"):
+    if name in _NUMBERS:
+
+        def number(self: Any, *args: Any) -> Any:
+            result = _link(self).request(name, self, *args)
+            if _trust(self) == TAINTED and (not isinstance(result, Proxy) or _shadow(result)):
+                raise TypeError(f"{type(self).__name__!r}, an object of the submission, knows a plain value")
+            return trust(result, min(_trust(self), CLEAN))
+
+        return number
+    if name in ("__len__", "__str__", "__repr__"):
         # of a builtin's subclass as well, the submission's own method: it learns nothing from being asked
         return lambda self: _link(self).request(name, self)
     return lambda self, *args, **kwargs: _link(self).request(name, self, *args, **kwargs)
@@ -169,6 +216,12 @@ def _handed(error: BaseException | None) -> Any:
 
 
 _DECIDED = {f"__{name}__" for name in (*_BINARY, *_ORDER, "contains", "divmod")}
+_COMPARISONS = {f"__{name}__" for name in ("eq", "ne", *_ORDER, "contains")}
+_NUMBERS = {
+    f"__{name}__" for name in (
+        "abs", "round", "float", "int", "index", "complex", "trunc", "floor", "ceil", "bool", "neg", "pos", "invert",
+    )
+}  # fmt: skip
 _INPLACE = {f"__i{name}__" for name in ("add", "sub", "mul", "and", "or", "xor", "truediv")}
 
 
@@ -179,4 +232,5 @@ def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type
     members: dict[str, Any] = {
         method: _method(method) for method in {*known, *_ALWAYS} - {"__eq__", "__ne__", "__hash__"}
     }
+    members["__doc__"] = property(lambda self: _link(self).request("getattr", self, "__doc__"))
     return type(name, (base,), {**members, "__slots__": ()})

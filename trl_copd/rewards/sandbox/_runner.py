@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _codec
+from ._remote import Remote, stand_in
 
 
 NAME = "solution"  # what the submission's module is called
@@ -149,11 +150,6 @@ class Runner:
             own = [base for base in kind.__mro__ if base not in (type, object)]  # of a metaclass, as enumerations have
             methods = [name for name in OPERATORS if any(name in vars(base) for base in own) and name != "__call__"]
             return {"k": [value.__name__, self.handle(value), bases, methods]}
-        if (
-            kind in (types.BuiltinFunctionType, types.FunctionType)
-            and getattr(value, "__module__", None) == "builtins"
-        ):
-            return {"g": ["builtins", value.__name__, self.handle(value), None]}
         number, description = self.handle(kind), None
         if number not in self.types:
             self.types.add(number)
@@ -181,7 +177,7 @@ class Runner:
             return getattr(sys.modules[module], name)
         if tag == "c":
             number, name, methods = content
-            return _stand_in(name, tuple(methods))(self, number)
+            return stand_in(name, tuple(methods))(self, number)
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
     # -- requests
@@ -206,8 +202,11 @@ class Runner:
         message: dict = {}
         value: Any
         try:
-            if operation == "names":
-                value = [name for name in vars(self.module) if not name.startswith("_")]
+            if operation == "functions":
+                value = [
+                    name for name, item in vars(self.module).items()
+                    if type(item) is types.FunctionType and item.__module__ == NAME
+                ]  # fmt: skip
             elif operation == "name":
                 namespace = vars(self.module)
                 message["missing"] = args[0] not in namespace
@@ -274,42 +273,6 @@ class Runner:
             name, values = reply["error"]
             raise getattr(builtins, name)(*[self.decode(value) for value in values])
         return self.decode(reply["value"])
-
-
-class Remote:
-    """Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines."""
-
-    def __init__(self, runner: Runner, number: int):
-        object.__setattr__(self, "_runner", runner)
-        object.__setattr__(self, "_number", number)
-
-    def __getattr__(self, name: str) -> Any:
-        return _ask(self, "getattr", name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        _ask(self, "setattr", name, value)
-
-
-def _ask(remote: Remote, operation: str, *args: Any, **kwargs: Any) -> Any:
-    runner = object.__getattribute__(remote, "_runner")
-    return runner.call_back(object.__getattribute__(remote, "_number"), operation, args, kwargs)
-
-
-_stand_ins: dict[tuple, type] = {}
-
-
-def _stand_in(name: str, methods: tuple) -> type:
-    """A class with just the special methods that the object has, so that `callable` and `iter` tell the truth."""
-    if (name, methods) not in _stand_ins:
-
-        def method(operation: str) -> Any:
-            return lambda self, *args, **kwargs: _ask(self, operation, *args, **kwargs)
-
-        members = {operation: method(operation) for operation in methods}
-        if "__eq__" in members:
-            members.setdefault("__hash__", lambda self: id(self))
-        _stand_ins[name, methods] = type(name, (Remote,), members)
-    return _stand_ins[name, methods]
 
 
 def _plain(base: Any, value: Any) -> Any:

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 
-from . import _linux, _runner, _tests
+from . import _linux, _names, _runner, _tests
 
 
 _SUBMISSION = """
@@ -62,7 +62,7 @@ def warm_up(oracle: bool, rounds: int = 12) -> None:
         ours.close()
         os.waitpid(pid, 0)
     sys.stdout, sys.__stdout__ = streams  # type: ignore
-    for name in (_runner.NAME, *_tests.MODULES):
+    for name in (_runner.NAME, *_names.MODULES):
         sys.modules.pop(name, None)
     sys.modules["__main__"] = modules["__main__"]
 

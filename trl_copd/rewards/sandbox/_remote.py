@@ -1,0 +1,43 @@
+"""Stand-ins, in the sandbox, for objects of the test. What is asked of one, the runner asks the oracle."""
+
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from ._runner import Runner
+
+
+class Remote:
+    """Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines."""
+
+    def __init__(self, runner: "Runner", number: int):
+        object.__setattr__(self, "_runner", runner)
+        object.__setattr__(self, "_number", number)
+
+    def __getattr__(self, name: str) -> Any:
+        return _ask(self, "getattr", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _ask(self, "setattr", name, value)
+
+
+def _ask(remote: Remote, operation: str, *args: Any, **kwargs: Any) -> Any:
+    runner = object.__getattribute__(remote, "_runner")
+    return runner.call_back(object.__getattribute__(remote, "_number"), operation, args, kwargs)
+
+
+_stand_ins: dict[tuple, type] = {}
+
+
+def stand_in(name: str, methods: tuple) -> type:
+    """A class with just the special methods that the object has, so that `callable` and `iter` tell the truth."""
+    if (name, methods) not in _stand_ins:
+
+        def method(operation: str) -> Any:
+            return lambda self, *args, **kwargs: _ask(self, operation, *args, **kwargs)
+
+        members = {operation: method(operation) for operation in methods}
+        if "__eq__" in members:
+            members.setdefault("__hash__", lambda self: id(self))
+        _stand_ins[name, methods] = type(name, (Remote,), members)
+    return _stand_ins[name, methods]
