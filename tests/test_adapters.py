@@ -6,8 +6,11 @@ import pytest
 import torch
 from peft import IA3Config, PeftModel
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, weights
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
+from trl_copd.rollouts import _can_share
 
 
 MUTUAL = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
@@ -54,6 +57,29 @@ def count_prefilled_rows(trainer) -> list[int]:
 
     trainer.peft_model.get_base_model().model.layers[0].register_forward_hook(count, with_kwargs=True)
     return counts
+
+
+@pytest.mark.parametrize("training, rows", [(True, 8), (False, 2)])
+def test_rows_that_dropout_tells_apart_do_not_share_their_prefill(tmp_path, training, rows):
+    trainer = build_trainer(tmp_path, model=tiny_model(attention_dropout=0.1), **MUTUAL)
+    trainer.model.train(training)
+    prefilled = count_prefilled_rows(trainer)
+    trainer.engine.generate([[1, 4, 5]] * 8, ["math"] * 4 + ["code"] * 4)
+    assert prefilled == [rows]
+
+
+def test_only_caches_that_copy_all_their_rows_are_shared():
+    empty = {"past_key_values": DynamicCache(), "position_ids": torch.zeros(2, 3)}
+    assert _can_share(empty)
+    assert not _can_share({**empty, "position_ids": torch.zeros(3, 2, 3)})  # three kinds of position before the rows
+    assert not _can_share({**empty, "past_key_values": None})
+
+    class Hybrid(DynamicLayer):
+        """Holds a state besides keys and values, as layers of linear attention do."""
+
+    cache = DynamicCache()
+    cache.layers.append(Hybrid())
+    assert not _can_share({**empty, "past_key_values": cache})
 
 
 @pytest.mark.parametrize(

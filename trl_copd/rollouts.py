@@ -17,7 +17,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
 
 from .adapters import BASE, RowGroups, grouped, only
@@ -99,7 +99,7 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         groups ([`RowGroups`]): Its groups: rows of different adapters are never alike.
     """
     causal_lm = model.get_base_model()
-    if any(isinstance(module, nn.Dropout) and module.training and module.p > 0 for module in model.modules()):
+    if any(_drops(module) for module in model.modules()):
         yield
         return
     own, forward = vars(causal_lm).get("forward"), causal_lm.forward
@@ -128,13 +128,20 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
             causal_lm.forward = own
 
 
+def _drops(module: nn.Module) -> bool:
+    """Whether the module drops at random now: a dropout layer, or an attention that does it by itself."""
+    share = getattr(module, "p" if "Dropout" in type(module).__name__ else "attention_dropout", 0.0)
+    return module.training and isinstance(share, float) and share > 0
+
+
 def _can_share(inputs: dict[str, Any]) -> bool:
     """Whether this is a prefill whose cache can copy rows and whose inputs have the rows in front."""
+    copies = (DynamicLayer, DynamicSlidingWindowLayer)  # exactly: hybrid layers have states that stay as they are
     cache, positions = inputs.get("past_key_values"), inputs.get("position_ids")
     return (
         isinstance(cache, DynamicCache)
         and cache.get_seq_length() == 0
-        and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+        and all(type(layer) in copies for layer in cache.layers)
         and (positions is None or positions.dim() == 2)  # multimodal models have three kinds of position in front
     )
 

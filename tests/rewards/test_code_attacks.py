@@ -10,6 +10,7 @@ import platform
 import socket
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -622,3 +623,52 @@ class TestResources:
         began = time.monotonic()
         run(bombed, "import time\ntime.sleep(10 ** 6)")
         assert time.monotonic() - began < 20
+
+
+class TestFromReview:
+    # A submission that is gone, or that the tests wait for in vain, must not leave the trainer waiting
+    @pytest.mark.parametrize(
+        "code, tests",
+        [
+            ("def f(): return 10**6", "import time\ntime.sleep(f())\nassert f() == 1"),
+            ("def f(done): pass", "import threading\ne = threading.Event()\nf(e.set)\ne.wait()\nassert True"),
+        ],
+    )
+    def test_tests_that_wait_for_ever_fail(self, code, tests):
+        reward = CodeReward(cpu_seconds=0.5)
+        reward.execution = replace(reward.execution, idle_seconds=1.0)
+        verdict = reward.verify(f"```python\n{code}\n```", {"kind": "assert", "code": tests})
+        assert verdict.passed is False
+
+    # A NaN makes every comparison false, whatever type it comes as
+    def test_a_decimal_that_is_no_number(self):
+        code = "from decimal import Decimal\ndef f(x): return Decimal('NaN')"
+        tests = "assert not abs(float(f(2)) - 3) > 1e-6"
+        assert CodeReward().verify(f"```python\n{code}\n```", {"kind": "assert", "code": tests}).passed is False
+        honest = {"kind": "assert", "code": "assert f(1).is_nan()  # a NaN is asked for"}
+        assert CodeReward().verify(f"```python\n{code}\n```", honest).passed is True
+
+    # What a submission returns must not turn a wrong answer into one without a grade
+    @pytest.mark.parametrize(
+        "code, tests",
+        [
+            ("async def enc(x): return x\ndef dec(x): return x", "assert dec(enc('a')) == 'a'"),
+            (
+                "class E(Exception): pass\ndef f(): raise E()\ndef g(e): return 1",
+                "try:\n    f()\nexcept Exception as e:\n    assert g(e) == 2",
+            ),
+            (
+                "from datetime import *\ndef f(): return datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))\n"
+                "def g(x): return 1",
+                "assert g(f()) == 2",
+            ),
+        ],
+    )
+    def test_no_way_out_of_a_grade(self, code, tests):
+        assert CodeReward().verify(f"```python\n{code}\n```", {"kind": "assert", "code": tests}).passed is False
+
+    # A reference that cannot be encoded is the data set's fault
+    def test_half_a_character(self):
+        tests = '{"kind": "stdio", "cases": [{"input": "\\ud800", "output": "1"}]}'
+        verdict = CodeReward().verify("```python\nprint(1)\n```", tests)
+        assert (verdict.passed, verdict.failure) == (None, "reference")

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,18 @@ class Verdict:
     def __post_init__(self) -> None:
         if self.passed is None and self.failure is None:
             object.__setattr__(self, "failure", "reference")
+
+
+_rewards: "weakref.WeakSet[VerifierReward]" = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for reward in list(_rewards):
+        reward._lock = threading.Lock()  # a thread that held it does not exist in the fork
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class VerifierReward:
@@ -116,6 +130,7 @@ class VerifierReward:
         self._warned: set[str] = set()
         self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
         self._lock = threading.Lock()
+        _rewards.add(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.__name__!r}, columns={self.columns!r})"
@@ -126,6 +141,7 @@ class VerifierReward:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
+        _rewards.add(self)
 
     def __call__(
         self,

@@ -155,9 +155,12 @@ class _Turns:
     def alone(self) -> Iterator[None]:
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: not self._taken and not self._beside)
-            self._waiting -= 1
-            self._taken = True
+            try:
+                self._changed.wait_for(lambda: not self._taken and not self._beside)
+                self._taken = True
+            finally:  # Ctrl-C while it waits must not keep the others out
+                self._waiting -= 1
+                self._changed.notify_all()
         try:
             yield
         finally:
@@ -241,6 +244,11 @@ class WorkerPool:
         """End all workers. Calls that wait get the outcome `"crashed"`; the pool can be used again."""
         with self._lock:
             threads, self._threads = self._threads, []
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    item = self._jobs.get_nowait()
+                    if item is not None:
+                        item[1].set_result(Outcome("crashed", error="the pool was closed"))
             for _ in threads:
                 self._jobs.put(None)
             for worker in list(self._alive):

@@ -107,13 +107,24 @@ def read_tests(reference: Any) -> CodeTests:
             code = "\n".join(code)
         if not isinstance(code, str) or not code.strip():
             raise ValueError("tests of kind 'assert' need `code`, a str")
+        _check_encodable(code, preamble)
         return CodeTests("assert", code=code, entry_point=optional["entry_point"] or None, preamble=preamble)
     if kind == "stdio":
         cases = reference.get("cases")
         if not isinstance(cases, (list, tuple)) or not cases:
             raise ValueError("tests of kind 'stdio' need `cases`, a list of {'input', 'output'}")
-        return CodeTests("stdio", preamble=preamble, cases=tuple(map(_case, cases)))
+        read = tuple(map(_case, cases))
+        _check_encodable(preamble, *(text for case in read for text in case))
+        return CodeTests("stdio", preamble=preamble, cases=read)
     raise ValueError(f"`kind` must be 'assert' or 'stdio', got {kind!r}")
+
+
+def _check_encodable(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the tests hold half a character: {error}") from None
 
 
 def _text(reference: dict, name: str) -> str | None:

@@ -110,7 +110,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
     Args:
         value (`Any`): From [`loads`].
         special (`Callable`): Called with tag and content where the tag is none of the codec's; may raise
-        [`Malformed`]. depth (`int`): Levels of nesting that are taken.
+            [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number.
+        depth (`int`): Levels of nesting that are taken.
 
     Raises:
         Malformed: Bad content, or too deep.
@@ -131,7 +132,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
     if maker is None:
         return special(tag, content)
     try:
-        return maker(content, lambda item: decode(item, special, depth - 1))
+        made = maker(content, lambda item: decode(item, special, depth - 1))
+        return special("nan", made) if tag == "D" and made.is_nan() else made
     except Malformed:
         raise
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
@@ -148,7 +150,10 @@ def _clock(content: Any) -> Any:
         days, seconds, microseconds = data
         return datetime.timedelta(days, seconds, microseconds)
     kinds: dict[str, Any] = {"datetime": datetime.datetime, "date": datetime.date, "time": datetime.time}
-    return kinds[kind].fromisoformat(data)
+    made = kinds[kind].fromisoformat(data)
+    if getattr(made, "tzinfo", None) not in (None, datetime.UTC):
+        raise Malformed("a time zone that no honest end sends")  # it could not be sent back
+    return made
 
 
 def _counter(pairs: list) -> collections.Counter:

@@ -47,6 +47,7 @@ class Link:
     def __init__(self, connection: socket.socket, allow_nan: bool, allow_stop: bool):
         self.connection = connection
         self.allow_nan, self.allow_stop = allow_nan, allow_stop
+        self.raised: dict[int, BaseException] = {}  # exceptions of the submission, by id
         self.failed: str | None = None
         self.unsupported: str | None = None
         self.lock = threading.RLock()
@@ -150,6 +151,8 @@ class Link:
             if module.partition(".")[0] in _STDLIB and getattr(sys.modules.get(module), str(name), None) is value:
                 return {"G": [module, name]}
         methods = self.methods(value)
+        if methods is None and (getattr(value, "cr_code", None) is Link.drive.__code__ or id(value) in self.raised):
+            raise self.fail(f"an object of type {kind.__name__} that the submission made cannot be passed back to it")
         if methods is None:
             self.unsupported = f"an argument of type {kind.__module__}.{kind.__qualname__} cannot be passed on"
             raise TypeError(self.unsupported)
@@ -231,6 +234,10 @@ class Link:
             return self.foreign_class(str(name), int(number), bases)
         if tag == "c":
             return self.given[content][0]
+        if tag == "nan" and isinstance(content, decimal.Decimal):
+            if not self.allow_nan:
+                raise self.fail("the answer holds a NaN, of which the tests say nothing")
+            return content
         if tag == "a":
             return self.drive(int(content))
         if tag == "N":
@@ -287,6 +294,7 @@ class Link:
             error = Exception.__new__(cls) if issubclass(cls, Exception) else Exception(text)
         if "__submission__" in vars(cls):
             error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
+        self.raised[id(error)] = error
         return error
 
 

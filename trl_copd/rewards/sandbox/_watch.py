@@ -40,7 +40,8 @@ class Watch:
     def look(self) -> None:
         """Update the attributes. Where there is no /proc they stay, and the limits of the kernel remain."""
         now = time.monotonic()
-        cpu, resident, processes, waits_for_disk = 0.0, 0, 0, False
+        cpu, resident, processes = 0.0, 0, 0
+        waiting, parents = set[int](), set[int]()
         tasks: dict[str, int] = {}
         family = descendants(self.pid)
         for pid in [*family, *self.companions]:
@@ -60,12 +61,14 @@ class Watch:
             cpu += sum(map(int, fields[11 : 11 + self._times])) / _TICK
             resident += pages * _PAGE
             processes += 1
-            waits_for_disk |= fields[0] == "D"
+            parents.add(int(fields[1]))
+            if fields[0] == "D":
+                waiting.add(pid)
         if not processes:
             return
         wanted = sum(value - self._tasks.get(task, 0) for task, value in tasks.items()) / 1e9
         busy = max(wanted, cpu - self.cpu)
-        if not waits_for_disk:
+        if not waiting - parents:  # for a disk; a parent may be in this state because it waits for its `vfork`
             self.idle += max(0.0, now - self._last - busy)
         self.cpu, self.resident, self.processes = max(cpu, self.cpu), resident, processes
         self._last, self._tasks = now, tasks

@@ -126,7 +126,9 @@ class Slot:
 
     def close(self) -> None:
         for control in self._controls:
-            control.close()  # which the servers take as the word to end
+            with contextlib.suppress(OSError):
+                control.shutdown(socket.SHUT_RDWR)  # the servers' word to end, even if a fork of ours holds it open
+            control.close()
         for process in self._processes:
             try:
                 process.wait(5)
@@ -162,24 +164,32 @@ class Slot:
                 end.close()
             data = json.dumps(tests).encode()
             channel.sendall(len(data).to_bytes(4, "little") + data)
-            return self._attend_tests(channel)
+            return self._attend_tests(channel, execution)
         except (EOFError, OSError) as error:
             self.close()
             return JobRun("infrastructure", f"a server of the sandbox ended: {type(error).__name__}")
+        except BaseException:
+            self.close()  # what this job still says must not be read as the next one's
+            raise
         finally:
             for end in (channel, theirs, left, right):
                 end.close()
 
-    def _attend_tests(self, channel: socket.socket) -> JobRun:
+    def _attend_tests(self, channel: socket.socket, execution: Execution) -> JobRun:
         server, oracle = self._controls
         ended: dict[str, Any] | None = None
         oracle_cpu: float | None = None
         answer, result, answered = bytearray(), None, False
+        deadline: float | None = None  # of the tests, once the submission is gone: they may sleep, or wait for it
         poll = select.poll()
         for end in (channel, server, oracle):
             poll.register(end, select.POLLIN)
         while not (answered and ended is not None and oracle_cpu is not None):
-            events = {descriptor for descriptor, _ in poll.poll()}
+            left = None if deadline is None else 1000 * max(0.0, deadline - time.monotonic())
+            events = {descriptor for descriptor, _ in poll.poll(left)}
+            if not events:
+                _wire.send(oracle, {"stop": True})
+                deadline = None
             if oracle.fileno() in events:
                 word, _ = _wire.receive(oracle)
                 if "pid" in word and ended is None:
@@ -189,6 +199,10 @@ class Slot:
                 ended, _ = _wire.receive(server)
                 if ended["status"] == "infrastructure" and oracle_cpu is None:
                     _wire.send(oracle, {"stop": True})
+                elif oracle_cpu is None:
+                    over = ended["status"] != "ok"  # then it has failed whatever the tests say
+                    grace = execution.idle_seconds if over else _BACKSTOP * execution.cpu_seconds
+                    deadline = time.monotonic() + grace
             if channel.fileno() in events:
                 chunk = channel.recv(65536)
                 answer += chunk
@@ -205,7 +219,7 @@ class Slot:
             return JobRun("infrastructure", ended["reason"])
         run = JobRun(ended["status"], cpu=max(ended["cpu"], oracle_cpu), result=result)
         if run.status == "ok" and result is None:
-            run.status, run.reason = "oracle", "the tests went over their own limit of CPU time or memory"
+            run.status, run.reason = "oracle", "the tests went over their own limit of time or memory"
         return run
 
     def run_cases(
@@ -217,7 +231,7 @@ class Slot:
         """
         (server, _), (ours, theirs) = self._controls, socket.socketpair()
         reader = ours.makefile("rb")
-        stopped = False
+        stopped = finished = False
         try:
             job = {"code": sources, "inputs": inputs, "limits": execution.as_limits(len(inputs))}
             _wire.send(server, job, [theirs.fileno()])
@@ -230,14 +244,18 @@ class Slot:
                     stopped = True
                     break
             ended, _ = _wire.receive(server)
+            finished = True
             if ended["status"] == "infrastructure":
                 yield JobRun("infrastructure", ended["reason"])
             else:
                 yield JobRun("ok" if stopped else ended["status"], cpu=ended["cpu"])
         except (EOFError, OSError) as error:
             self.close()
+            finished = True
             yield JobRun("infrastructure", f"a server of the sandbox ended: {type(error).__name__}")
         finally:
+            if not finished:
+                self.close()  # whoever asked went away: what this job still says must not be read as the next one's
             reader.close()
             for end in (ours, theirs):
                 end.close()
@@ -279,7 +297,12 @@ class Slots:
         with self._condition:
             self._condition.wait_for(lambda: not self._alone)
             self._alone = 1
-            self._condition.wait_for(lambda: len(self._free) == self.count)
+            try:
+                self._condition.wait_for(lambda: len(self._free) == self.count)
+            except BaseException:  # Ctrl-C while it waits must not keep the others out
+                self._alone = 0
+                self._condition.notify_all()
+                raise
             slot = self._free[-1]
         try:
             yield self._started(slot)
