@@ -11,7 +11,8 @@ from ..base import after_thinking
 
 
 PYTHON_TAGS = ("python", "py", "python3", "py3")
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$")
+# possessive: with backtracking a long line that is no fence takes time that grows with its square
+_FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`{]*+)[^`\n]*+$")
 
 
 def find_submission(completion: str) -> str | None:

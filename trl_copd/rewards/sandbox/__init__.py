@@ -1,4 +1,4 @@
-"""Confinement for programs that a model wrote. `run_command` runs one external program; `code.py` runs Python."""
+"""Confinement for programs that a model wrote. `run_command` runs one external program; `slots.py` runs Python."""
 
 from ._linux import SandboxError
 from .command import CommandResult, available_level, require_level, run_command
