@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from . import sharding
 from .topology import STUDENT, Topology
 
 
@@ -329,7 +330,9 @@ def merged_student(model: PeftModel, experts: Sequence[str], method: str = "aver
     """
     combination = {"average": "cat", "linear": "linear"}[method]
     active = model.active_adapters[0]
-    with torch.random.fork_rng(), torch.no_grad():  # PEFT draws initial weights that the merge overwrites
+    factors = [part for expert in experts for part in _adapter_modules(model, expert)]
+    # PEFT draws initial weights that the merge overwrites, and cannot put shards together
+    with torch.random.fork_rng(), torch.no_grad(), sharding.whole_parameters(model, factors):
         model.base_model.add_weighted_adapter(
             list(experts), [1 / len(experts)] * len(experts), STUDENT, combination_type=combination
         )
@@ -374,12 +377,18 @@ def _named_weights(model: PeftModel, adapter: str) -> dict[str, nn.Parameter] | 
     return weights
 
 
+def adapter_weights(model: PeftModel, adapter: str) -> dict[str, torch.Tensor]:
+    """A copy of one adapter's weights under PEFT's names, whole if they are sharded: then every process must call."""
+    sharding.reshard(model)
+    weights = _named_weights(model, adapter) or get_peft_model_state_dict(model, adapter_name=adapter)
+    return {name: sharding.full(tensor.detach()).clone().contiguous() for name, tensor in weights.items()}
+
+
 def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    weights = _named_weights(model, adapter) or get_peft_model_state_dict(model, adapter_name=adapter)
-    weights = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+    weights = adapter_weights(model, adapter)
     save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     config = copy.deepcopy(model.peft_config[adapter])
     config.inference_mode = True
@@ -389,6 +398,7 @@ def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
 def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     """Overwrite one adapter's weights, in place, with those that `save_adapter` wrote."""
     weights = load_file(Path(directory) / SAFETENSORS_WEIGHTS_NAME)
+    sharding.reshard(model)
     parameters = _named_weights(model, adapter)
     if parameters is None:
         set_peft_model_state_dict(model, weights, adapter_name=adapter)
@@ -397,7 +407,7 @@ def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
         differing = sorted(parameters.keys() ^ weights.keys())
         raise ValueError(f"{directory} does not hold the weights of adapter {adapter!r}: {differing[:3]} differ.")
     for name, parameter in parameters.items():
-        parameter.data.copy_(weights[name])
+        parameter.data.copy_(sharding.sharded_like(weights[name], parameter))
 
 
 def config_fingerprint(peft_config: PeftConfig) -> str:

@@ -11,7 +11,7 @@ from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 from trl.trainer.utils import pad
 
-from . import adapters
+from . import adapters, sharding
 from .distillation import symmetric_kl, topk_overlap
 from .prompts import derived_seed
 from .topology import STUDENT, Edge
@@ -160,12 +160,13 @@ class EvaluationMixin:
         edges = [edge for edge in self.topology.edges if self._probes.get(edge.domain)]
         if not edges or every == 0 or round_index % every:
             return
-        with torch.random.fork_rng():  # measuring moves neither the run's random stream nor any weight
-            torch.manual_seed(derived_seed(self.args.seed, "probe", str(round_index)))
-            rollouts = self._probe_rollouts(edges)
         totals = torch.zeros(len(edges), 3, device=self.accelerator.device)
-        for index, edge in enumerate(edges):
-            totals[index] = self._compare(edge, rollouts[edge.learner, edge.domain])
+        with sharding.gathered(self.peft_model):  # a process may have fewer probe prompts than another, or none
+            with torch.random.fork_rng():  # measuring moves neither the run's random stream nor any weight
+                torch.manual_seed(derived_seed(self.args.seed, "probe", str(round_index)))
+                rollouts = self._probe_rollouts(edges)
+            for index, edge in enumerate(edges):
+                totals[index] = self._compare(edge, rollouts[edge.learner, edge.domain])
         totals = self.accelerator.reduce(totals, reduction="sum")
         for edge, (overlap, divergence, tokens) in zip(edges, totals.tolist(), strict=True):
             self._edge_metrics[f"{edge.label}/opd/overlap"].append(overlap / tokens)

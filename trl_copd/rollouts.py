@@ -21,6 +21,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
 
 from .adapters import BASE, RowGroups, grouped, only
+from .sharding import gathered
 
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class TransformersEngine:
         """
         size = self.chunk_rows or len(prompt_ids)
         completions: list[list[int]] = []
-        with greedy_decoding(self.trainer) if greedy else nullcontext():
+        with greedy_decoding(self.trainer) if greedy else nullcontext(), gathered(self.trainer.peft_model):
             for start in range(0, len(prompt_ids), size):
                 chunk = slice(start, start + size)
                 completions += self._generate_chunk(prompt_ids[chunk], adapters[chunk])

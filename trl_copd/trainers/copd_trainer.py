@@ -16,7 +16,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from trl import GRPOTrainer
 from trl.trainer.utils import disable_dropout_in_model, get_config_model_id
 
-from .. import adapters
+from .. import adapters, sharding
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, hold_out_probe
@@ -39,6 +39,7 @@ from .copd_config import CoPDConfig
 from .logs import LogsMixin
 from .progress import PhaseProgress
 from .run_state import RunStateMixin
+from .sharded import ShardedMixin
 from .teaching import TeachingMixin
 
 
@@ -47,7 +48,7 @@ logger = get_logger(__name__)
 UNGRADED = [None]  # stands for the reward functions of cross rows: one column, always NaN
 
 
-class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPOTrainer):
+class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, ShardedMixin, GRPOTrainer):
     """
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
@@ -68,7 +69,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
           rows beside native ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
         - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
-        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`] and [`RunStateMixin`].
+        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`], [`RunStateMixin`] and
+          [`ShardedMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -312,8 +314,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             with self._as(branch), self._random_stream(branch, step) if several else nullcontext():
                 self._step = step
                 losses.append(super().training_step(model, inputs, num_items_in_batch))
-        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
-            self._average_gradients()
+        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not self.is_fsdp_enabled:
+            self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
         return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
 
     @contextmanager
@@ -439,7 +441,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         self.accelerator.unscale_gradients()
         norms = []
         for branch in self._live:
-            norm = torch.nn.utils.clip_grad_norm_(branch.parameters, self.args.max_grad_norm)
+            norm = sharding.full(torch.nn.utils.clip_grad_norm_(branch.parameters, self.args.max_grad_norm))
             branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
             norms.append(norm)
         return torch.stack(norms).norm() if len(norms) > 1 else norms[0]

@@ -142,6 +142,8 @@ class RunStateMixin:
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write the student at the root and each expert in `experts/<name>/`."""
         if not self.args.should_save:
+            if self.is_fsdp_enabled:
+                self._gather_adapters()
             return
         folder = Path(output_dir or self.args.output_dir)
         for name in self.experts:

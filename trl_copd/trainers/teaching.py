@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .. import adapters
+from .. import adapters, sharding
 from ..distillation import token_advantages
 from ..rollouts import run_lengths
 from ..topology import Edge
@@ -56,11 +56,12 @@ class TeachingMixin:
         training = self.model.training
         self.model.eval()
         try:
-            if self.can_stack([name for name in runs if name != adapters.BASE]):
-                with adapters.grouped(self.peft_model, runs, counts):
-                    yield iter([slice(0, len(names))])
-            else:
-                yield self._one_by_one(runs, counts)
+            with sharding.gathered(self.peft_model):
+                if self.can_stack([name for name in runs if name != adapters.BASE]):
+                    with adapters.grouped(self.peft_model, runs, counts):
+                        yield iter([slice(0, len(names))])
+                else:
+                    yield self._one_by_one(runs, counts)
         finally:
             self.model.train(training)
 

@@ -1,0 +1,101 @@
+"""
+The one file that knows FSDP2, whose parameters are shards (`DTensor`) outside of a forward and whole inside.
+
+`gathered`, `full` and what uses them communicate: every process must call them, in the same order.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map
+
+
+def sharded_modules(model: nn.Module) -> list[FSDPModule]:
+    """The modules that `fully_shard` was applied to, the root first; none without FSDP2."""
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """
+    Hold all parameters whole on every process, so that processes may run forwards of different number and length.
+
+    Sampling ends earlier in one process than in another; with a gather in each forward the others would wait for ever.
+    Inside another `gathered` it does nothing.
+    """
+    modules = sharded_modules(model)
+    groups = [group for module in modules for group in module._get_fsdp_state()._fsdp_param_groups]
+    if all(group.is_unsharded and group.post_forward_mesh_info is None for group in groups):
+        yield
+        return
+    modules[0]._get_fsdp_state()._lazy_init()  # what the root's first forward does
+    policies = [group.post_forward_mesh_info for group in groups]
+    for module in modules:
+        module.unshard()
+    for group in groups:
+        group.post_forward_mesh_info = None  # do not reshard after a forward; `set_reshard_after_forward` has no undo
+    try:
+        yield
+    finally:
+        for group, policy in zip(groups, policies, strict=True):
+            group.post_forward_mesh_info = policy
+        reshard(model)
+
+
+def reshard(model: nn.Module) -> None:
+    """Let the modules hold their shards again: after a forward without a backward some groups stay whole."""
+    for module in sharded_modules(model):
+        module.reshard()
+
+
+def full(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole of a sharded tensor; any other tensor as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """This process's shard of a whole tensor that every process holds, if `other` is sharded."""
+    if not isinstance(other, DTensor):
+        return tensor
+    # no source rank: each process cuts its own share, nothing is sent
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+
+
+@contextmanager
+def whole_parameters(model: nn.Module, modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Replace the sharded parameters of some modules by whole, plain ones for the length of the context."""
+    reshard(model)
+    replaced = []
+    for module in modules:
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if isinstance(parameter, DTensor):
+                replaced.append((module, name, parameter))
+                module._parameters[name] = nn.Parameter(full(parameter.detach()), parameter.requires_grad)
+    try:
+        yield
+    finally:
+        for module, name, parameter in replaced:
+            module._parameters[name] = parameter
+
+
+def full_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer's state dict with whole tensors, as one process without sharding has it."""
+    return tree_map(lambda x: full(x) if isinstance(x, torch.Tensor) else x, optimizer.state_dict())
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load what `full_optimizer_state` gave; a parameter that never took a step has no moments, and gets none."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    shards = {}
+    for index, values in state["state"].items():
+        like = parameters[index]
+        shards[index] = {
+            name: sharded_like(value, like) if isinstance(value, torch.Tensor) and value.shape == like.shape else value
+            for name, value in values.items()
+        }
+    optimizer.load_state_dict({**state, "state": shards})
