@@ -178,7 +178,8 @@ class RunStateMixin:
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self._check_same_run(resume_from_checkpoint, self.args.output_dir)
         self._load_adapters(resume_from_checkpoint)
-        state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=self.args.device)
+        device = self.args.device if self.args.device.type != "cpu" else "cpu"  # torch cannot load to `cpu:0`
+        state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=device)
         self._step = state["step"]
         for name, branch in self.branches.items():
             branch.load_state_dict(state["branches"][name])

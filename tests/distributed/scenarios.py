@@ -1,0 +1,167 @@
+"""
+Runs that the tests compare between one process and two, and between plain and sharded parameters.
+
+`run(name, folder)` trains in the processes that there are, and returns on the main one what the run left behind.
+"""
+
+import os
+import sys
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
+import conftest  # noqa: E402, F401
+import torch  # noqa: E402
+from accelerate.utils import gather_object  # noqa: E402
+from tiny import CHARACTERS, build_trainer, letter_reward, rows  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
+
+from trl_copd import Expert, adapters, sharding  # noqa: E402
+
+
+ROWS = 16  # of a branch in one micro-step, over all processes
+SHARED = {
+    "rlvr_steps": 2,
+    "opd_steps": 2,
+    "max_steps": 6,
+    "gradient_accumulation_steps": 2,
+    "max_grad_norm": 0.5,
+    "optim": "sgd",  # Adam blows rounding differences of tiny gradients up to the learning rate
+    "learning_rate": 0.05,
+    "overlap_every": 2,
+    "probe_prompts": 4,
+}
+SCENARIOS = {
+    "student": {"topology": "student"},
+    # three cross prompts of eight: a group is split over the processes
+    "mutual": {"topology": "mutual", "loss_type": "dapo", "gradient_checkpointing": True, "opd_fraction": 0.4},
+    "mopd": {"topology": "mopd", "beta": 0.04},
+    "hub": {"topology": "hub", "hub": "code", "num_iterations": 2},
+    # fresh samples and Adam: compared within one number of processes only
+    "resume": {
+        "topology": "mopd",
+        "optim": "adamw_torch",
+        "rlvr_steps": 2,
+        "opd_steps": 2,
+        "max_steps": 8,
+        "save_strategy": "steps",
+        "save_steps": 3,
+    },
+}
+
+
+def run(name: str, folder: Path) -> dict[str, Any]:
+    if name == "resume":
+        return {"uninterrupted": train(name, folder), "resumed": train(name, folder, folder / "checkpoint-3")}
+    return train(name, folder)
+
+
+def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
+    graded: list[tuple] = []
+    settings = SHARED | SCENARIOS[name]
+    trainer = build_trainer(folder, build_experts(graded), **settings, per_device_train_batch_size=rows_per_process())
+    moved = Moved(trainer)
+    trainer.add_callback(moved)
+    if name != "resume":
+        replay(trainer)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.save_model(str(folder / "final"))
+    result = {
+        "processes": trainer.accelerator.num_processes,
+        "kind": str(trainer.accelerator.distributed_type),
+        "sharded": len(sharding.sharded_modules(trainer.peft_model)),
+        "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
+        "optimizer": sharding.full_optimizer_state(trainer.optimizer)["state"],
+        "moved": moved.rounds,
+        "matrix": trainer.last_matrix,
+        "logs": [comparable(log) for log in trainer.state.log_history],
+        "graded": gather_object([Counter(graded)]) if trainer.accelerator.num_processes > 1 else [Counter(graded)],
+    }
+    mine = torch.cat([weight.flatten() for weight in result["weights"]["math"].values()])
+    everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
+    assert (everyone == everyone[0]).all(), "the processes have drifted apart"
+    return result
+
+
+def rows_per_process() -> int:
+    return ROWS // int(os.environ.get("WORLD_SIZE", 1))
+
+
+def build_experts(graded: list[tuple]) -> list[Expert]:
+    """Domains of unequal size; one has rows that a reward leaves ungraded, and all have held-out rows but one."""
+
+    def counted(domain):
+        def reward(prompts, completions, solution, **kwargs):
+            graded.extend((domain, p, c) for p, c in zip(prompts, completions, strict=True))
+            return letter_reward(completions, solution)
+
+        return reward
+
+    def picky(prompts, completions, **kwargs):  # in some rounds one process alone has rows that this one grades
+        return [None if int(p.split("+")[1][:-1]) % 3 else len(c) / 8 for p, c in zip(prompts, completions, strict=True)]
+
+    return [
+        Expert("math", rows(0, 20), [counted("math"), picky], eval_dataset=rows(30, 5)),
+        Expert("code", rows(1, 13), counted("code"), eval_dataset=rows(40, 2)),
+        Expert("logic", rows(2, 11), counted("logic")),
+    ]
+
+
+class Moved(TrainerCallback):
+    """Notes after each round which branches' weights have changed."""
+
+    def __init__(self, trainer):
+        self.trainer, self.rounds = trainer, []
+
+    def on_step_begin(self, *args, **kwargs):
+        self.before = self._weights()
+
+    def on_step_end(self, *args, **kwargs):
+        after = self._weights()
+        self.rounds.append({name for name in after if not after[name].equal(self.before[name])})
+
+    def _weights(self):
+        model = self.trainer.peft_model
+        return {
+            name: torch.cat([weight.flatten() for weight in adapters.adapter_weights(model, name).values()])
+            for name in self.trainer.branches
+        }
+
+
+def replay(trainer) -> None:
+    """
+    Sampled rollouts become tokens that depend on branch, prompt, place in its group and number of the call only, so
+    that any number of processes sees the same; greedy ones stay.
+    """
+    real, calls, rank = trainer.engine.generate, [0], trainer.accelerator.process_index
+
+    def generate(prompt_ids, names, greedy=False):
+        if greedy:
+            return real(prompt_ids, names, greedy=True)
+        calls[0] += 1
+        completions = []
+        for (name, ids), same in groupby(zip(names, map(tuple, prompt_ids), strict=True)):
+            count, group = len(list(same)), trainer.num_generations
+            # the second process holds the end of a group that is split; probes are sampled once and have no group
+            start = group - count if rank == 1 and 1 < count < group else 0
+            completions += [tokens((name, ids, (start + place) % group, calls[0])) for place in range(count)]
+        return completions
+
+    trainer.engine.generate = generate
+
+
+def tokens(key: tuple) -> list[int]:
+    """One to six tokens; every third prompt has answers of one token only, so some processes see no others."""
+    generator = torch.Generator().manual_seed(crc32(repr(key).encode()))
+    length = 1 if sum(key[1]) % 3 == 0 else int(torch.randint(2, 7, (), generator=generator))
+    drawn = torch.randint(4, 4 + len(CHARACTERS), (length,), generator=generator).tolist()
+    return [*drawn[:-1], 2] if key[2] % 3 == 0 else drawn
+
+
+def comparable(log: dict[str, float]) -> dict[str, float]:
+    endings = ("/reward", "opd/kl", "/grad_norm", "opd/overlap", "opd/symmetric_kl", "/accuracy", "length")
+    return {key: value for key, value in log.items() if key.endswith(endings)}
