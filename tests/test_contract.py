@@ -6,6 +6,10 @@ import pytest
 import trl
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp._fully_shard._fsdp_param import FSDPParam
+from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
+from torch.distributed.fsdp._fully_shard._fsdp_state import FSDPState
 from transformers import DynamicCache, GenerationMixin, Trainer
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
@@ -29,6 +33,10 @@ SIGNATURES = {
     (Trainer, "_save_rng_state"): ["self", "output_dir"],
     (Trainer, "_load_from_checkpoint"): ["self", "resume_from_checkpoint", "model"],
     (Trainer, "_load_best_model"): ["self"],
+    (Trainer, "_prepare_for_training"): ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"],
+    (Trainer, "save_model"): ["self", "output_dir", "_internal_call"],
+    (Trainer, "_save_optimizer_and_scheduler"): ["self", "output_dir"],
+    (Trainer, "_load_optimizer_and_scheduler"): ["self", "checkpoint"],
     (Trainer, "_get_dataloader"): [
         "self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"],
 }  # fmt: skip
@@ -101,3 +109,14 @@ def test_a_dynamic_cache_can_copy_rows():
     assert list(inspect.signature(DynamicCache.batch_select_indices).parameters) == ["self", "indices"]
     assert issubclass(DynamicSlidingWindowLayer, DynamicLayer)
     assert "inspect.signature(self.forward)" in inspect.getsource(GenerationMixin)
+
+
+def test_fsdp2_gathers_and_reshards_as_sharding_expects():
+    """What `sharding.gathered` reads and sets, and how a parameter that PEFT freezes passes it on when it is whole."""
+    assert {"_lazy_init"} <= set(dir(FSDPState)) and "self._fsdp_param_groups" in inspect.getsource(FSDPState.__init__)
+    assert "return state" in inspect.getsource(FSDPModule._get_fsdp_state)
+    assert isinstance(FSDPParamGroup.is_unsharded, property)
+    assert "return self.post_forward_mesh_info is not None" in inspect.getsource(FSDPParamGroup._reshard_after_forward.fget)
+    assert "set_requires_grad_if_needed(self.sharded_param, self._unsharded_param)" in inspect.getsource(
+        FSDPParam.to_unsharded
+    )

@@ -10,16 +10,20 @@ import torch
 
 
 WORKER = Path(__file__).parent / "worker.py"
+RECIPE = Path(__file__).parent.parent.parent / "recipes" / "accelerate" / "fsdp2.yaml"
 
 
 def launch(folder: Path, mode: str, names: list[str]) -> dict:
-    """Run the named scenarios in two processes over gloo: with DDP, or with FSDP2."""
-    # `accelerate launch --cpu --num_processes 2` silently runs one process; the tests assert that there were two
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(WORKER)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.run(
-        [*command, str(folder), mode, *names], capture_output=True, text=True, env=environment, timeout=900
-    )
+    """Run the named scenarios in two processes: `"ddp"` or `"fsdp"` over gloo, or FSDP2 on two GPUs (`"gpu"`)."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    if mode == "gpu":
+        launcher = ["accelerate.commands.launch", "--config_file", str(RECIPE), "--mixed_precision", "no"]
+        launcher += ["--num_processes", "2"]
+    else:  # `accelerate launch --cpu --num_processes 2` runs one process; the tests assert that there were two
+        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        environment["ACCELERATE_USE_CPU"] = "true"
+    command = [sys.executable, "-m", *launcher, str(WORKER), str(folder), mode, *names]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert process.returncode == 0, process.stderr[-5000:]
     return {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in names}
 

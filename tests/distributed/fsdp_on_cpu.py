@@ -2,28 +2,36 @@
 FSDP2 over gloo: accelerate's own code for FSDP2, and torch's, on CPU processes.
 
 Accelerate turns FSDP on for accelerators only, in one branch of `AcceleratorState`; all that comes after it runs on a
-CPU as well. Here that one decision is made for it. Everything else is what a run on GPUs executes: the plugin from the
-environment that `accelerate launch` sets, `_prepare_fsdp2`, `fully_shard`, the Trainer's FSDP branches.
+CPU as well. Here that one decision is made for it, and CoPDTrainer's check that it was made is off. Everything else is what a run on GPUs executes: the environment that
+`accelerate launch` makes of `recipes/accelerate/fsdp2.yaml`, the plugin, `_prepare_fsdp2`, `fully_shard`, the Trainer.
 """
 
 import os
+from pathlib import Path
 
+from accelerate import Accelerator
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_multi_gpu_env
+
+from trl_copd.trainers import checks
 
 
-ENVIRONMENT = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
-}
+RECIPES = Path(__file__).parent.parent.parent / "recipes" / "accelerate"
+
+
+def environment(recipe: str, *arguments: str) -> dict[str, str]:
+    """What `accelerate launch --config_file recipe` adds to the environment of the processes that it starts."""
+    command = ["--config_file", str(RECIPES / recipe), *arguments, "script.py"]
+    parsed, _, _ = _validate_launch_command(launch_command_parser().parse_args(command))
+    before = dict(os.environ)
+    return {key: value for key, value in prepare_multi_gpu_env(parsed).items() if before.get(key) != value}
 
 
 def enable() -> None:
-    """Let this process run FSDP2 on its CPU."""
-    os.environ.update(ENVIRONMENT)
+    """Let this process run FSDP2 on its CPU, in float32."""
+    os.environ.update({k: v for k, v in environment("fsdp2.yaml").items() if k.startswith(("FSDP_", "ACCELERATE_USE_F"))})
     original = AcceleratorState.__init__
 
     def init(self, *args, fsdp_plugin=None, **kwargs):
@@ -33,6 +41,5 @@ def enable() -> None:
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = init
-    from accelerate import Accelerator
-
+    checks.WITHOUT_FSDP = ()
     assert Accelerator(cpu=True).is_fsdp2

@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 import conftest  # noqa: E402, F401
 import torch  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402
-from tiny import CHARACTERS, build_trainer, letter_reward, rows  # noqa: E402
+from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
 from trl_copd import Expert, adapters, sharding  # noqa: E402
@@ -63,7 +63,11 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
     graded: list[tuple] = []
     settings = SHARED | SCENARIOS[name]
-    trainer = build_trainer(folder, build_experts(graded), **settings, per_device_train_batch_size=rows_per_process())
+    # by its path: under FSDP2 the first process alone reads the weights
+    base = folder / f"base-{os.environ.get('RANK', 0)}"
+    tiny_model().save_pretrained(base)
+    settings["per_device_train_batch_size"] = ROWS // int(os.environ.get("WORLD_SIZE", 1))
+    trainer = build_trainer(folder, build_experts(graded), model=str(base), **settings)
     moved = Moved(trainer)
     trainer.add_callback(moved)
     if name != "resume":
@@ -85,10 +89,6 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
     assert (everyone == everyone[0]).all(), "the processes have drifted apart"
     return result
-
-
-def rows_per_process() -> int:
-    return ROWS // int(os.environ.get("WORLD_SIZE", 1))
 
 
 def build_experts(graded: list[tuple]) -> list[Expert]:

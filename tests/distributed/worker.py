@@ -16,6 +16,8 @@ def main(folder: Path, mode: str, names: list[str]) -> None:
         import fsdp_on_cpu
 
         fsdp_on_cpu.enable()
+    if mode == "gpu":
+        scenarios.SHARED["use_cpu"] = False
     for name in names:
         if name == "components":
             import components

@@ -307,7 +307,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, Shar
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
             self._start_generation(model)
         if self.accelerator.num_processes > 1:
-            model = self.peft_model  # DDP would reduce each branch's backward; one reduction a round does
+            model = self.peft_model  # DDP would reduce in each backward, and trips over branches that take no part
         losses = []
         several = len(self.branches) > 1
         for branch in self._live:
@@ -430,11 +430,12 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, Shar
         return optimizer
 
     def _average_gradients(self) -> None:
-        """Average the live branches' gradients over the processes, in one reduction."""
-        gradients = [p.grad for branch in self._live for p in branch.parameters if p.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        """Average the live branches' gradients over the processes, one reduction per branch."""
+        for branch in self._live:
+            gradients = [parameter.grad for parameter in branch.parameters if parameter.grad is not None]
+            flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
+            for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         """Clip each branch by its own norm; returns the norm of all gradients together."""
