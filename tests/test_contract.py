@@ -116,7 +116,8 @@ def test_fsdp2_gathers_and_reshards_as_sharding_expects():
     assert {"_lazy_init"} <= set(dir(FSDPState)) and "self._fsdp_param_groups" in inspect.getsource(FSDPState.__init__)
     assert "return state" in inspect.getsource(FSDPModule._get_fsdp_state)
     assert isinstance(FSDPParamGroup.is_unsharded, property)
-    assert "return self.post_forward_mesh_info is not None" in inspect.getsource(FSDPParamGroup._reshard_after_forward.fget)
+    assert "if not self._reshard_after_forward" in inspect.getsource(FSDPParamGroup.reshard)
+    assert "self.post_forward_mesh_info is not None" in inspect.getsource(FSDPParamGroup._reshard_after_forward.fget)
     assert "set_requires_grad_if_needed(self.sharded_param, self._unsharded_param)" in inspect.getsource(
         FSDPParam.to_unsharded
     )

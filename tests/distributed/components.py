@@ -1,4 +1,4 @@
-"""CoPD's own parts on parameters that `fully_shard` has sharded over two processes, each against the same unsharded."""
+"""CoPD's own parts on parameters that `fully_shard` has sharded over two processes, each against itself unsharded."""
 
 import sys
 import traceback

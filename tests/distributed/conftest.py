@@ -24,7 +24,7 @@ def launch(folder: Path, mode: str, names: list[str]) -> dict:
         environment["ACCELERATE_USE_CPU"] = "true"
     command = [sys.executable, "-m", *launcher, str(WORKER), str(folder), mode, *names]
     process = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-    assert process.returncode == 0, process.stderr[-5000:]
+    assert process.returncode == 0, process.stderr.partition("Traceback")[2][:5000]
     return {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in names}
 
 

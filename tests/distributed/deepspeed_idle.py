@@ -1,12 +1,12 @@
-"""Why DeepSpeed is refused, measured: two branches, of which the second is idle for three steps. `deepspeed_idle.py STAGE`."""
+"""Why DeepSpeed is refused, measured: of two branches one is idle for three steps. `deepspeed_idle.py STAGE`."""
 
 import os
 import sys
 
 
 os.environ["DS_ACCELERATOR"] = "cpu"
-import deepspeed  # noqa: E402
-import torch  # noqa: E402
+import deepspeed
+import torch
 
 
 def main(stage: int) -> None:

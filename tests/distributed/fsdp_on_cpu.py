@@ -2,8 +2,9 @@
 FSDP2 over gloo: accelerate's own code for FSDP2, and torch's, on CPU processes.
 
 Accelerate turns FSDP on for accelerators only, in one branch of `AcceleratorState`; all that comes after it runs on a
-CPU as well. Here that one decision is made for it, and CoPDTrainer's check that it was made is off. Everything else is what a run on GPUs executes: the environment that
-`accelerate launch` makes of `recipes/accelerate/fsdp2.yaml`, the plugin, `_prepare_fsdp2`, `fully_shard`, the Trainer.
+CPU as well. Here that one decision is made for it, and CoPDTrainer's check that it was made is off. Everything else is
+what a run on GPUs executes: the environment that `accelerate launch` makes of `recipes/accelerate/fsdp2.yaml`, the
+plugin, `_prepare_fsdp2`, `fully_shard`, the Trainer.
 """
 
 import os
@@ -31,7 +32,8 @@ def environment(recipe: str, *arguments: str) -> dict[str, str]:
 
 def enable() -> None:
     """Let this process run FSDP2 on its CPU, in float32."""
-    os.environ.update({k: v for k, v in environment("fsdp2.yaml").items() if k.startswith(("FSDP_", "ACCELERATE_USE_F"))})
+    wanted = ("FSDP_", "ACCELERATE_USE_FSDP")
+    os.environ.update({key: value for key, value in environment("fsdp2.yaml").items() if key.startswith(wanted)})
     original = AcceleratorState.__init__
 
     def init(self, *args, fsdp_plugin=None, **kwargs):

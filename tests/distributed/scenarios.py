@@ -16,6 +16,7 @@ from zlib import crc32
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
 import conftest  # noqa: E402, F401
 import torch  # noqa: E402
+from accelerate import PartialState  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402
 from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
@@ -62,12 +63,15 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 
 def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
     graded: list[tuple] = []
+    seen: list[tuple[int, int]] = []
     settings = SHARED | SCENARIOS[name]
     # by its path: under FSDP2 the first process alone reads the weights
-    base = folder / f"base-{os.environ.get('RANK', 0)}"
-    tiny_model().save_pretrained(base)
+    base = folder / "base"
+    if PartialState().is_main_process:
+        tiny_model().save_pretrained(base)
+    PartialState().wait_for_everyone()
     settings["per_device_train_batch_size"] = ROWS // int(os.environ.get("WORLD_SIZE", 1))
-    trainer = build_trainer(folder, build_experts(graded), model=str(base), **settings)
+    trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
     moved = Moved(trainer)
     trainer.add_callback(moved)
     if name != "resume":
@@ -83,7 +87,8 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         "moved": moved.rounds,
         "matrix": trainer.last_matrix,
         "logs": [comparable(log) for log in trainer.state.log_history],
-        "graded": gather_object([Counter(graded)]) if trainer.accelerator.num_processes > 1 else [Counter(graded)],
+        "graded": of_every_process(trainer, Counter(graded)),
+        "seen": of_every_process(trainer, seen),
     }
     mine = torch.cat([weight.flatten() for weight in result["weights"]["math"].values()])
     everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
@@ -91,8 +96,17 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     return result
 
 
-def build_experts(graded: list[tuple]) -> list[Expert]:
-    """Domains of unequal size; one has rows that a reward leaves ungraded, and all have held-out rows but one."""
+def of_every_process(trainer, value) -> list:
+    return gather_object([value]) if trainer.accelerator.num_processes > 1 else [value]
+
+
+def build_experts(graded: list[tuple], seen: list[tuple[int, int]]) -> list[Expert]:
+    """
+    Domains of unequal size; one has rows that a reward leaves ungraded, and all have held-out rows but one.
+
+    `graded` takes a note of each row that is graded in this process; `seen`, for each call of `math`'s second reward,
+    of the number of rows that it grades and of the longest completion.
+    """
 
     def counted(domain):
         def reward(prompts, completions, solution, **kwargs):
@@ -102,7 +116,12 @@ def build_experts(graded: list[tuple]) -> list[Expert]:
         return reward
 
     def picky(prompts, completions, **kwargs):  # in some rounds one process alone has rows that this one grades
-        return [None if int(p.split("+")[1][:-1]) % 3 else len(c) / 8 for p, c in zip(prompts, completions, strict=True)]
+        grades = [
+            None if int(prompt.split("+")[1][:-1]) % 3 else len(text) / 8
+            for prompt, text in zip(prompts, completions, strict=True)
+        ]
+        seen.append((sum(grade is not None for grade in grades), max(len(text) for text in completions)))
+        return grades
 
     return [
         Expert("math", rows(0, 20), [counted("math"), picky], eval_dataset=rows(30, 5)),

@@ -51,6 +51,14 @@ def test_rewards_are_graded_once_each_process_its_own(single, ddp, scenario):
     assert trained == GRADED_ROWS[scenario]
 
 
+@pytest.mark.parametrize("scenario", ["mutual"])
+def test_processes_may_see_unequal_rows(ddp, scenario):
+    """Of the runs above, in some rounds one process alone had rows that a reward grades, or long completions."""
+    first, second = ddp[scenario]["seen"]
+    assert any((a[0] == 0) != (b[0] == 0) for a, b in zip(first, second, strict=True))
+    assert any((a[1] == 1) != (b[1] == 1) for a, b in zip(first, second, strict=True))
+
+
 @pytest.mark.parametrize("scenario", ["student", pytest.param("mopd", marks=pytest.mark.slow)])
 def test_idle_branches_do_not_move(ddp, scenario):
     """A branch that is idle in a phase keeps its weights to the bit."""

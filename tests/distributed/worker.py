@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-import scenarios  # noqa: E402  (sets what must be set before torch is imported)
-import torch  # noqa: E402
+import scenarios  # first: it sets what must be set before torch is imported
+import torch
 
 
 def main(folder: Path, mode: str, names: list[str]) -> None:

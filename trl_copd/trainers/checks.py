@@ -80,12 +80,12 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) 
 
 
 def _check_distribution(args: GRPOConfig) -> None:
-    """However they were asked for: `args`, `accelerate launch` or its configuration file, which set the environment."""
+    """However they were asked for: by `args`, or by the launcher and its configuration file, in the environment."""
     if args.deepspeed or args.deepspeed_plugin or _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError(
-            "DeepSpeed steps once for each backward, and there is one per branch; it clips all branches by one norm, and "
-            "ZeRO gives a branch that is idle in a phase gradients of zero, so that Adam moves it. Use FSDP2, which "
-            "shards the base as well: accelerate launch --config_file recipes/accelerate/fsdp2.yaml."
+            "DeepSpeed was asked for. It steps after each backward, of which each branch has one, clips all branches "
+            "by one norm, and moves branches that are idle in a phase, as ZeRO makes their gradients zero. Use FSDP2, "
+            "which shards the base as well: accelerate launch --config_file recipes/accelerate/fsdp2.yaml."
         )
     if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
         _check_fsdp(args)
