@@ -1,5 +1,6 @@
 """Pushing to the Hub: student, experts, card and figures, from a copy that training does not write to."""
 
+import copy
 import os
 import shutil
 import time
@@ -27,7 +28,8 @@ from .run_state import EXPERTS_FOLDER, RUN_FILE
 
 logger = get_logger(__name__)
 
-STAGING = "_push"  # in `output_dir`; the underscore keeps it out of uploads
+STAGING = "_push-"  # folders in `output_dir`; the underscore keeps them out of other uploads
+NOT_PUSHED = ["_*", f"{PREFIX_CHECKPOINT_DIR}-*"]  # of `output_dir`, as in transformers
 WAITS = (10, 60)  # seconds before the second and third attempt; within each, huggingface_hub retries requests itself
 PATIENCE = 3600  # seconds that the end of training waits for an upload
 WORTH_RETRYING = (408, 409, 412, 425, 429)  # of the 4xx answers
@@ -81,7 +83,8 @@ class HubMixin:
         """
         if not self.is_world_process_zero():
             return
-        shutil.rmtree(Path(self.args.output_dir) / STAGING, ignore_errors=True)  # left by a run that was killed
+        for left in Path(self.args.output_dir).glob(f"{STAGING}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         try:
             self._create_repo(token, private)
         except Exception as error:
@@ -131,7 +134,7 @@ class HubMixin:
         try:
             self._retrying(lambda: self._ensure_repo(token, private, revision))
             self.create_model_card(model_name=name, **kwargs)
-            upload = partial(self._upload, folder, commit_message, token, revision)
+            upload = partial(self._upload, folder, commit_message, token, revision, ignore_patterns=NOT_PUSHED)
             return upload() if blocking else self._api.run_as_future(upload)
         except Exception as error:
             raise RuntimeError(
@@ -144,8 +147,8 @@ class HubMixin:
         if self.hub_model_id is None or revision != self.args.hub_revision:
             self._create_repo(token, private, revision)
 
-    def _upload(self, folder: Path, message: str, token: str | None = None, revision: str | None = None) -> CommitInfo:
-        """Upload a folder in one commit; what is there already is not sent again."""
+    def _upload(self, folder: Path, message: str, token: str | None, revision: str | None, **patterns) -> CommitInfo:
+        """Upload a folder; what is there already is not sent again."""
         return self._retrying(
             lambda: self._api.upload_folder(
                 repo_id=self.hub_model_id,
@@ -153,7 +156,7 @@ class HubMixin:
                 commit_message=message,
                 token=token or self.args.hub_token,
                 revision=revision or self.args.hub_revision,
-                ignore_patterns=["_*"] if folder.parent.name == STAGING else ["_*", f"{PREFIX_CHECKPOINT_DIR}-*"],
+                **copy.deepcopy(patterns),  # huggingface_hub adds to the list that it is given
             )
         )
 
@@ -194,12 +197,12 @@ class HubMixin:
             self._start_push(self._newest)
 
     def _start_push(self, checkpoint: Path) -> None:
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        stage = Path(self.args.output_dir) / STAGING / checkpoint.name
+        stage = Path(self.args.output_dir) / f"{STAGING}{checkpoint.name}"
         try:
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
             self._stage(checkpoint, stage)
-        except OSError as error:  # a full disk, for one
-            logger.warning(f"{checkpoint.name} is not pushed: its files could not be copied ({error}).")
+        except Exception as error:  # a full disk, a tracker that cannot synchronise: no reason to stop training
+            logger.warning(f"{checkpoint.name} is not pushed: {redact(repr(error), secrets_of(self.args))}")
             shutil.rmtree(stage, ignore_errors=True)
             return
         push = self._api.run_as_future(self._push_stage, stage, checkpoint)
@@ -215,7 +218,7 @@ class HubMixin:
         shutil.copytree(checkpoint / EXPERTS_FOLDER, stage / EXPERTS_FOLDER, dirs_exist_ok=True)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(stage))
-        if self.last_matrix is None:  # what is there was measured by another run
+        if self.last_matrix is None:  # what is there was measured by an earlier run
             for file in (MATRIX_FILE, Path(MATRIX_FILE).with_suffix(".md")):
                 (stage / file).unlink(missing_ok=True)
         shutil.rmtree(stage / "figures", ignore_errors=True)
@@ -232,7 +235,7 @@ class HubMixin:
         message = f"Training in progress, step {checkpoint.name.split('-')[-1]}"
         try:
             self._retrying(lambda: self._ensure_repo(None, revision=self.args.hub_revision))
-            self._upload(stage, message)
+            self._upload(stage, message, None, None)
             self._pushed = checkpoint
         except Exception as error:
             logger.warning(

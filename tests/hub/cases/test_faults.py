@@ -117,7 +117,7 @@ def test_a_full_disk_while_copying_stops_nothing(hub, tmp_path, monkeypatch, cap
     trainer = pushing_trainer(tmp_path, max_steps=1)
     monkeypatch.setattr(pushing.shutil, "copytree", full)
     trainer.train()
-    assert "checkpoint-1 is not pushed" in caplog.text and not list(tmp_path.glob("_push/*"))
+    assert "checkpoint-1 is not pushed" in caplog.text and not list(tmp_path.glob("_*"))
     monkeypatch.undo()
     trainer.push_to_hub()
     assert_same_logits(trainer)
@@ -140,6 +140,7 @@ def test_killed_in_the_middle_of_an_upload(hub, tmp_path, proved):
     for name, where in ADAPTERS.items():
         assert (loaded_logits("user/run", **where) == logits(whole, name)).all()
     files = hub.repo("user/run").files()
+    assert not list(tmp_path.glob("_*")) and not any(path.startswith("_") for path in files)
     assert {"README.md", "figures/summary.png", "tokenizer.json", "copd.json"} <= files.keys()
     proved(f"SIGKILL in the middle of an upload ({sent} files sent, {len(commits) - 1} commits): resumed, the repo is "
            "complete, logits of the uninterrupted run")  # fmt: skip
