@@ -37,6 +37,10 @@ SIGNATURES = {
     (Trainer, "save_model"): ["self", "output_dir", "_internal_call"],
     (Trainer, "_save_optimizer_and_scheduler"): ["self", "output_dir"],
     (Trainer, "_load_optimizer_and_scheduler"): ["self", "checkpoint"],
+    (Trainer, "init_hf_repo"): ["self", "token", "private"],
+    (Trainer, "push_to_hub"): ["self", "commit_message", "blocking", "token", "revision", "private", "kwargs"],
+    (Trainer, "_push_from_checkpoint"): ["self", "checkpoint_folder"],
+    (Trainer, "_finish_current_push"): ["self"],
     (Trainer, "_get_dataloader"): [
         "self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"],
 }  # fmt: skip
@@ -102,6 +106,14 @@ def test_overridden_methods_are_listed():
     }
     listed = "".join(cls.__doc__ or "" for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)])
     assert not [name for name in overridden if f"`{name}`" not in listed]
+
+
+def test_trainer_pushes_where_hub_py_overrides():
+    """`trainers/hub.py` replaces how a push is done, not when; at the end of `train`, `is_in_train` is still set."""
+    assert "self._push_from_checkpoint(output_dir)" in inspect.getsource(Trainer._save_checkpoint)
+    assert "self.init_hf_repo()" in inspect.getsource(Trainer.__init__)
+    finalize = inspect.getsource(Trainer._finalize_training)
+    assert 0 < finalize.index("self._finish_current_push()") < finalize.index("self.is_in_train = False")
 
 
 def test_a_dynamic_cache_can_copy_rows():

@@ -13,6 +13,7 @@ from trl.trainer.utils import pad
 
 from . import adapters, sharding
 from .distillation import symmetric_kl, topk_overlap
+from .model_card import weights_round
 from .prompts import derived_seed
 from .topology import STUDENT, Edge
 
@@ -78,7 +79,7 @@ class EvaluationMixin:
                             matrix[name][domain] = None if row.isnan().all() else row.nanmean().item()
         finally:
             self.model.train(training)
-        self.last_matrix = matrix
+        self.last_matrix, self.last_matrix_round = matrix, weights_round(self)
         if self.is_world_process_zero():
             self._write_matrix(matrix, ungraded, num_generations)
         return matrix

@@ -256,8 +256,8 @@ def panels_figure(figure, run: Run, panels: list[tuple]) -> None:
         ax.set_title(title)
 
 
-def draw_report(output_dir: str | Path) -> list[Path]:
-    """Draw what the run's folder allows into `output_dir/figures`; warn about what it lacks."""
+def draw_report(output_dir: str | Path, quiet: bool = False) -> list[Path]:
+    """Draw what the run's folder allows into `output_dir/figures`; warn about what it lacks, unless `quiet`."""
     run = load_run(output_dir)
     try:
         from matplotlib import rc_context
@@ -280,7 +280,7 @@ def draw_report(output_dir: str | Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for name, (size, parts, data, needed) in figures.items():
         if not data:
-            logger.warning("%s.png is not drawn: the run has no %s.", name, needed)
+            (logger.debug if quiet else logger.warning)("%s.png is not drawn: the run has no %s.", name, needed)
             continue
         with rc_context(STYLE):
             figure = Figure(figsize=size, layout="constrained", dpi=200)

@@ -1,9 +1,11 @@
 """Configuration of [`CoPDTrainer`]."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from trl import GRPOConfig
 
+from ..redaction import redact, secrets_of
 from ..schedule import Schedule
 from ..topology import TOPOLOGIES
 
@@ -102,6 +104,10 @@ class CoPDConfig(GRPOConfig):
         self._check_values()
         super().__post_init__()
         self._check_reuse()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""
+        return redact(super().to_dict(), secrets_of(self))
 
     @property
     def rounds_per_generation(self) -> int:

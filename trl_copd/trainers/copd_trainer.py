@@ -36,6 +36,7 @@ from .branch import (
 )
 from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
+from .hub import HubMixin, check_hub
 from .logs import LogsMixin
 from .progress import PhaseProgress
 from .run_state import RunStateMixin
@@ -48,7 +49,7 @@ logger = get_logger(__name__)
 UNGRADED = [None]  # stands for the reward functions of cross rows: one column, always NaN
 
 
-class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, ShardedMixin, GRPOTrainer):
+class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateMixin, ShardedMixin, GRPOTrainer):
     """
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
@@ -69,8 +70,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, Shar
           rows beside native ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
         - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
-        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`], [`RunStateMixin`] and
-          [`ShardedMixin`].
+        - what logs, evaluates, saves, loads and pushes: see [`LogsMixin`], [`EvaluationMixin`], [`RunStateMixin`],
+          [`HubMixin`] and [`ShardedMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -124,6 +125,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, Shar
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
+        check_hub(args)
         self._fingerprint = self._run_fingerprint(args, peft_config)
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)
@@ -157,6 +159,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, Shar
         self._live: list[Branch] = []  # the branches that take part in the generation at hand
         self._edge_metrics: dict[str, list[float]] = defaultdict(list)
         self.last_matrix: dict[str, dict[str, float | None]] | None = None
+        self.last_matrix_round: int | None = None
         self._build_branches()
         if not args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)

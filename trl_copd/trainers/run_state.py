@@ -16,6 +16,7 @@ from trl.trainer.utils import get_callable_name
 
 from .. import adapters
 from ..model_card import write_model_card
+from ..redaction import redact, secrets_of, without_secrets
 from ..report import draw_report
 from ..topology import STUDENT
 from .copd_config import CoPDConfig
@@ -51,16 +52,16 @@ class RunStateMixin:
         self.save_state()
         if self.is_world_process_zero():
             (Path(self.args.output_dir) / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
-            self._draw_figures()
+            self._draw_figures(self.args.output_dir)
         self.create_model_card()
         return result
 
-    def _draw_figures(self) -> None:
+    def _draw_figures(self, folder: str | Path, quiet: bool = False) -> None:
         if importlib.util.find_spec("matplotlib") is None:
-            logger.warning('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
+            logger.warning_once('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
             return
         try:
-            draw_report(self.args.output_dir)
+            draw_report(folder, quiet)
         except Exception as error:  # a run is worth more than its figures, which can be redrawn from what it left
             logger.warning(f"The figures were not drawn: {error!r}. Try `python -m trl_copd.report OUTPUT_DIR`.")
 
@@ -88,7 +89,7 @@ class RunStateMixin:
                 "data": data_fingerprint(expert.train_dataset),
             }
         print_["experts"] = list(self.experts)
-        return json.loads(json.dumps(print_))
+        return redact(json.loads(json.dumps(print_)), secrets_of(args))
 
     def _check_same_run(self, checkpoint: str | bool, output_dir: str) -> None:
         """Refuse a checkpoint of another run, naming what differs."""
@@ -152,7 +153,7 @@ class RunStateMixin:
             adapters.save_adapter(self.peft_model, STUDENT, folder)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
-        torch.save(self.args, folder / "training_args.bin")
+        torch.save(without_secrets(self.args), folder / "training_args.bin")
         (folder / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None) -> None:

@@ -1,0 +1,15 @@
+"""Runs the quick ones of `cases/`; `make test-hub` runs them all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run import run
+
+
+def test_pushing_and_loading_against_a_local_hub():
+    process = run(["-m", "not slow"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.returncode == 0, process.stdout[-6000:]

@@ -1,0 +1,304 @@
+"""Pushing to the Hub: student, experts, card and figures, from a copy that training does not write to."""
+
+import copy
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from accelerate.logging import get_logger
+from huggingface_hub import CommitInfo, HfApi, constants, get_token
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
+from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
+
+from .. import __version__
+from ..evaluation import MATRIX_FILE
+from ..model_card import write_model_card
+from ..redaction import redact, secrets_of
+from .copd_config import CoPDConfig
+from .run_state import EXPERTS_FOLDER, RUN_FILE
+
+
+logger = get_logger(__name__)
+
+STAGING = "_push-"  # folders in `output_dir`; the underscore keeps them out of other uploads
+NOT_PUSHED = ["_*", f"{PREFIX_CHECKPOINT_DIR}-*"]  # of `output_dir`, as in transformers
+WAITS = (10, 60)  # seconds before the second and third attempt; within each, huggingface_hub retries requests itself
+PATIENCE = 3600  # seconds that the end of training waits for an upload
+WORTH_RETRYING = (408, 409, 412, 425, 429)  # of the 4xx answers
+
+
+def check_hub(args: CoPDConfig) -> None:
+    """
+    Refuse a push that cannot succeed, before the model is loaded.
+
+    Raises:
+        ValueError: Offline mode, no token, or a repo name that the Hub does not allow.
+    """
+    if not args.push_to_hub or args.process_index > 0:
+        return
+    if constants.is_offline_mode():
+        raise ValueError("push_to_hub=True, but HF_HUB_OFFLINE=1 forbids every request. Unset one of them.")
+    name = args.hub_model_id or Path(args.output_dir).absolute().name
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} cannot be a repo on the Hub: {error} Set `hub_model_id`.") from error
+    if args.hub_token is None and get_token() is None:
+        raise ValueError(
+            "push_to_hub=True, but there is no token. Log in with `hf auth login`, or set the environment variable "
+            "HF_TOKEN, to a token with write permission."
+        )
+
+
+class HubMixin:
+    """
+    The part of [`CoPDTrainer`] that pushes. Overrides `init_hf_repo`, `push_to_hub`, `_push_from_checkpoint` and
+    `_finish_current_push`: transformers pushes one adapter, from files that training goes on writing to, and does not
+    look whether it arrived.
+    """
+
+    _pushes: tuple[Future, ...] = ()  # uploads in the background, as far as they are not known to be done
+    _newest: Path | None = None  # the checkpoint that the Hub should hold, and the one that it does
+    _pushed: Path | None = None
+
+    @cached_property
+    def _api(self) -> HfApi:
+        return HfApi(library_name="trl-copd", library_version=__version__)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """
+        Create the repo when the trainer is built. What the Hub refuses is an error now and not after the first hour;
+        a Hub that does not answer is a warning, because it may by then.
+
+        Raises:
+            ValueError: The Hub refuses the token or the repo.
+        """
+        if not self.is_world_process_zero():
+            return
+        for left in Path(self.args.output_dir).glob(f"{STAGING}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            self._create_repo(token, private)
+        except Exception as error:
+            if _is_refused(error):
+                raise ValueError(f"The Hub refuses {self._repo_name!r}: {self._explain(error)}") from error
+            logger.warning(
+                f"{self._repo_name!r} was not created: {self._explain(error)} Training starts; every push tries again."
+            )
+
+    def _create_repo(self, token: str | None, private: bool | None = None, revision: str | None = None) -> None:
+        super().init_hf_repo(token, private)
+        revision = revision or self.args.hub_revision
+        if revision is not None and not revision.startswith("refs/"):  # pull requests have their branch already
+            self._api.create_branch(
+                self.hub_model_id, branch=revision, token=token or self.args.hub_token, exist_ok=True
+            )
+
+    @property
+    def _repo_name(self) -> str:
+        return self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+
+    # ---- When the user asks -----------------------------------------------------------------------------------------
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs,
+    ) -> CommitInfo | Future | None:
+        """
+        Save the student and the experts in `output_dir` and push it: student at the root, experts in
+        `experts/<name>/`, card and figures. Parameters as in [`~transformers.Trainer.push_to_hub`].
+
+        Raises:
+            RuntimeError: The upload failed, also when tried again; everything is still in `output_dir`.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model(_internal_call=True)  # on all processes, and first: what fails below loses nothing
+        if not self.is_world_process_zero():
+            return None
+        name = kwargs.pop("model_name", None) or self._repo_name.split("/")[-1]
+        self._finish_current_push()
+        folder, revision = Path(self.args.output_dir), revision or self.args.hub_revision
+        try:
+            self._retrying(lambda: self._ensure_repo(token, private, revision))
+            self.create_model_card(model_name=name, **kwargs)
+            upload = partial(self._upload, folder, commit_message, token, revision, ignore_patterns=NOT_PUSHED)
+            return upload() if blocking else self._api.run_as_future(upload)
+        except Exception as error:
+            raise RuntimeError(
+                f"{self._repo_name!r} was not pushed: {self._explain(error)} Nothing is lost: {str(folder)!r} holds "
+                f'all of it. Call `trainer.push_to_hub()` again, or `hf upload {self._repo_name} "{folder}" . '
+                f'--exclude "{PREFIX_CHECKPOINT_DIR}-*" "_*"`.'
+            ) from error
+
+    def _ensure_repo(self, token: str | None, private: bool | None = None, revision: str | None = None) -> None:
+        if self.hub_model_id is None or revision != self.args.hub_revision:
+            self._create_repo(token, private, revision)
+
+    def _upload(self, folder: Path, message: str, token: str | None, revision: str | None, **patterns) -> CommitInfo:
+        """Upload a folder; what is there already is not sent again."""
+        return self._retrying(
+            lambda: self._api.upload_folder(
+                repo_id=self.hub_model_id,
+                folder_path=folder,
+                commit_message=message,
+                token=token or self.args.hub_token,
+                revision=revision or self.args.hub_revision,
+                **copy.deepcopy(patterns),  # huggingface_hub adds to the list that it is given
+            )
+        )
+
+    def _retrying(self, attempt: Any) -> Any:
+        for pause in WAITS:
+            try:
+                return attempt()
+            except Exception as error:
+                if _is_refused(error):
+                    raise
+                logger.warning(f"Pushing to {self._repo_name!r}: {self._explain(error)} Trying again in {pause} s.")
+                time.sleep(pause)
+        return attempt()
+
+    def _explain(self, error: Exception) -> str:
+        """What happened and what to do, in one line and without secrets."""
+        causes = list(_chain(error))
+        cause = next((c for c in causes if _status(c) or not isinstance(c, RuntimeError)), error)
+        text = redact(f"{type(cause).__name__}: {' '.join(str(cause).split())}", secrets_of(self.args))[:300]
+        advice = {
+            401: "Log in with `hf auth login`, or set HF_TOKEN, to a token with write permission.",
+            403: "Use a token that may write there, or another repo: `hub_model_id`.",
+            404: "Check the repo's name, and that the token may see it.",
+        }.get(_status(error), "Check the connection to the Hub and https://status.huggingface.co.")
+        return f"{text.rstrip('. ')}. {advice}"
+
+    # ---- While it trains --------------------------------------------------------------------------------------------
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Start to push what the repo should hold after this checkpoint; training goes on, whatever comes of it."""
+        strategy = self.args.hub_strategy
+        if strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+            self.accelerator.wait_for_everyone()  # every process writes its own part of the checkpoint
+        if not self.is_world_process_zero() or strategy == HubStrategy.END:
+            return
+        self._newest = Path(checkpoint_folder)
+        if self.args.hub_always_push or all(push.done() for push in self._pushes):
+            self._start_push(self._newest)
+
+    def _start_push(self, checkpoint: Path) -> None:
+        stage = Path(self.args.output_dir) / f"{STAGING}{checkpoint.name}"
+        try:
+            self.callback_handler.on_push_begin(self.args, self.state, self.control)
+            self._stage(checkpoint, stage)
+        except Exception as error:  # a full disk, a tracker that cannot synchronise: no reason to stop training
+            logger.warning(f"{checkpoint.name} is not pushed: {redact(repr(error), secrets_of(self.args))}")
+            shutil.rmtree(stage, ignore_errors=True)
+            return
+        push = self._api.run_as_future(self._push_stage, stage, checkpoint)
+        self._pushes = (*(old for old in self._pushes if not old.done()), push)
+
+    def _stage(self, checkpoint: Path, stage: Path) -> None:
+        """Copy `output_dir`, with the model of the checkpoint and a card and figures that belong to it."""
+        output = Path(self.args.output_dir)
+        shutil.rmtree(stage, ignore_errors=True)
+        shutil.copytree(output, stage, ignore=partial(_not_pushed, output))
+        for name in (ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, TRAINING_ARGS_NAME, TRAINER_STATE_NAME, RUN_FILE):
+            shutil.copy2(checkpoint / name, stage / name)
+        shutil.copytree(checkpoint / EXPERTS_FOLDER, stage / EXPERTS_FOLDER, dirs_exist_ok=True)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(str(stage))
+        if self.last_matrix is None:  # what is there was measured by an earlier run
+            for file in (MATRIX_FILE, Path(MATRIX_FILE).with_suffix(".md")):
+                (stage / file).unlink(missing_ok=True)
+        shutil.rmtree(stage / "figures", ignore_errors=True)
+        self._draw_figures(stage, quiet=True)  # the matrix, for one, comes at the end
+        step = int(checkpoint.name.split("-")[-1])
+        write_model_card(self, self._repo_name.split("/")[-1], None, None, folder=stage, weights_of=step)
+        if self.args.hub_strategy == HubStrategy.CHECKPOINT:
+            shutil.copytree(checkpoint, stage / "last-checkpoint", copy_function=_link)
+        elif self.args.hub_strategy == HubStrategy.ALL_CHECKPOINTS:
+            shutil.copytree(checkpoint, stage / checkpoint.name, copy_function=_link)
+
+    def _push_stage(self, stage: Path, checkpoint: Path) -> None:
+        """In the background thread: push, tell how it went, and clear up."""
+        message = f"Training in progress, step {checkpoint.name.split('-')[-1]}"
+        try:
+            self._retrying(lambda: self._ensure_repo(None, revision=self.args.hub_revision))
+            self._upload(stage, message, None, None)
+            self._pushed = checkpoint
+        except Exception as error:
+            logger.warning(
+                f"{checkpoint.name} was not pushed to {self._repo_name!r}: {self._explain(error)} Training goes on; "
+                "the next checkpoint is pushed in its place, and the last one once more at the end."
+            )
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def _finish_current_push(self) -> None:
+        """Wait for the uploads under way; at the end of training, push a last checkpoint that has not arrived."""
+        self._await_pushes()
+        if not self.is_in_train or self._newest == self._pushed:
+            return
+        if self._newest.is_dir():  # else rotated away
+            self._start_push(self._newest)
+            self._await_pushes()
+        if self._newest != self._pushed:
+            logger.warning(
+                f"{self._repo_name!r} lacks {self._newest.name}. When the Hub can be reached again, call "
+                "`trainer.push_to_hub()`."
+            )
+
+    def _await_pushes(self) -> None:
+        if wait(self._pushes, timeout=PATIENCE).not_done:
+            logger.warning(f"An upload to {self._repo_name!r} has not ended in {PATIENCE} s; it is left to itself.")
+
+
+def _not_pushed(output: Path, folder: str, names: list[str]) -> set[str]:
+    """What of `output_dir` itself is no part of the repo, for `shutil.copytree`."""
+    if Path(folder) != output:
+        return set()
+    return {name for name in names if name.startswith(("_", f"{PREFIX_CHECKPOINT_DIR}-"))}
+
+
+def _link(source: str, target: str) -> None:
+    """Let the copy outlive the rotation of checkpoints without taking space; they are never written to again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, down to the first: huggingface_hub wraps those of its upload threads."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status behind an error, if there was an answer at all."""
+    for cause in _chain(error):
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if status is not None:
+            return status
+    return None
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether trying again is pointless: the Hub has answered that this is not allowed or does not exist."""
+    if isinstance(error, OfflineModeIsEnabled | HFValidationError):
+        return True
+    status = _status(error)
+    return status is not None and 400 <= status < 500 and status not in WORTH_RETRYING
