@@ -12,14 +12,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, TrlParser, get_peft_config
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
 
 from recipes.build import build_base, build_experts, pool
-from trl_copd import CoPDConfig, CoPDTrainer
+from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint
 from trl_copd.evaluation import matrix_table
 
 
@@ -62,8 +61,8 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     if recipe.builtin_base is None and model_args.model_name_or_path is None:
         raise ValueError("The recipe names no model. Set model_name_or_path, or builtin_base.")
 
-    if args.resume_from_checkpoint in ("true", "True", True):  # the last one, if there is one
-        args.resume_from_checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+    if args.resume_from_checkpoint in ("true", "True", True):  # the newest complete one, if there is one
+        args.resume_from_checkpoint = last_checkpoint(args.output_dir)
     experts = build_experts(recipe.domains, args.seed)
     if method != "copd":
         args = without_opd(args)

@@ -4,8 +4,13 @@ import importlib
 
 
 __version__ = "0.1.0"
-__all__ = ["CoPDConfig", "CoPDTrainer", "Expert"]
-_HOMES = {"CoPDConfig": ".trainers", "CoPDTrainer": ".trainers", "Expert": ".experts"}
+__all__ = ["CoPDConfig", "CoPDTrainer", "Expert", "last_checkpoint"]
+_HOMES = {
+    "CoPDConfig": ".trainers",
+    "CoPDTrainer": ".trainers",
+    "Expert": ".experts",
+    "last_checkpoint": ".checkpoints",
+}
 
 
 def __getattr__(name: str):

@@ -126,6 +126,13 @@ def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:
     return [parameter for module in _adapter_modules(model, adapter) for parameter in _parameters(module)]
 
 
+def base_weights(model: PeftModel) -> Iterator[tuple[str, torch.Tensor]]:
+    """The frozen base's parameters, under the names that they have without adapters, sorted."""
+    own = {id(part) for adapter in model.peft_config for part in branch_parameters(model, adapter)}
+    named = model.get_base_model().named_parameters()
+    yield from sorted((name.replace(".base_layer.", "."), p) for name, p in named if id(p) not in own)
+
+
 def set_trainable(model: PeftModel, branches: Sequence[str]) -> None:
     """Let every branch's parameters require grad at once: an optimizer takes only what does when it is built."""
     for branch in branches:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 from trl.trainer.utils import pad
 
@@ -108,8 +107,8 @@ class EvaluationMixin:
         if is_conversational(rows[0]):
             completions = [[{"role": "assistant", "content": text}] for text in completions]
         with self._as(self.branches[expert]):
-            # TRL's own call of the reward functions; it gathers over processes, so this process takes its slice back
-            rewards = GRPOTrainer._calculate_rewards(self, rows * len(names), prompts * len(names), completions, ids)
+            # as in training: TRL gathers over processes, so this process takes its slice back
+            rewards = self._calculate_rewards(rows * len(names), prompts * len(names), completions, ids)
             self._pending_metrics.clear()
             self._pending_extra_logs.clear()
         mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]

@@ -1,6 +1,6 @@
 """What belongs to one branch of a run, and the batches it brings to a round."""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,8 @@ class Branch:
         native (`PromptStream`, *optional*): Prompts of its own domain.
         cross (`dict[str, PromptStream]`): Prompts of other branches' domains, streams of their own.
         turn (`int`): Cross prompts drawn so far: whose turn it is among the edges.
+        faults (`Counter`): What went wrong and was survived, so far in the run, by kind.
+        in_a_row (`Counter`): Of these, how many times without a success in between.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Branch:
     native: PromptStream | None = None
     cross: dict[str, PromptStream] = field(default_factory=dict)
     turn: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    in_a_row: Counter[str] = field(default_factory=Counter)
     rows: RoundRows | None = None
     random_state: list[torch.Tensor] | None = None
     parameters: list[torch.nn.Parameter] = field(default_factory=list, repr=False)
@@ -98,6 +102,8 @@ class Branch:
         """Everything of the branch that a resume needs besides weights and optimizer moments."""
         return {
             "turn": self.turn,
+            "faults": dict(self.faults),
+            "in_a_row": dict(self.in_a_row),
             "random_state": self.random_state,
             "native": self.native.consumed if self.native is not None else None,
             "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
@@ -107,6 +113,7 @@ class Branch:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.turn = state["turn"]
+        self.faults, self.in_a_row = Counter(state["faults"]), Counter(state["in_a_row"])
         self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
         if self.native is not None:
             self.native.skip_to(state["native"])

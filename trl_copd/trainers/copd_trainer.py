@@ -36,10 +36,14 @@ from .branch import (
 )
 from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
+from .fingerprint import BASE_KEY, base_fingerprint, run_fingerprint
+from .health import HealthMixin, mean_of_finite
 from .hub import HubMixin, check_hub
+from .interruption import Interruption
 from .logs import LogsMixin
 from .progress import PhaseProgress
 from .run_state import RunStateMixin
+from .saving import SavingMixin
 from .sharded import ShardedMixin
 from .teaching import TeachingMixin
 
@@ -49,7 +53,17 @@ logger = get_logger(__name__)
 UNGRADED = [None]  # stands for the reward functions of cross rows: one column, always NaN
 
 
-class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateMixin, ShardedMixin, GRPOTrainer):
+class CoPDTrainer(
+    HealthMixin,
+    TeachingMixin,
+    LogsMixin,
+    EvaluationMixin,
+    HubMixin,
+    RunStateMixin,
+    SavingMixin,
+    ShardedMixin,
+    GRPOTrainer,
+):
     """
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
@@ -69,9 +83,10 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         - `_generate_and_score_completions`, `_tokenize_prompts`, `_generate_single_turn`, `_calculate_rewards`: cross
           rows beside native ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
-        - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
-        - what logs, evaluates, saves, loads and pushes: see [`LogsMixin`], [`EvaluationMixin`], [`RunStateMixin`],
-          [`HubMixin`] and [`ShardedMixin`].
+        - `create_optimizer`, `_clip_grad_norm`, `_get_grad_norm`: all adapters, each with its own learning rate
+          and clipping.
+        - what logs, evaluates, saves, loads and pushes, and what checks rewards and gradients: see [`LogsMixin`],
+          [`EvaluationMixin`], [`RunStateMixin`], [`SavingMixin`], [`ShardedMixin`], [`HubMixin`] and [`HealthMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -126,11 +141,12 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
         check_hub(args)
-        self._fingerprint = self._run_fingerprint(args, peft_config)
+        self._fingerprint = run_fingerprint(args, peft_config, self.experts)
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)
 
         args = copy.copy(args)  # the rewards of all experts travel through `args.reward_weights`: keep the user's own
+        args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
         funcs, weights, processing_classes = self._flatten_rewards(args)
         args.reward_weights = weights
         first = next(iter(self.experts.values()))
@@ -149,6 +165,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         )
         trained = {name: str(expert.adapter) for name, expert in self.experts.items() if expert.adapter is not None}
         adapters.create_branches(self.peft_model, self.topology.branches, trained)
+        self._fingerprint[BASE_KEY] = base_fingerprint(self.peft_model)
         if args.disable_dropout:  # TRL did it for the initial adapter
             disable_dropout_in_model(self.peft_model)
         self.engine = TransformersEngine(self, args.rollout_chunk_rows)
@@ -161,6 +178,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         self.last_matrix: dict[str, dict[str, float | None]] | None = None
         self.last_matrix_round: int | None = None
         self._build_branches()
+        self._interruption = Interruption(self.accelerator)
+        self.add_callback(self._interruption)
         if not args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(PhaseProgress(self))
@@ -319,7 +338,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
                 losses.append(super().training_step(model, inputs, num_items_in_batch))
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not self.is_fsdp_enabled:
             self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
-        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+        return mean_of_finite(losses) if len(losses) > 1 else losses[0]
 
     @contextmanager
     def _random_stream(self, branch: Branch, step: int) -> Iterator[None]:
@@ -375,6 +394,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         tokenized = [self._tokenize_prompts([row["prompt"] for row in rows]) for _, rows in parts]
         names = [name for name, rows in parts for _ in rows]
         completions = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
+        completions = self._without_empty(completions, names)
         start = 0
         for prompts, (_, rows) in zip(tokenized, parts, strict=True):
             self._sampled.append((prompts, completions[start : start + len(rows)]))
@@ -407,7 +427,9 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         if self.reward_funcs is not UNGRADED:
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            with self._guarded_rewards():
+                rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            return self._ungrade_non_finite(rewards)
         # cross rows: a reward never enters them
         rows = len(prompts) * self.accelerator.num_processes
         return torch.full((rows, 1), torch.nan, device=self.accelerator.device)
@@ -441,11 +463,19 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
                 gradient.copy_(mean.view_as(gradient))
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
-        """Clip each branch by its own norm; returns the norm of all gradients together."""
+        """Clip each branch by its own norm; returns the norm of all gradients that are applied."""
         self.accelerator.unscale_gradients()
-        norms = []
+        norms, limit = [], self.args.max_grad_norm or torch.inf
         for branch in self._live:
-            norm = sharding.full(torch.nn.utils.clip_grad_norm_(branch.parameters, self.args.max_grad_norm))
-            branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
-            norms.append(norm)
+            norm = sharding.full(torch.nn.utils.clip_grad_norm_(branch.parameters, limit))
+            if self._is_applied(branch, norm):
+                branch.attributes["_metrics"]["train"]["grad_norm"].append(norm.item())
+                norms.append(norm)
+        if not norms:
+            return torch.zeros((), device=self.accelerator.device)
         return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: torch.Tensor | None = None) -> Any:
+        if grad_norm is None:  # max_grad_norm=0; transformers would multiply all gradients by one norm's NaN
+            grad_norm = self._clip_grad_norm(model)
+        return super()._get_grad_norm(model, grad_norm=grad_norm)

@@ -1,6 +1,5 @@
 """What a run leaves on disk: adapters, model card, run description, and the state that a bit-exact resume needs."""
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -10,28 +9,25 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
-from datasets import Dataset
-from peft import PeftConfig
-from trl.trainer.utils import get_callable_name
 
-from .. import adapters
+from .. import adapters, checkpoints
+from ..checkpoints import RUN_FILE
 from ..model_card import write_model_card
-from ..redaction import redact, secrets_of, without_secrets
+from ..redaction import without_secrets
 from ..report import draw_report
 from ..topology import STUDENT
-from .copd_config import CoPDConfig
+from .fingerprint import differences
 
 
 logger = get_logger(__name__)
 
-RUN_FILE = "copd.json"
 EXPERTS_FOLDER = "experts"
 
 
 class RunStateMixin:
     """
     The part of [`CoPDTrainer`] that saves and loads. Overrides what TRL and transformers do for one adapter: `train`,
-    `create_model_card`, `_save`, `_save_rng_state`, `_load_from_checkpoint`, `_load_best_model`.
+    `create_model_card`, `_save`, `_save_rng_state`, `_load_rng_state`, `_load_from_checkpoint`, `_load_best_model`.
     """
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
@@ -40,7 +36,11 @@ class RunStateMixin:
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*): As in transformers; a checkpoint of another run is a
-                ValueError that names what differs.
+                ValueError that names what differs. `True` takes the newest that is complete.
+
+        Raises:
+            SystemExit: With 128 + the signal's number, after SIGTERM or SIGUSR1 and a checkpoint of the round.
+            OSError: The last checkpoint could not be written.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = self._last_complete_checkpoint(self.args.output_dir)
@@ -67,60 +67,40 @@ class RunStateMixin:
 
     # ---- The run and its fingerprint --------------------------------------------------------------------------------
 
-    def _run_fingerprint(self, args: CoPDConfig, peft_config: PeftConfig) -> dict[str, Any]:
-        """What makes two runs the same run; `output_dir`, logging and `max_steps` may differ."""
-        settings = (
-            "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss schedule seed shuffle_dataset "
-            "num_generations generation_batch_size steps_per_generation num_iterations gradient_accumulation_steps"
-        )
-        print_ = {name: getattr(args, name) for name in settings.split()}
-        print_["processes"] = args.world_size
-        print_["adapter"] = adapters.config_fingerprint(peft_config)
-        if args.topology == "mopd":
-            print_["length"] = [args.max_steps, args.num_train_epochs]  # says when its experts are frozen
-        for name, expert in self.experts.items():
-            print_[f"expert {name}"] = {
-                "rewards": [f if isinstance(f, str) else get_callable_name(f) for f in expert.reward_funcs],
-                "reward_weights": expert.reward_weights or args.reward_weights,
-                "learning_rate": expert.learning_rate,
-                "adapter": str(expert.adapter),
-                # without held-out rows, those that overlap is measured on are set aside from the training rows
-                "set_aside": args.probe_prompts if not expert.eval_datasets and args.overlap_every else 0,
-                "data": data_fingerprint(expert.train_dataset),
-            }
-        print_["experts"] = list(self.experts)
-        return redact(json.loads(json.dumps(print_)), secrets_of(args))
-
     def _check_same_run(self, checkpoint: str | bool, output_dir: str) -> None:
-        """Refuse a checkpoint of another run, naming what differs."""
-        folder = self._last_complete_checkpoint(output_dir) if checkpoint is True else checkpoint
-        path = Path(folder) / RUN_FILE
+        """Refuse a checkpoint that is torn or another run's, naming what is wrong or differs."""
+        folder = Path(self._last_complete_checkpoint(output_dir) if checkpoint is True else checkpoint)
+        path = folder / RUN_FILE
         if not path.is_file():
             raise ValueError(
                 f"{str(folder)!r} is no checkpoint of a CoPD run: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
                 "that CoPDTrainer wrote."
             )
-        if not list(Path(folder).glob("copd_state_*.pt")) or not (Path(folder) / "trainer_state.json").is_file():
+        reason = checkpoints.defect(folder)
+        if reason is not None:
             raise ValueError(
-                f"{str(folder)!r} cannot be resumed from: it holds no state of the run, because save_only_model=True "
-                "or because the run was killed while it was written. Pass an earlier checkpoint."
+                f"{str(folder)!r} cannot be resumed from: {reason}. Pass an earlier checkpoint, or True for the "
+                "newest complete one."
             )
-        saved = json.loads(path.read_text())["fingerprint"]
-        differing = [key for key in {**saved, **self._fingerprint} if saved.get(key) != self._fingerprint.get(key)]
+        differing = differences(json.loads(path.read_text())["fingerprint"], self._fingerprint)
         if differing:
-            shown = "; ".join(f"{k}: there {saved.get(k)!r}, here {self._fingerprint.get(k)!r}" for k in differing[:3])
             raise ValueError(
-                f"{str(folder)!r} is a checkpoint of another run ({shown}). Resume it with its own settings, or start "
-                "afresh in another output_dir."
+                f"{str(folder)!r} is a checkpoint of another run ({'; '.join(differing)}). Resume it with its own "
+                "settings, or start afresh in another output_dir."
             )
 
     def _last_complete_checkpoint(self, output_dir: str) -> str:
-        """The newest checkpoint that was written to its end: `trainer_state.json` comes last."""
-        folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
-        complete = [folder for folder in folders if (folder / "trainer_state.json").is_file()]
-        if not complete:
-            raise ValueError(f"No checkpoint found in {output_dir!r}. Train without `resume_from_checkpoint` first.")
-        return str(complete[-1])
+        folder = checkpoints.last_checkpoint(output_dir)
+        if folder is None:
+            torn = [path.name for path in checkpoints.list_checkpoints(output_dir)]
+            found = (
+                f"No checkpoint in {output_dir!r} can be resumed from (found: {', '.join(torn)}; the log says why)."
+            )
+            raise ValueError(
+                f"{found if torn else f'No checkpoint found in {output_dir!r}.'} Train without "
+                "`resume_from_checkpoint` first."
+            )
+        return folder
 
     def _describe_run(self) -> dict[str, Any]:
         total = max(self.state.max_steps, self.state.global_step)
@@ -146,6 +126,10 @@ class RunStateMixin:
             if self.is_fsdp_enabled:
                 self._gather_adapters()
             return
+        with self._remembering_errors():
+            self._write_adapters(output_dir)
+
+    def _write_adapters(self, output_dir: str | None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         for name in self.experts:
             adapters.save_adapter(self.peft_model, name, folder / EXPERTS_FOLDER / name)
@@ -153,7 +137,7 @@ class RunStateMixin:
             adapters.save_adapter(self.peft_model, STUDENT, folder)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
-        torch.save(without_secrets(self.args), folder / "training_args.bin")
+        torch.save(without_secrets(self._shown_args or self.args), folder / "training_args.bin")
         (folder / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None) -> None:
@@ -168,16 +152,18 @@ class RunStateMixin:
             "branches": {name: branch.state_dict() for name, branch in self.branches.items()},
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             "edge_metrics": {key: list(values) for key, values in self._edge_metrics.items()},
+            # of the rounds since the last log
+            "loss": self._tr_loss.detach().cpu(),
+            "logged": self._globalstep_last_logged,
         }
         torch.save(state, self._state_file(output_dir))
 
-    def _state_file(self, folder: str) -> str:
-        return os.path.join(folder, f"copd_state_{self.accelerator.process_index}.pt")
+    def _state_file(self, folder: str | Path, rank: int | None = None) -> str:
+        return os.path.join(folder, f"copd_state_{self.accelerator.process_index if rank is None else rank}.pt")
 
     # ---- Loading ----------------------------------------------------------------------------------------------------
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        self._check_same_run(resume_from_checkpoint, self.args.output_dir)
         self._load_adapters(resume_from_checkpoint)
         device = self.args.device if self.args.device.type != "cpu" else "cpu"  # torch cannot load to `cpu:0`
         state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=device)
@@ -187,6 +173,15 @@ class RunStateMixin:
         self._live = [self.branches[name] for name in state["live"]]
         self._metrics["train"] = defaultdict(list, state["metrics"])
         self._edge_metrics = defaultdict(list, state["edge_metrics"])
+        self._resumed_loss = state["loss"], state["logged"]
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """The last that transformers restores, inside the loop: the loss since the last log comes with it."""
+        super()._load_rng_state(checkpoint)
+        if self._resumed_loss is not None:
+            loss, self._globalstep_last_logged = self._resumed_loss
+            self._tr_loss.copy_(loss)
+            self._resumed_loss = None
 
     def _load_adapters(self, folder: str) -> None:
         for name in self.experts:
@@ -196,13 +191,3 @@ class RunStateMixin:
 
     def _load_best_model(self) -> None:
         self._load_adapters(self.state.best_model_checkpoint)
-
-
-def data_fingerprint(dataset: Any, rows: int = 64) -> str:
-    """Hash of a dataset's columns, length and `rows` evenly spaced rows (the first ones of a stream)."""
-    if isinstance(dataset, Dataset):
-        step = max(1, len(dataset) // rows)
-        content: Any = [len(dataset), dataset.column_names, [dataset[i] for i in range(0, len(dataset), step)]]
-    else:
-        content = list(dataset.take(8))
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]

@@ -19,9 +19,9 @@ class TeachingMixin:
         learner = self._acting.name
         learner_logps = self._score(batch, [learner] * len(edges))  # (B, T)
         teacher_logps = self._score(batch, [edge.teacher for edge in edges])  # (B, T)
-        mask = batch["completion_mask"]
+        mask = self._teachable(teacher_logps - learner_logps, batch["completion_mask"])
         advantages = token_advantages(teacher_logps, learner_logps, mask, self.betas[learner])
-        self._log_sampled_kl((learner_logps - teacher_logps) * mask, mask, edges)
+        self._log_sampled_kl((learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
         return advantages
 
     @torch.no_grad()
