@@ -128,6 +128,13 @@ class Expert:
             raise TypeError(
                 f"Expert {self.name!r}: `adapter` must be a path or a Hub id, got {type(self.adapter).__name__}."
             )
+        if self.adapter is not None:
+            folder, local = Path(self.adapter), str(self.adapter).startswith((".", "/")) or Path(self.adapter).is_dir()
+            if local and not (folder / "adapter_config.json").is_file():
+                raise ValueError(
+                    f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
+                    "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
+                )
         rate = self.learning_rate
         if rate is not None:
             if isinstance(rate, bool) or not isinstance(rate, (int, float)):
@@ -205,8 +212,24 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
                 f"Expert {expert!r} has no column {missing[0]!r} in `{argument}` (found: {shown}), which the reward "
                 f"{reward!r} reads. Add it, or use another reward."
             )
+    _check_prompts(dataset, expert, argument)
     if "image" in found or "images" in found:
         raise ValueError(
             f"Expert {expert!r}: `{argument}` holds images (found: {shown}); CoPDTrainer supports text only for now. "
             "Remove the image columns, or train this expert with GRPOTrainer."
         )
+
+
+def _check_prompts(dataset: Dataset | IterableDataset, expert: str, argument: str) -> None:
+    """The first prompt is a text or messages, and none is missing (as far as that can be seen without a pass)."""
+    prompt = next(iter(dataset.take(1)))["prompt"]
+    messages = isinstance(prompt, list) and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in prompt)
+    if not (isinstance(prompt, str) or (messages and prompt)):
+        raise TypeError(
+            f"Expert {expert!r}: a prompt must be a text or a list of messages with 'role' and 'content'; the first "
+            f"one in `{argument}` is {prompt!r:.80}."
+        )
+    if isinstance(dataset, Dataset):
+        empty = dataset.select_columns("prompt").with_format("arrow")[:]["prompt"].null_count
+        if empty:
+            raise ValueError(f"Expert {expert!r}: {empty} rows of `{argument}` have no prompt (None). Leave them out.")
