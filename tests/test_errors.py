@@ -1,12 +1,12 @@
 """Bad input is refused before the model is loaded, with what came, why it cannot work, and what to do."""
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
-from trl_copd.rewards import VerifierReward
+from trl_copd.rewards import MathReward, VerifierReward
 
 
 NOT_LOADED = "/nowhere/no-model"  # loading it would raise an OSError: a ValueError shows that nothing was loaded
@@ -47,6 +47,11 @@ EXPERTS = {
                ValueError, "text only"),
     "no reward": (lambda: Expert("a", rows(), []), ValueError, "no reward function"),
     "reward type": (lambda: Expert("a", rows(), 3), TypeError, "callable"),
+    "reward class": (lambda: Expert("a", rows(), MathReward), TypeError, "Pass an instance"),
+    "reward by name": (lambda: Expert("a", rows(), "math_reward"), ValueError, "Pass the function itself"),
+    "all splits": (lambda: Expert("a", DatasetDict(train=rows()), letter_reward), TypeError, "several splits"),
+    "all splits held out": (lambda: Expert("a", rows(), letter_reward, eval_dataset=DatasetDict(test=rows())),
+                            TypeError, "several splits \\(test\\)"),
     "weights": (lambda: Expert("a", rows(), letter_reward, reward_weights=[1.0, 2.0]), ValueError, "one weight per"),
     "rate": (lambda: Expert("a", rows(), letter_reward, learning_rate=-1.0), ValueError, "> 0"),
     "rate type": (lambda: Expert("a", rows(), letter_reward, learning_rate="1e-3"), TypeError, "float"),

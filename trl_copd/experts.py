@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from torch import nn
 from trl.trainer.utils import get_callable_name
 
+from . import rewards
 from .rewards.base import AsyncReward, VerifierReward
 
 
@@ -75,7 +76,10 @@ class Expert:
         """Held-out data by domain; a single dataset is the domain that bears the expert's name."""
         if self.eval_dataset is None:
             return {}
-        return self.eval_dataset if isinstance(self.eval_dataset, dict) else {self.name: self.eval_dataset}
+        several = isinstance(self.eval_dataset, dict) and not isinstance(
+            self.eval_dataset, (DatasetDict, IterableDatasetDict)
+        )
+        return self.eval_dataset if several else {self.name: self.eval_dataset}
 
     @property
     def required_columns(self) -> dict[str, set[str]]:
@@ -105,6 +109,16 @@ class Expert:
                 raise TypeError(
                     f"Expert {self.name!r}: a reward function must be callable or a model id, got "
                     f"{type(func).__name__}: {func!r}."
+                )
+            if isinstance(func, type):
+                raise TypeError(
+                    f"Expert {self.name!r}: the reward {func.__name__} is a class. Pass an instance of it: "
+                    f"`{func.__name__}()`."
+                )
+            if isinstance(func, str) and func in rewards.__all__:
+                raise ValueError(
+                    f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
+                    f"`from trl_copd.rewards import {func}`."
                 )
         self.reward_funcs = list(funcs)
         for func in funcs:
@@ -187,6 +201,11 @@ def _required_columns(func: Callable) -> set[str]:
 
 def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> None:
     """Refuse what cannot be trained on, naming what is there and what is missing."""
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        raise TypeError(
+            f"Expert {expert!r}: `{argument}` holds several splits ({', '.join(map(str, dataset))}). Pass one of "
+            "them, such as `dataset['train']`."
+        )
     if not isinstance(dataset, (Dataset, IterableDataset)):
         raise TypeError(
             f"Expert {expert!r}: `{argument}` must be a `datasets.Dataset` or `IterableDataset`, got "
