@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub
+.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -37,6 +37,9 @@ provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq,
 	@command -v coqc >/dev/null || command -v rocq >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
 		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
+
+test-docs: $(INSTALLED)  ## every command and every example of README.md and docs/, the slow ones too
+	$(BIN)/python -m pytest tests/test_docs.py -rs $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
 import trl_copd.rewards
+from recipes.rows import load_rows
 from trl_copd import Expert
 
 
 BUILTIN_BASES = ("demo", "smollm2")
 DOMAIN_KEYS = {
-    "name", "builtin", "options", "dataset", "subset", "split", "eval_split", "prompt", "system", "solution",
-    "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate",
+    "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
+    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate",
 }  # fmt: skip
 
 
@@ -69,26 +70,30 @@ def build_experts(domains: list[dict[str, Any]], seed: int) -> list[Expert]:
 
 def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
     if not isinstance(domain, dict) or "name" not in domain:
-        raise ValueError(f"A domain must be a mapping with a `name`, got {domain!r}.")
+        raise ValueError(f"`domains` must list mappings that have a `name`, got {domain!r}.")
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}. Known: {sorted(DOMAIN_KEYS)}.")
     train, held_out = _load_rows(domain, seed)
+    rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
     return Expert(
         name=domain["name"],
         train_dataset=train,
-        reward_funcs=[find_reward(reward) for reward in domain.get("rewards", ["exact_match_reward"])],
+        reward_funcs=[find_reward(reward) for reward in (rewards if isinstance(rewards, list) else [rewards])],
         reward_weights=domain.get("reward_weights"),
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
-        learning_rate=domain.get("learning_rate"),
+        learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
     )
 
 
 def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     if ("builtin" in domain) == ("dataset" in domain):
-        raise ValueError(f"Domain {domain['name']!r} needs either `builtin` or `dataset`.")
+        raise ValueError(f"Domain {domain['name']!r} needs either `builtin` or `dataset`, and not both.")
     n_train, n_eval = domain.get("n_train", 2000), domain.get("n_eval", 200)
+    for key, count in (("n_train", n_train), ("n_eval", n_eval)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"Domain {domain['name']!r}: {key} must be a whole number >= 1, got {count!r}.")
     if "builtin" in domain:
         family, task = _task(domain)
         if family == "demo":
@@ -98,15 +103,7 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
         from recipes.gym import gym_domain
 
         return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
-    rows = _load_split(domain, domain.get("split", "train"))
-    if "eval_split" in domain:
-        held_out = _load_split(domain, domain["eval_split"])
-    else:
-        parts = rows.train_test_split(test_size=n_eval, seed=0)  # the same held-out rows for every seed
-        rows, held_out = parts["train"], parts["test"]
-    shape = _row_shaper(domain)
-    rows = rows.shuffle(seed=seed).take(min(n_train, len(rows))).map(shape, remove_columns=rows.column_names)
-    return rows, held_out.take(min(n_eval, len(held_out))).map(shape, remove_columns=held_out.column_names)
+    return load_rows(domain, n_train, n_eval, seed)
 
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:
@@ -118,43 +115,41 @@ def _task(domain: dict[str, Any]) -> tuple[str, str]:
     return family, task
 
 
-def _load_split(domain: dict[str, Any], split: str) -> Dataset:
-    source = domain["dataset"]
-    if Path(source).is_file():  # JSON Lines, CSV or Parquet by their ending
-        kind = {"jsonl": "json"}.get(Path(source).suffix[1:], Path(source).suffix[1:])
-        return load_dataset(kind, data_files={split: source}, split=split)
-    return load_dataset(source, domain.get("subset"), split=split)
-
-
-def _row_shaper(domain: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Fill the domain's templates, `prompt` and `solution`, with the columns of a row."""
-    prompt, solution = domain.get("prompt", "{prompt}"), domain.get("solution", "{solution}")
-    system = [{"role": "system", "content": domain["system"]}] if "system" in domain else []
-
-    def shape(row: dict[str, Any]) -> dict[str, Any]:
-        if prompt == "{prompt}" and isinstance(row["prompt"], list):
-            return {"prompt": system + row["prompt"], "solution": solution.format(**row)}
-        messages = [*system, {"role": "user", "content": prompt.format(**row)}]
-        return {"prompt": messages, "solution": solution.format(**row)}
-
-    return shape
-
-
 def find_reward(spec: str | dict[str, Any]) -> Callable:
     """
     A reward function by name: one of `trl_copd.rewards`, one of `trl.rewards`, or a dotted path; a mapping builds an
     instance, `{name: ExactMatchReward, ignore_case: true}`.
     """
     options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name")
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"A reward is a name, or a mapping with a `name` and options, got {spec!r}.")
     if "." in name:
-        module, _, attribute = name.rpartition(".")
-        found = getattr(importlib.import_module(module), attribute)
+        found = _import(name)
     else:
         found = getattr(trl_copd.rewards, name, None) or getattr(importlib.import_module("trl.rewards"), name, None)
         if found is None:
-            raise ValueError(f"No reward is named {name!r}. Use one of {trl_copd.rewards.__all__}, or a dotted path.")
-    return found(**options) if options or isinstance(found, type) else found
+            known = [known for known in trl_copd.rewards.__all__ if known.lower().endswith("reward")]
+            raise ValueError(f"No reward is named {name!r}. Use one of {', '.join(known)}, or a dotted path.")
+    if options and not isinstance(found, type):
+        raise ValueError(
+            f"The reward {name!r} is ready made and takes no options, got {options}. Name its class: "
+            "`{name: ExactMatchReward, ignore_case: true}`."
+        )
+    try:
+        return found(**options) if isinstance(found, type) else found
+    except TypeError as error:
+        raise ValueError(f"The reward {name!r} cannot be built with {options}: {error}.") from error
+
+
+def _import(path: str) -> Any:
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"The reward {path!r} cannot be imported: {error}. A module of your own lies where the command is run."
+        ) from error
 
 
 # ---- The mixed baseline -----------------------------------------------------------------------------------------

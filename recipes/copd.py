@@ -16,6 +16,7 @@ from trl import ModelConfig, TrlParser, get_peft_config
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
+sys.path.append(str(Path.cwd()))  # rewards of one's own
 
 from recipes.build import build_base, build_experts, pool
 from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint
@@ -51,6 +52,7 @@ class RecipeArguments:
 
 def main(argv: list[str] | None = None) -> CoPDTrainer:
     argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [part for arg in argv for part in (arg.split("=", 1) if arg.startswith("--config=") else [arg])]
     if "--config" not in argv:
         argv += ["--config", str(Path(__file__).parent / "demo.yaml")]
     parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))
@@ -58,8 +60,7 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     method = "experts" if recipe.no_opd else recipe.method
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
-    if recipe.builtin_base is None and model_args.model_name_or_path is None:
-        raise ValueError("The recipe names no model. Set model_name_or_path, or builtin_base.")
+    check_model(recipe.builtin_base, model_args.model_name_or_path)
 
     if args.resume_from_checkpoint in ("true", "True", True):  # the newest complete one, if there is one
         args.resume_from_checkpoint = last_checkpoint(args.output_dir)
@@ -87,6 +88,15 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     return trainer
 
 
+def check_model(builtin_base: str | None, name: str | None) -> None:
+    """Refuse no model, two models, and a path that leads nowhere, which transformers would take for a Hub id."""
+    if (builtin_base is None) == (name is None):
+        given = "names no model" if name is None else f"names two models, builtin_base={builtin_base!r} and {name!r}"
+        raise ValueError(f"The recipe {given}. Set either model_name_or_path or builtin_base.")
+    if name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
+        raise ValueError(f"model_name_or_path={name!r} is neither a folder (looked in {Path.cwd()}) nor a Hub id.")
+
+
 def without_opd(args: CoPDConfig) -> CoPDConfig:
     """The same run without distillation; the student is the experts' average."""
     alone = {"topology": "mutual", "hub": None, "opd_steps": 0, "opd_beta": 1.0}
@@ -95,7 +105,8 @@ def without_opd(args: CoPDConfig) -> CoPDConfig:
 
 def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> None:
     """Print the matrix and where the figures are, and one JSON line that scripts can read."""
-    mean = {name: sum(row.values()) / len(row) for name, row in matrix.items()}
+    graded = {name: [value for value in row.values() if value is not None] for name, row in matrix.items()}
+    mean = {name: sum(values) / len(values) if values else float("nan") for name, values in graded.items()}
     print(f"\nCapability matrix ({method}), accuracy on held-out rows:\n\n{matrix_table(matrix)}\n")
     figures = sorted((Path(output_dir) / "figures").glob("*.png"))
     print("Figures: " + (", ".join(map(str, figures)) or "none (pip install matplotlib draws them)"))

@@ -1,12 +1,12 @@
 """Bad input is refused before the model is loaded, with what came, why it cannot work, and what to do."""
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
-from trl_copd.rewards import VerifierReward
+from trl_copd.rewards import MathReward, VerifierReward
 
 
 NOT_LOADED = "/nowhere/no-model"  # loading it would raise an OSError: a ValueError shows that nothing was loaded
@@ -47,9 +47,23 @@ EXPERTS = {
                ValueError, "text only"),
     "no reward": (lambda: Expert("a", rows(), []), ValueError, "no reward function"),
     "reward type": (lambda: Expert("a", rows(), 3), TypeError, "callable"),
+    "reward class": (lambda: Expert("a", rows(), MathReward), TypeError, "Pass an instance"),
+    "reward by name": (lambda: Expert("a", rows(), "math_reward"), ValueError, "Pass the function itself"),
+    "all splits": (lambda: Expert("a", DatasetDict(train=rows()), letter_reward), TypeError, "several splits"),
+    "all splits held out": (lambda: Expert("a", rows(), letter_reward, eval_dataset=DatasetDict(test=rows())),
+                            TypeError, "several splits \\(test\\)"),
     "weights": (lambda: Expert("a", rows(), letter_reward, reward_weights=[1.0, 2.0]), ValueError, "one weight per"),
     "rate": (lambda: Expert("a", rows(), letter_reward, learning_rate=-1.0), ValueError, "> 0"),
     "rate type": (lambda: Expert("a", rows(), letter_reward, learning_rate="1e-3"), TypeError, "float"),
+    "adapter that is none": (lambda: Expert("a", rows(), letter_reward, adapter="/nowhere"), ValueError,
+                             "holds no adapter"),
+    "prompt type": (lambda: Expert("a", Dataset.from_list([{"prompt": 1, "solution": "1"}]), letter_reward), TypeError,
+                    "a text or a list of messages.*is 1"),
+    "prompt without content": (lambda: Expert("a", Dataset.from_list([{"prompt": [{"role": "user", "text": "1"}],
+                               "solution": "1"}]), letter_reward), TypeError, "'role' and 'content'"),
+    "prompt that is missing": (lambda: Expert("a", Dataset.from_list([{"prompt": "1", "solution": "1"},
+                               {"prompt": None, "solution": "1"}]), letter_reward), ValueError,
+                               "1 rows of .* no prompt"),
     "adapter type": (lambda: Expert("a", rows(), letter_reward, adapter=3), TypeError, "path or a Hub id"),
 }  # fmt: skip
 
@@ -167,6 +181,20 @@ def test_wrong_args_class(tmp_path):
 def test_peft_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match="already"):
         build(tmp_path, model=get_peft_model(tiny_model(), lora()))
+
+
+def test_messages_without_a_chat_template(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    talk = Dataset.from_list([{"prompt": [{"role": "user", "content": f"{i}"}], "solution": "a"} for i in range(12)])
+    with pytest.raises(ValueError, match="prompts of expert 'talk' are messages.*chat: false"):
+        CoPDTrainer(
+            tiny_model(),
+            [Expert("talk", talk, letter_reward)],
+            CoPDConfig(**settings(tmp_path)),
+            processing_class=tokenizer,
+            peft_config=lora(),
+        )
 
 
 OTHER_RUNS = {

@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.build import build_experts, find_reward, pool
+from recipes.copd import check_model
 from recipes.demo_base import build_base
 from recipes.domains import DOMAINS, make_domain, make_split, split_of
 from trl_copd import CoPDConfig
@@ -131,15 +132,93 @@ def test_data_from_a_file_with_templates(tmp_path):
     assert not train & {str(r["prompt"]) for r in expert.eval_dataset}
 
 
-def test_bad_recipes_say_what_is_wrong():
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_rows_keep_the_columns_that_rewards_read(tmp_path):
+    tests = {"kind": "assert", "code": "assert f(1) == 1"}
+    rows = [{"prompt": i, "solution": None if i % 2 else i, "tests": tests} for i in range(40)]
+    domain = {"name": "code", "dataset": write_rows(tmp_path / "rows.jsonl", rows), "n_eval": 4, "chat": False,
+              "rewards": "code_reward"}  # fmt: skip
+    expert = build_experts([domain], seed=0)[0]
+    row = expert.train_dataset[0]
+    assert row["tests"] == tests and row["solution"] == (None if int(row["prompt"]) % 2 else row["prompt"])
+    assert [reward.__name__ for reward in expert.reward_funcs] == ["code_reward"]
+    without_solution = [{"prompt": "x", "tests": tests}] * 40
+    domain["dataset"] = write_rows(tmp_path / "other.jsonl", without_solution)
+    assert build_experts([domain], seed=0)[0].train_dataset.column_names == ["prompt", "tests"]
+
+
+def test_held_out_rows_from_a_file_of_their_own(tmp_path):
+    for name, start in (("train", 0), ("test", 1000)):
+        write_rows(tmp_path / f"{name}.jsonl", [{"prompt": f"{i}", "solution": "x"} for i in range(start, start + 20)])
+    domain = {"name": "a", "dataset": str(tmp_path / "train.jsonl"), "eval_dataset": str(tmp_path / "test.jsonl")}
+    expert = build_experts([domain], seed=0)[0]
+    assert all(int(row["prompt"][0]["content"]) < 1000 for row in expert.train_dataset)
+    assert all(int(row["prompt"][0]["content"]) >= 1000 for row in expert.eval_dataset)
+
+
+BUILTIN, ROWS = {"name": "a", "builtin": "demo/sort"}, {"name": "a", "dataset": "rows.jsonl", "n_eval": 4}
+BAD_DOMAINS = {
+    "unknown key": (BUILTIN | {"reward": "x"}, "unknown key 'reward'"),
+    "no data": ({"name": "a"}, "either `builtin` or `dataset`"),
+    "two kinds of data": (BUILTIN | ROWS, "and not both"),
+    "builtin": ({"name": "a", "builtin": "sort"}, "demo/<skill>"),
+    "no mapping": ("a", "mappings that have a `name`"),
+    "no held-out rows": (BUILTIN | {"n_eval": 0}, "n_eval must be a whole number >= 1, got 0"),
+    "number of rows": (BUILTIN | {"n_train": "many"}, "n_train must be a whole number"),
+    "no such file": (ROWS | {"dataset": "rose.jsonl"}, "'rose.jsonl' is not there \\(looked in "),
+    "kind of file": (ROWS | {"dataset": "rows.txt"}, "of another kind.*\\.jsonl"),
+    "no JSON": (ROWS | {"dataset": "torn.jsonl"}, "cannot be read as json"),
+    "no such column": (ROWS | {"prompt": "{question}"}, "no column 'question' \\(found: prompt, solution\\)"),
+    "no such solution": (ROWS | {"solution": "{answer}"}, "`solution` is '{answer}'"),
+    "braces": (ROWS | {"prompt": "{a"}, "doubled"),
+    "all rows held out": (ROWS | {"n_eval": 20}, "leave none"),
+    "held-out rows that are trained on": (ROWS | {"eval_split": "test"}, "would be the training rows"),
+    "row without a prompt": (ROWS | {"dataset": "holes.jsonl"}, "nothing to ask"),
+    "system without chat": (ROWS | {"system": "x", "chat": False}, "chat: true"),
+    "reward of no name": (BUILTIN | {"rewards": "math_rewrd"}, "No reward is named 'math_rewrd'.*math_reward"),
+    "reward not to be imported": (BUILTIN | {"rewards": ["nowhere.reward"]}, "No module named 'nowhere'"),
+    "reward not in its module": (BUILTIN | {"rewards": ["trl_copd.rewards.math_rewrd"]}, "cannot be imported"),
+    "reward without a name": (BUILTIN | {"rewards": [{"ignore_case": True}]}, "with a `name`"),
+    "options of an instance": (BUILTIN | {"rewards": [{"name": "math_reward", "answer": "boxed"}]}, "Name its class"),
+    "no such option": (BUILTIN | {"rewards": [{"name": "MathReward", "anwser": 1}]}, "cannot be built with.*anwser"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DOMAINS)
+def test_a_bad_domain_says_what_is_wrong(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "solution": "x"}] * 20)
+    write_rows(tmp_path / "holes.jsonl", [{"prompt": "p", "solution": "x"}, {"prompt": None, "solution": "x"}] * 20)
+    (tmp_path / "torn.jsonl").write_text('{"prompt": "p",')
+    (tmp_path / "rows.txt").write_text("p")
+    domain, message = BAD_DOMAINS[case]
+    with pytest.raises(ValueError, match=message):
+        build_experts([domain], 0)
+
+
+def test_a_recipe_without_domains():
     with pytest.raises(ValueError, match="names no domain"):
         build_experts([], 0)
-    with pytest.raises(ValueError, match="unknown key 'reward'"):
-        build_experts([{"name": "a", "builtin": "demo/sort", "reward": "x"}], 0)
-    with pytest.raises(ValueError, match="either `builtin` or `dataset`"):
-        build_experts([{"name": "a"}], 0)
-    with pytest.raises(ValueError, match="demo/<skill>"):
-        build_experts([{"name": "a", "builtin": "sort"}], 0)
+
+
+def test_a_rate_that_yaml_reads_as_text():
+    domain = yaml.safe_load("{name: a, builtin: demo/sort, n_train: 8, n_eval: 4, learning_rate: 1e-3}")
+    assert domain["learning_rate"] == "1e-3" and build_experts([domain], 0)[0].learning_rate == 1e-3
+
+
+def test_one_model(tmp_path):
+    check_model(None, "Qwen/Qwen3-0.6B"), check_model("demo", None), check_model(None, str(tmp_path))
+    for base, name, message in (
+        (None, None, "names no model"),
+        ("demo", "Qwen/Qwen3-0.6B", "names two models"),
+        (None, "/nowhere/model", "neither a folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_model(base, name)
 
 
 def test_pooled_rows_are_graded_by_their_own_domain():

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from torch import nn
 from trl.trainer.utils import get_callable_name
 
+from . import rewards
 from .rewards.base import AsyncReward, VerifierReward
 
 
@@ -75,7 +76,10 @@ class Expert:
         """Held-out data by domain; a single dataset is the domain that bears the expert's name."""
         if self.eval_dataset is None:
             return {}
-        return self.eval_dataset if isinstance(self.eval_dataset, dict) else {self.name: self.eval_dataset}
+        several = isinstance(self.eval_dataset, dict) and not isinstance(
+            self.eval_dataset, (DatasetDict, IterableDatasetDict)
+        )
+        return self.eval_dataset if several else {self.name: self.eval_dataset}
 
     @property
     def required_columns(self) -> dict[str, set[str]]:
@@ -106,6 +110,16 @@ class Expert:
                     f"Expert {self.name!r}: a reward function must be callable or a model id, got "
                     f"{type(func).__name__}: {func!r}."
                 )
+            if isinstance(func, type):
+                raise TypeError(
+                    f"Expert {self.name!r}: the reward {func.__name__} is a class. Pass an instance of it: "
+                    f"`{func.__name__}()`."
+                )
+            if isinstance(func, str) and func in rewards.__all__:
+                raise ValueError(
+                    f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
+                    f"`from trl_copd.rewards import {func}`."
+                )
         self.reward_funcs = list(funcs)
         for func in funcs:
             if isinstance(func, (VerifierReward, AsyncReward)):
@@ -128,6 +142,13 @@ class Expert:
             raise TypeError(
                 f"Expert {self.name!r}: `adapter` must be a path or a Hub id, got {type(self.adapter).__name__}."
             )
+        if self.adapter is not None:
+            folder, local = Path(self.adapter), str(self.adapter).startswith((".", "/")) or Path(self.adapter).is_dir()
+            if local and not (folder / "adapter_config.json").is_file():
+                raise ValueError(
+                    f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
+                    "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
+                )
         rate = self.learning_rate
         if rate is not None:
             if isinstance(rate, bool) or not isinstance(rate, (int, float)):
@@ -180,6 +201,11 @@ def _required_columns(func: Callable) -> set[str]:
 
 def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> None:
     """Refuse what cannot be trained on, naming what is there and what is missing."""
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        raise TypeError(
+            f"Expert {expert!r}: `{argument}` holds several splits ({', '.join(map(str, dataset))}). Pass one of "
+            "them, such as `dataset['train']`."
+        )
     if not isinstance(dataset, (Dataset, IterableDataset)):
         raise TypeError(
             f"Expert {expert!r}: `{argument}` must be a `datasets.Dataset` or `IterableDataset`, got "
@@ -205,8 +231,24 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
                 f"Expert {expert!r} has no column {missing[0]!r} in `{argument}` (found: {shown}), which the reward "
                 f"{reward!r} reads. Add it, or use another reward."
             )
+    _check_prompts(dataset, expert, argument)
     if "image" in found or "images" in found:
         raise ValueError(
             f"Expert {expert!r}: `{argument}` holds images (found: {shown}); CoPDTrainer supports text only for now. "
             "Remove the image columns, or train this expert with GRPOTrainer."
         )
+
+
+def _check_prompts(dataset: Dataset | IterableDataset, expert: str, argument: str) -> None:
+    """The first prompt is a text or messages, and none is missing (as far as that can be seen without a pass)."""
+    prompt = next(iter(dataset.take(1)))["prompt"]
+    messages = isinstance(prompt, list) and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in prompt)
+    if not (isinstance(prompt, str) or (messages and prompt)):
+        raise TypeError(
+            f"Expert {expert!r}: a prompt must be a text or a list of messages with 'role' and 'content'; the first "
+            f"one in `{argument}` is {prompt!r:.80}."
+        )
+    if isinstance(dataset, Dataset):
+        empty = dataset.select_columns("prompt").with_format("arrow")[:]["prompt"].null_count
+        if empty:
+            raise ValueError(f"Expert {expert!r}: {empty} rows of `{argument}` have no prompt (None). Leave them out.")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from datasets import Dataset, IterableDataset
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from trl.data_utils import is_conversational
 from trl.trainer.utils import RepeatSampler
 
 
@@ -67,6 +69,18 @@ class PromptStream:
                     f"{self.batch_size} different prompts. Add rows, or lower the batch size."
                 )
             epoch += 1
+
+
+def check_chat_template(
+    expert: str, dataset: Dataset | IterableDataset, processing_class: PreTrainedTokenizerBase | ProcessorMixin
+) -> None:
+    """Refuse messages that the tokenizer cannot turn into text, before a round finds out."""
+    if is_conversational(next(iter(dataset.take(1)))) and not processing_class.chat_template:
+        raise ValueError(
+            f"The prompts of expert {expert!r} are messages, but the tokenizer has no chat template to turn them into "
+            "text. Set `processing_class.chat_template`, or use prompts that are plain text (in a recipe: `chat: "
+            "false`)."
+        )
 
 
 def derived_seed(seed: int, *names: str) -> int:

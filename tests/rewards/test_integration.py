@@ -1,7 +1,6 @@
 """The rewards where they are used: TRL's command line and trainers, threads, event loops, busy machines, auditors."""
 
 import asyncio
-import doctest
 import importlib.util
 import json
 import os
@@ -207,23 +206,6 @@ class TestSameGrades:
         with Busy():
             assert regraded(rows, shuffled(rows, 3)) == grades
             assert in_threads(rows) == grades
-
-
-# ---- documentation ----
-
-
-@pytest.mark.parametrize("page", ["choice", "json", "sql", "own"])
-def test_examples_of_the_pages(page):
-    """The session that each page begins with, after the code before it, says what it says."""
-    path = ROOT / f"docs/rewards/{page}.md"
-    names: dict = {"__name__": "page"}
-    first = path.read_text().split("```python\n")[1].split("```")[0]
-    if not first.startswith(">>>"):
-        exec(first, names)
-    session = "\n\n".join(path.read_text().split("\n```"))  # a fence would count as expected output
-    example = doctest.DocTestParser().get_doctest(session, names, page, str(path), 0)
-    failed, tried = doctest.DocTestRunner().run(example)
-    assert tried and not failed
 
 
 # ---- auditors ----

@@ -19,7 +19,7 @@ from trl.trainer.utils import disable_dropout_in_model, get_config_model_id
 from .. import adapters, sharding
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
-from ..prompts import PromptStream, hold_out_probe
+from ..prompts import PromptStream, check_chat_template, hold_out_probe
 from ..rollouts import TransformersEngine
 from ..schedule import BranchPlan
 from ..topology import build_topology
@@ -225,6 +225,7 @@ class CoPDTrainer(
             held_out = next(iter(expert.eval_datasets.values()), None)
             probed = args.overlap_every > 0 and any(edge.domain == name for edge in self.topology.edges)
             rows = expert.train_dataset
+            check_chat_template(name, rows, self.processing_class)
             if probed and args.opd_steps > 0:
                 rows, self._probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, size)
                 if not self._probes[name]:
