@@ -66,6 +66,7 @@ class Branch:
     cross: dict[str, PromptStream] = field(default_factory=dict)
     turn: int = 0
     rows: RoundRows | None = None
+    cross_logs: dict[str, Any] | None = None  # completions of its last cross rows, for the table
     random_state: list[torch.Tensor] | None = None
     parameters: list[torch.nn.Parameter] = field(default_factory=list, repr=False)
 

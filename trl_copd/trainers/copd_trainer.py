@@ -37,7 +37,7 @@ from .branch import (
 from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
 from .logs import LogsMixin
-from .progress import PhaseProgress
+from .progress import choose_progress
 from .run_state import RunStateMixin
 from .teaching import TeachingMixin
 
@@ -156,9 +156,10 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         self._edge_metrics: dict[str, list[float]] = defaultdict(list)
         self.last_matrix: dict[str, dict[str, float | None]] | None = None
         self._build_branches()
+        self.progress = choose_progress(self)
         if not args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
-            self.add_callback(PhaseProgress(self))
+            self.add_callback(self.progress)
 
     # ---- Branches ---------------------------------------------------------------------------------------------------
 
@@ -245,8 +246,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             self._acting = None
 
     @contextmanager
-    def _crossing(self) -> Iterator[None]:
-        """Let the acting branch handle cross rows: no rewards, and metrics set aside."""
+    def _crossing(self) -> Iterator[dict[str, Any]]:
+        """Let the acting branch handle cross rows: no rewards, metrics set aside; yields their completions."""
         names = (
             "reward_funcs",
             "reward_func_names",
@@ -258,9 +259,9 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         native = {name: self.__dict__[name] for name in names}
         self.reward_funcs, self.reward_func_names, self.reward_processing_classes = UNGRADED, [], []
         self.reward_weights = torch.ones(1)  # of the one column that `_calculate_rewards` gives, ungraded
-        self._metrics, self._logs = fresh_metrics(), fresh_logs(1)
+        self._metrics, self._logs = fresh_metrics(), fresh_logs(self.args.generation_batch_size)
         try:
-            yield
+            yield self._logs
             prefix = (
                 "cross/" if self._acting.expert is not None else ""
             )  # the student has no native rows to tell apart
@@ -394,9 +395,11 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         if rows.native:
             batches.append(super()._generate_and_score_completions(rows.native))
         if rows.cross:
-            with self._crossing():
+            with self._crossing() as logs:
                 batch = super()._generate_and_score_completions(rows.cross)
             batch["advantages"] = self._teach(batch, rows.edges)
+            if self.log_completions:
+                self._keep_cross_rows(logs, batch, rows.edges)
             batches.append(batch)
         return concat_batches(batches, self._tokenizer.pad_token_id)
 
