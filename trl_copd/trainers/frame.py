@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..report import short
 from ..schedule import Schedule
 from ..topology import STUDENT, Edge, Topology
 
@@ -110,10 +111,10 @@ def frame(view: RunView, width: int, height: int, now: float) -> RenderableType:
         parts += ["", _edges(view, left if beside else inner, merged=edge_rows < edges)]
     if adapter_rows and beside:
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_row(Group(*parts), _matrix(view, _matrix_width(view), short=adapter_rows < adapters))
+        grid.add_row(Group(*parts), _matrix(view, _matrix_width(view), brief=adapter_rows < adapters))
         parts = [grid]
     elif adapter_rows:
-        parts += ["", _matrix(view, inner, short=adapter_rows < adapters)]
+        parts += ["", _matrix(view, inner, brief=adapter_rows < adapters)]
     return Panel(Group(_bar(view, inner), *parts), title=_title(view), subtitle=_times(view, now), width=width,
                  title_align="left", subtitle_align="right", border_style="bright_black")  # fmt: skip
 
@@ -181,7 +182,7 @@ def _branches(view: RunView, width: int) -> Table:
         if not points:
             idle = view.last(f"{name}/entropy", fresh=True) is None
             line = Text("rests" if idle else "learns from the experts", "bright_black", overflow="ellipsis")
-        row = [Text(_short(name, names), view.color(name)), _number(view.last(f"{name}/reward"), ".2f"), line]
+        row = [Text(short(name, names), view.color(name)), _number(view.last(f"{name}/reward"), ".2f"), line]
         if details:
             row += [
                 _number(view.last(f"{name}/entropy", fresh=True), ".2f"),
@@ -215,28 +216,20 @@ def _edges(view: RunView, width: int, merged: bool) -> Table:
 
 def _edge_name(view: RunView, group: list[Edge], width: int) -> Text:
     edge, several = group[0], len(group) > 1
-    name = Text(f"{len(group)} teachings" if several else _short(edge.teacher, width), view.color(edge.teacher))
+    name = Text(f"{len(group)} teachings" if several else short(edge.teacher, width), view.color(edge.teacher))
     if several:
         name.style = "bright_black"
-    name.append(" → ", "bright_black").append(_short(edge.learner, width), view.color(edge.learner))
+    name.append(" → ", "bright_black").append(short(edge.learner, width), view.color(edge.learner))
     if edge.domain != edge.teacher and not several:
-        name.append(f" @ {_short(edge.domain, width)}", "bright_black")
+        name.append(f" @ {short(edge.domain, width)}", "bright_black")
     return name
-
-
-def _short(name: str, width: int) -> str:
-    """The name in at most `width` columns, cut in its middle: ends tell names apart more often."""
-    if len(name) <= width:
-        return name
-    tail = (width - 1) // 2
-    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def _matrix_width(view: RunView) -> int:
     return 18 + 9 * (1 + len(next(iter(view.matrix.values()), {})))
 
 
-def _matrix(view: RunView, width: int, short: bool) -> Table:
+def _matrix(view: RunView, width: int, brief: bool) -> Table:
     """Accuracies in per cent, the best of a column in bold, gains over the base in green and losses in red."""
     experts = view.topology.experts
     matrix = {
@@ -246,10 +239,10 @@ def _matrix(view: RunView, width: int, short: bool) -> Table:
     domains = sorted(
         measured, key=lambda domain: (experts.index(domain) if domain in experts else len(experts), domain)
     )
-    names = [name for name in matrix if not short or name in ("base", STUDENT)]
+    names = [name for name in matrix if not brief or name in ("base", STUDENT)]
     title = f"accuracy @{view.matrix_round}"
     cell = max(5, (width - len(title) - 2) // (len(domains) + 1) - 2)
-    table = _table(title, *(_short(domain, cell) for domain in domains), "mean", names=len(title))
+    table = _table(title, *(short(domain, cell) for domain in domains), "mean", names=len(title))
     rows = {name: [matrix[name].get(domain) for domain in domains] for name in matrix}
     rows = {name: [*row, None if None in row else sum(row) / len(row)] for name, row in rows.items()}
     best = [max((v for v in column if v is not None), default=None) for column in zip(*rows.values(), strict=True)]
@@ -261,7 +254,7 @@ def _matrix(view: RunView, width: int, short: bool) -> Table:
             cells.append(
                 Text("–" if value is None else f"{100 * value:.1f}", f"{'bold ' if value == top else ''}{change}")
             )
-        table.add_row(Text(_short(name, len(title)), view.color(name)), *cells)
+        table.add_row(Text(short(name, len(title)), view.color(name)), *cells)
     return table
 
 
