@@ -118,6 +118,18 @@ def test_means():
 def test_spread_moves_only_what_is_too_close():
     assert report.spread([0.25, 0.25, 0.875], 0.125) == [0.1875, 0.3125, 0.875]
     assert report.spread([0.0, 0.5], 0.125) == [0.0, 0.5]
+    assert report.spread([0.9, 1.0, 1.0], 0.25) == pytest.approx([0.5, 0.75, 1.0], abs=0.01)  # stays in the panel
+
+
+def test_short_names_keep_both_ends():
+    assert report.short("code") == "code"
+    assert report.short("formal_proofs_in_lean", 11) == "forma…_lean" and len(report.short("x" * 40)) == report.LONGEST
+
+
+def test_colours_repeat_with_dashes():
+    run = report.Run(tuple(f"e{i}" for i in range(10)) + ("student",), [], [], {})
+    looks = {(run.color(name), run.dashes(name)) for name in run.branches}
+    assert len(looks) == 11 and run.dashes("e7") == "-" != run.dashes("e8")
 
 
 def test_matrix_rows_are_base_experts_student_and_end_in_the_mean(tmp_path):
@@ -159,16 +171,40 @@ def test_a_long_run_keeps_the_logged_values_under_the_running_mean(tmp_path):
     assert list(mean.get_ydata())[2:-2] == report.running_mean(values, 2)[2:-2]
 
 
-def test_edges_drawn_are_the_logged_values_in_one_colour_per_learner(tmp_path):
+def test_edges_drawn_are_the_logged_values_in_one_colour_per_domain(tmp_path):
     run, ax = report.load_run(write(tmp_path)), axes()
     report.draw_edges(ax, run, run.per_edge("opd/overlap"))
     assert drawn(ax) == {
-        "student → code@math": ([2], [0.7]),
-        "math → student": ([2, 4], [0.9, 0.95]),
-        "code → student": ([2], [0.8]),
+        "student->code@math": ([2], [0.7]),
+        "math->student": ([2, 4], [0.9, 0.95]),
+        "code->student": ([2], [0.8]),
     }
-    assert [line.get_color() for line in ax.lines] == [report.PALETTE[1], report.INK, report.INK]
-    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 3
+    assert [line.get_color() for line in ax.lines] == [report.PALETTE[0], report.PALETTE[0], report.PALETTE[1]]
+
+
+@pytest.mark.parametrize(("count", "grid"), [(2, (1, 2)), (5, (1, 5)), (8, (2, 4))])
+def test_overlap_has_a_panel_per_learner_in_which_no_two_lines_look_alike(tmp_path, count, grid):
+    from matplotlib.figure import Figure
+
+    experts = [f"e{index}" for index in range(count)]
+    edges = [f"{teacher}->{learner}" for teacher in experts for learner in experts if teacher != learner]
+    metrics = {f"{edge}/opd/overlap": index / 100 for index, edge in enumerate(edges)}
+    log = [{"step": step, **metrics} for step in (5, 10)]
+    run = report.load_run(write(tmp_path, plan={**PLAN, "branches": experts}, log=log))
+    figure = Figure()
+    report.overlap_figure(figure, run)
+    titles = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
+    assert list(titles) == [f"{name} learns" for name in experts]
+    for learner in experts:
+        ax = titles[f"{learner} learns"]
+        assert {line.get_label() for line in ax.lines} == {edge for edge in edges if edge.endswith(f"->{learner}")}
+        assert len({line.get_color() for line in ax.lines}) == count - 1
+        assert len({line.get_marker() for line in ax.lines}) == count - 1
+        assert ax.get_ylim() == titles["e0 learns"].get_ylim()
+        assert all(0 < y < ax.get_ylim()[1] for line in ax.lines for y in line.get_ydata() if y)
+    rows, columns = grid
+    assert len(figure.axes) == 2 * rows * columns
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == experts
 
 
 def test_matrix_shows_accuracy_and_gain(tmp_path):

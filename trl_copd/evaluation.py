@@ -1,6 +1,7 @@
 """Capability matrix, and overlap and symmetric KL along the edges."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,7 +70,8 @@ class EvaluationMixin:
         training = self.model.training
         self.model.eval()
         try:
-            with self._with_student(), torch.random.fork_rng():  # an evaluation leaves the run's random stream alone
+            # an evaluation leaves the run's random stream alone, and the trackers' timings of rounds
+            with self._with_student(), torch.random.fork_rng(), self._untracked():
                 for expert_name, expert in self.experts.items():
                     for domain, dataset in expert.eval_datasets.items():
                         grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)
@@ -141,10 +143,9 @@ class EvaluationMixin:
             metrics |= {f"{metric_key_prefix}_{name}/{domain}": value for domain, value in graded.items()}
             if graded:
                 metrics[f"{metric_key_prefix}_{name}/accuracy"] = sum(graded.values()) / len(graded)
-        training = self.model.training
-        self.model.eval()  # TRL's `log` takes its mode from the model: the training metrics wait for their own log
-        self.log(metrics)
-        self.model.train(training)
+        self._log_alone(dict(metrics))
+        # a mean that could not be measured is no best one, and does not end a run that selects by it
+        metrics = {f"{metric_key_prefix}_{name}/accuracy": math.nan for name in self.last_matrix} | metrics
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -162,15 +163,17 @@ class EvaluationMixin:
             return
         totals = torch.zeros(len(edges), 3, device=self.accelerator.device)
         with sharding.gathered(self.peft_model):  # a process may have fewer probe prompts than another, or none
-            with torch.random.fork_rng():  # measuring moves neither the run's random stream nor any weight
+            with torch.random.fork_rng(), self._untracked():  # measuring moves neither the random stream nor weights
                 torch.manual_seed(derived_seed(self.args.seed, "probe", str(round_index)))
                 rollouts = self._probe_rollouts(edges)
             for index, edge in enumerate(edges):
                 totals[index] = self._compare(edge, rollouts[edge.learner, edge.domain])
         totals = self.accelerator.reduce(totals, reduction="sum")
+        metrics = {}
         for edge, (overlap, divergence, tokens) in zip(edges, totals.tolist(), strict=True):
-            self._edge_metrics[f"{edge.label}/opd/overlap"].append(overlap / tokens)
-            self._edge_metrics[f"{edge.label}/opd/symmetric_kl"].append(divergence / tokens)
+            metrics[f"{edge.label}/opd/overlap"] = overlap / tokens
+            metrics[f"{edge.label}/opd/symmetric_kl"] = divergence / tokens
+        self._log_alone(metrics)  # now: the round's log would put them at its end, and average over `logging_steps`
 
     def _probe_rollouts(self, edges: list[Edge]) -> dict[tuple[str, str], list[tuple[list[int], list[int]]]]:
         """The learners' rollouts on the probe prompts of this process, `(prompt ids, completion ids)` per row."""

@@ -100,6 +100,12 @@ class Expert:
                 "ModuleDict mean something to TRL, PEFT or the capability matrix. Choose another name."
             )
 
+        if self.name.startswith(("eval_", "test_")):
+            raise ValueError(
+                f"Expert name {self.name!r} begins like a metric of an evaluation, and trackers would file its curves "
+                "there. Choose another name."
+            )
+
     def _check_rewards(self) -> None:
         funcs = self.reward_funcs if isinstance(self.reward_funcs, (list, tuple)) else [self.reward_funcs]
         if not funcs:

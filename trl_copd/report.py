@@ -22,11 +22,12 @@ from .topology import STUDENT
 
 logger = logging.getLogger(__name__)
 
-# Okabe and Ito's colour-blind safe palette, without its yellow (too pale for a line on white).
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colour-blind safe palette, without its yellow (too pale for a line on white), and two of Paul Tol's.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
 INK, MUTED, SHADE = "#222222", "#767676", "#F1EFE9"
 GAIN, LOSS = (0.42, 0.68, 0.86), (0.93, 0.62, 0.36)  # ends of the heat map's scale; white is the base
-MARKERS = "os^Dvp"
+MARKERS = "os^DvpXP"
+LONGEST = 16  # characters of a name on a figure
 STYLE = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": 11, "legend.frameon": False}
 STYLE |= {"axes.edgecolor": "#B5B5B5", "axes.spines.top": False, "axes.spines.right": False}
 STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED, "axes.ymargin": 0.12}
@@ -68,6 +69,10 @@ class Run:
     def color(self, adapter: str) -> str:
         experts = [name for name in self.branches if name != STUDENT]
         return PALETTE[experts.index(adapter) % len(PALETTE)] if adapter in experts else INK
+
+    def dashes(self, adapter: str) -> str:
+        """Lines are dashed once the palette repeats."""
+        return "-" if adapter == STUDENT or self.branches.index(adapter) < len(PALETTE) else "--"
 
 
 def series(log_history: list[dict], suffix: str) -> Series:
@@ -118,12 +123,18 @@ def running_mean(values: list[float], half: int) -> list[float]:
     return [sum(chunk) / len(chunk) for chunk in chunks]
 
 
+def short(name: str, width: int = LONGEST) -> str:
+    """The name in at most `width` characters, cut in its middle: ends tell names apart more often."""
+    tail = (width - 1) // 2
+    return name if len(name) <= width else f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
+
+
 def spread(heights: list[float], gap: float) -> list[float]:
-    """Rising heights, moved apart as little as it takes for neighbours to be about `gap` apart."""
+    """Rising heights in [0, 1], moved as little as puts neighbours `gap` apart and keeps them in the panel."""
     heights = list(heights)
     for i in [*range(1, len(heights))] * 50:
         push = max(0.0, gap - (heights[i] - heights[i - 1])) / 2
-        heights[i - 1], heights[i] = heights[i - 1] - push, heights[i] + push
+        heights[i - 1], heights[i] = max(0.0, heights[i - 1] - push), min(1.0, heights[i] + push)
     return heights
 
 
@@ -186,25 +197,26 @@ def draw_lines(ax, run: Run, lines: Series, smooth: bool = False) -> None:
     for branch, (steps, values) in lines.items():
         half = len(values) // 24 if smooth else 0
         mean, color = running_mean(values, half), run.color(branch)
-        ax.plot(steps, values, color=color, label=branch, **({"alpha": 0.25, "lw": 1} if half else {"lw": 2}))
+        style = {"alpha": 0.25 if len(lines) < 5 else 0.12, "lw": 1} if half else {"lw": 2, "ls": run.dashes(branch)}
+        ax.plot(steps, values, color=color, label=branch, **style)
         if half:
-            ax.plot(steps, mean, color=color, lw=2.2)
+            ax.plot(steps, mean, color=color, lw=2.2, ls=run.dashes(branch))
         ends.append((mean[-1], branch, color))
     finish(ax, run)
     ax.set_xlabel("round (bold: running mean)" if half else "round")
     low, high = ax.get_ylim()
     heights = spread([(y - low) / (high - low) for y, *_ in sorted(ends)], gap=0.07)
     for y, (_, branch, color) in zip(heights, sorted(ends), strict=True):
-        ax.annotate(branch, (1.02, y), xycoords="axes fraction", color=color, va="center", weight="bold")
+        ax.annotate(short(branch), (1.02, y), xycoords="axes fraction", color=color, va="center", weight="bold")
 
 
 def draw_edges(ax, run: Run, edges: Series) -> None:
-    """One line per edge: the learner's colour, the domain's marker (together they tell any two edges apart)."""
-    dots = {"markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "lw": 1.3}
+    """One line per edge into a learner, in the colour and with the marker of the edge's domain."""
+    dots = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5, "lw": 1.5}
     for label, (steps, values) in edges.items():
-        _, learner, domain = edge_parts(label)
+        domain = edge_parts(label)[2]
         marker = {"marker": MARKERS[run.branches.index(domain) % len(MARKERS)], "markevery": max(1, len(steps) // 25)}
-        ax.plot(steps, values, color=run.color(learner), label=label.replace("->", " → "), **marker, **dots)
+        ax.plot(steps, values, color=run.color(domain), label=label, **marker, **dots)
     finish(ax, run)
 
 
@@ -226,9 +238,11 @@ def draw_matrix(ax, run: Run) -> None:
     bars = [2] * (len(domains) - 1) + [8]  # the widest sets the mean apart
     ax.vlines([j + 0.5 for j in range(len(domains))], -0.5, len(rows) - 0.5, "white", lw=bars)
     ax.hlines([i - 0.5 for i in range(1, len(rows))], -0.5, len(best) - 0.5, "white", lw=2)
-    long = max(map(len, domains)) * len(best) > 30
-    ax.set_xticks(range(len(best)), [*domains, "mean"], rotation=30 * long, ha="right" if long else "center")
-    ax.set_yticks(range(len(rows)), adapters, weight="bold")
+    long = max(len(short(domain)) for domain in domains) > 8
+    ax.set_xticks(
+        range(len(best)), [*map(short, domains), "mean"], rotation=30 * long, ha="right" if long else "center"
+    )
+    ax.set_yticks(range(len(rows)), map(short, adapters), weight="bold")
     for name, tick in zip(adapters, ax.get_yticklabels(), strict=True):
         tick.set_color(run.color(name))
     ax.tick_params(length=0)
@@ -236,19 +250,64 @@ def draw_matrix(ax, run: Run) -> None:
 
 
 def overlap_figure(figure, run: Run) -> None:
-    top, bottom = figure.subplots(2, sharex=True)
-    draw_edges(top, run, run.per_edge("opd/overlap"))
-    draw_edges(bottom, run, run.per_edge("opd/symmetric_kl"))
-    top.set(title="Teacher and learner on the learner's rollouts", ylabel="top-k overlap")
-    bottom.set(xlabel="round", ylabel="symmetric KL (nats)", ylim=(0, None))
-    lines = {line.get_label(): line for ax in (top, bottom) for line in ax.lines}
-    figure.legend(lines.values(), lines, loc="outside right center", title="teacher → learner @ domain")
+    """A column per learner: overlap above, symmetric KL below, a line for each domain it is taught on."""
+    overlap, divergence = run.per_edge("opd/overlap"), run.per_edge("opd/symmetric_kl")
+    learners = learners_of(overlap | divergence)
+    columns, blocks = grid_of(len(learners))
+    axes = figure.subplots(2 * blocks, columns, squeeze=False, sharex=True)
+    for index, learner in enumerate(learners):
+        block, column = divmod(index, columns)
+        top, bottom = axes[2 * block][column], axes[2 * block + 1][column]
+        for ax, edges in ((top, overlap), (bottom, divergence)):
+            draw_edges(ax, run, {label: line for label, line in edges.items() if edge_parts(label)[1] == learner})
+            ax.set_ylim(*limits(edges))  # the same for every learner
+            ax.tick_params(labelleft=column == 0)
+        top.set_title(f"{short(learner)} learns", color=run.color(learner))
+        bottom.set_ylim(0, None)
+        if column == 0:
+            top.set_ylabel("top-k overlap")
+            bottom.set_ylabel("symmetric KL (nats)")
+    for ax in axes[-1]:
+        ax.set_xlabel("round")
+    for index in range(len(learners), columns * blocks):
+        for row in (0, 1):
+            axes[2 * (index // columns) + row][index % columns].set_visible(False)
+    lines = {edge_parts(line.get_label())[2]: line for ax in axes.flat for line in ax.lines}
+    domains = sorted(lines, key=run.branches.index)
+    figure.legend(
+        [lines[name] for name in domains], map(short, domains), loc="outside right center", title="taught on"
+    )
+
+
+def limits(edges: Series) -> tuple[float, float]:
+    """Bounds of an axis that shows all of them, with room for markers and the phases' labels."""
+    values = [value for _, line in edges.values() for value in line] or [0.0]
+    room = 0.12 * (max(values) - min(values)) or 0.1
+    return min(values) - room, max(values) + room
+
+
+def learners_of(edges: Series) -> list[str]:
+    return list(dict.fromkeys(edge_parts(label)[1] for label in edges))
+
+
+def grid_of(panels: int) -> tuple[int, int]:
+    """Columns and rows of so many panels, at most five side by side."""
+    rows = math.ceil(panels / 5)
+    return math.ceil(panels / rows), rows
+
+
+def panel_size(run: Run, draw) -> tuple[float, float]:
+    """Width and height in inches that a panel needs for its names and cells."""
+    names = 0.1 * max(len(short(name)) for name in (*run.branches, "student"))
+    if draw is draw_matrix:
+        adapters, domains, _ = matrix_rows(run)
+        return max(3.6, 0.6 + names + 0.7 * (len(domains) + 1)), 1.1 + 0.52 * len(adapters)
+    return 3.1 + names, 3.7
 
 
 def panels_figure(figure, run: Run, panels: list[tuple]) -> None:
-    """Panels `(title, draw, *arguments)` side by side; the matrix is as wide as its columns need."""
-    columns = len(matrix_rows(run)[1]) + 1
-    widths = [0.5 + 0.16 * columns if draw is draw_matrix else 1 for _, draw, *_ in panels]
+    """Panels `(title, draw, *arguments)` side by side, each as wide as it needs."""
+    widths = [panel_size(run, draw)[0] for _, draw, *_ in panels]
     parts = figure.subfigures(1, len(panels), width_ratios=widths, squeeze=False)[0]
     for part, (title, draw, *arguments) in zip(parts, panels, strict=True):
         ax = part.subplots()
@@ -269,13 +328,20 @@ def draw_report(output_dir: str | Path, quiet: bool = False) -> list[Path]:
     teachers = ("Overlap with teachers", draw_lines, mean_by_learner(overlap))
     matrix = ("Accuracy (%)", draw_matrix)
     panels = [panel for panel, data in ((reward, run.rewards), (teachers, teachers[2]), (matrix, run.matrix)) if data]
-    area = (3 + max(map(len, run.matrix.values()), default=0), 1 + 0.6 * len(run.matrix))
+    sizes = [panel_size(run, draw) for _, draw, *_ in panels]
+    columns, blocks = grid_of(len(learners_of(overlap | kl))) if overlap or kl else (1, 1)
     figures = {
         "reward": ((7.5, 4), [reward], run.rewards, "'<branch>/reward' in the log of trainer_state.json"),
-        "overlap": ((9, 5.6), None, overlap | kl, "'<edge>/opd/overlap' in the log of trainer_state.json"),
-        "capability_matrix": (area, [matrix], run.matrix, "capability_matrix.json"),
-        "summary": ((12, 3.7), panels, panels, "reward, overlap or capability matrix"),
-    }
+        "overlap": (
+            (2.3 + max(4, 2.5 * columns), 4.4 * blocks + 0.4), None, overlap | kl,
+            "'<edge>/opd/overlap' in the log of trainer_state.json",
+        ),
+        "capability_matrix": (sizes[-1] if run.matrix else None, [matrix], run.matrix, "capability_matrix.json"),
+        "summary": (
+            (sum(width for width, _ in sizes), max((height for _, height in sizes), default=0)), panels, panels,
+            "reward, overlap or capability matrix",
+        ),
+    }  # fmt: skip
     folder, drawn = Path(output_dir) / "figures", []
     folder.mkdir(exist_ok=True)
     for name, (size, parts, data, needed) in figures.items():

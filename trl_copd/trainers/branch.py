@@ -70,6 +70,7 @@ class Branch:
     faults: Counter[str] = field(default_factory=Counter)
     in_a_row: Counter[str] = field(default_factory=Counter)
     rows: RoundRows | None = None
+    cross_logs: dict[str, Any] | None = None  # completions of its last cross rows, for the table
     random_state: list[torch.Tensor] | None = None
     parameters: list[torch.nn.Parameter] = field(default_factory=list, repr=False)
 

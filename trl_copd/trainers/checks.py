@@ -10,6 +10,7 @@ from datasets import IterableDataset
 from torch.distributed.fsdp import CPUOffloadPolicy
 from trl import GRPOConfig
 
+from ..adapters import BASE
 from ..experts import Expert
 from ..schedule import cross_prompts
 from ..topology import STUDENT, Topology
@@ -70,6 +71,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) 
             )
     _check_distribution(args)
     _check_data(experts, args)
+    _check_best_model(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
         raise ValueError(
@@ -159,6 +161,25 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
         raise ValueError(
             f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
             "or set eval_strategy='no'."
+        )
+
+
+def _check_best_model(experts: dict[str, Expert], args: CoPDConfig) -> None:
+    if not args.selects_best_model:
+        return
+    asked = "load_best_model_at_end=True" if args.load_best_model_at_end else "save_strategy='best'"
+    domains = [domain for expert in experts.values() for domain in expert.eval_datasets]
+    if args.eval_strategy == "no" or not domains:
+        missing = "no expert has an eval_dataset" if not domains else "eval_strategy='no' measures nothing on the way"
+        raise ValueError(
+            f"{asked}, but {missing}, so no checkpoint can be the best. Give an `Expert` an eval_dataset and set "
+            "eval_strategy and eval_steps, or do without the best model."
+        )
+    metrics = [f"{name}/{key}" for name in (STUDENT, *experts, BASE) for key in ("accuracy", *domains)]
+    if str(args.metric_for_best_model).removeprefix("eval_") not in metrics:
+        raise ValueError(
+            f"metric_for_best_model={args.metric_for_best_model!r} is not measured by this run, so no checkpoint can "
+            f"be the best. Leave it out for the student's mean accuracy, or choose one of: {', '.join(metrics)}."
         )
 
 

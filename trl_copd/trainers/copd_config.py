@@ -1,5 +1,6 @@
 """Configuration of [`CoPDTrainer`]."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..topology import TOPOLOGIES
 OPD_LOSSES = ("sampled",)
 SCHEDULES = ("fixed",)
 MERGE_METHODS = ("average", "linear")
+BEST_MODEL_METRIC = "eval_student/accuracy"
+SECRETS = re.compile(r"(.*_)?(token|key|secret|password)")
 
 
 @dataclass
@@ -57,6 +60,12 @@ class CoPDConfig(GRPOConfig):
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
+        live_view (`bool`, *optional*, defaults to `True`):
+            Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
+            progress bar and a line per log; `disable_tqdm=True` turns both off.
+
+    With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
+    `"eval_student/accuracy"`: the student's mean accuracy over all domains.
     """
 
     rlvr_steps: int = field(
@@ -98,16 +107,29 @@ class CoPDConfig(GRPOConfig):
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
     )
+    live_view: bool = field(
+        default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
+    )
 
     def __post_init__(self):
         self._check_types()
         self._check_values()
+        if self.selects_best_model and self.metric_for_best_model is None:
+            self.metric_for_best_model = BEST_MODEL_METRIC
         super().__post_init__()
         self._check_reuse()
 
     def to_dict(self) -> dict[str, Any]:
         """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""
         return redact(super().to_dict(), secrets_of(self))
+
+    @property
+    def selects_best_model(self) -> bool:
+        return self.load_best_model_at_end or self.save_strategy == "best"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, which masks its own tokens; here those in `model_init_kwargs` and the like as well."""
+        return _without_secrets(super().to_dict())
 
     @property
     def rounds_per_generation(self) -> int:
@@ -140,8 +162,9 @@ class CoPDConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        if not isinstance(self.matrix_at_end, bool):
-            raise TypeError(f"`matrix_at_end` must be bool, got {self.matrix_at_end!r}.")
+        for name in ("matrix_at_end", "live_view"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
         for beta in self._betas():
             if isinstance(beta, bool) or not isinstance(beta, (int, float)):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
@@ -223,3 +246,15 @@ class CoPDConfig(GRPOConfig):
         if isinstance(self.opd_beta, dict):
             return list(self.opd_beta.values())
         return list(self.opd_beta) if isinstance(self.opd_beta, list) else [self.opd_beta]
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value, with each text in a nested mapping masked whose key names a secret: `token`, `api_key`."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: f"<{str(key).upper()}>"
+        if isinstance(inner, str) and SECRETS.fullmatch(str(key))
+        else _without_secrets(inner)
+        for key, inner in value.items()
+    }

@@ -41,7 +41,7 @@ from .health import HealthMixin, mean_of_finite
 from .hub import HubMixin, check_hub
 from .interruption import Interruption
 from .logs import LogsMixin
-from .progress import PhaseProgress
+from .progress import choose_progress
 from .run_state import RunStateMixin
 from .saving import SavingMixin
 from .sharded import ShardedMixin
@@ -180,9 +180,10 @@ class CoPDTrainer(
         self._build_branches()
         self._interruption = Interruption(self.accelerator)
         self.add_callback(self._interruption)
+        self.progress = choose_progress(self)
         if not args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
-            self.add_callback(PhaseProgress(self))
+            self.add_callback(self.progress)
 
     # ---- Branches ---------------------------------------------------------------------------------------------------
 
@@ -270,8 +271,8 @@ class CoPDTrainer(
             self._acting = None
 
     @contextmanager
-    def _crossing(self) -> Iterator[None]:
-        """Let the acting branch handle cross rows: no rewards, and metrics set aside."""
+    def _crossing(self) -> Iterator[dict[str, Any]]:
+        """Let the acting branch handle cross rows: no rewards, metrics set aside; yields their completions."""
         names = (
             "reward_funcs",
             "reward_func_names",
@@ -283,9 +284,9 @@ class CoPDTrainer(
         native = {name: self.__dict__[name] for name in names}
         self.reward_funcs, self.reward_func_names, self.reward_processing_classes = UNGRADED, [], []
         self.reward_weights = torch.ones(1)  # of the one column that `_calculate_rewards` gives, ungraded
-        self._metrics, self._logs = fresh_metrics(), fresh_logs(1)
+        self._metrics, self._logs = fresh_metrics(), fresh_logs(self.args.generation_batch_size)
         try:
-            yield
+            yield self._logs
             prefix = (
                 "cross/" if self._acting.expert is not None else ""
             )  # the student has no native rows to tell apart
@@ -420,9 +421,11 @@ class CoPDTrainer(
         if rows.native:
             batches.append(super()._generate_and_score_completions(rows.native))
         if rows.cross:
-            with self._crossing():
+            with self._crossing() as logs:
                 batch = super()._generate_and_score_completions(rows.cross)
             batch["advantages"] = self._teach(batch, rows.edges)
+            if self.log_completions:
+                self._keep_cross_rows(logs, batch, rows.edges)
             batches.append(batch)
         return concat_batches(batches, self._tokenizer.pad_token_id)
 

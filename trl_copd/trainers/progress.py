@@ -1,14 +1,30 @@
-"""The progress bar of a run: names the phase, and prints one short line per log instead of every metric."""
+"""What a run shows in the terminal: a live view where that is possible, else a progress bar and a line per log."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from transformers import ProgressCallback
+from transformers.utils import is_rich_available
 
 
 if TYPE_CHECKING:
     from .copd_trainer import CoPDTrainer
+
+
+def choose_progress(trainer: CoPDTrainer) -> PhaseProgress:
+    """The live view on a terminal that can show it, unless `live_view=False`; the plain progress bar otherwise."""
+    if trainer.args.live_view and sys.stdout.isatty() and is_rich_available():
+        from rich.console import Console
+
+        from .live import LiveProgress
+
+        if Console().is_terminal and not Console().is_dumb_terminal:
+            return LiveProgress(trainer)
+    return PhaseProgress(trainer)
 
 
 class PhaseProgress(ProgressCallback):
@@ -23,6 +39,14 @@ class PhaseProgress(ProgressCallback):
         super().__init__()
         self.trainer = trainer
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Make room for what prints to the terminal by itself."""
+        yield
+
+    def close(self) -> None:
+        """Leave the terminal as it was found, also after an error."""
+
     def on_step_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None:
             schedule = self.trainer.schedule
@@ -36,13 +60,16 @@ class PhaseProgress(ProgressCallback):
                 self.training_bar.write(f"round {state.global_step:>4}  {line}")
 
     def _summary(self, logs: dict[str, Any]) -> str:
-        names = self.trainer.branches
-        rewards = {n: logs[f"{n}/reward"] for n in names if logs.get(f"{n}/reward") is not None}
-        parts = [f"{name} {value:.2f}" for name, value in rewards.items()]
-        overlaps = [value for key, value in logs.items() if key.endswith("/opd/overlap") and value is not None]
-        divergences = [value for key, value in logs.items() if key.endswith("/opd/symmetric_kl") and value is not None]
-        line = f"reward: {', '.join(parts)}" if parts else ""
-        if overlaps and divergences:
-            line += f"   overlap {sum(overlaps) / len(overlaps):.3f}"
-            line += f"   symmetric KL {sum(divergences) / len(divergences):.4f}"
-        return line
+        def mean(suffix: str) -> float | None:
+            values = [value for key, value in logs.items() if key.endswith(suffix) and value is not None]
+            return sum(values) / len(values) if values else None
+
+        rewards = {name: logs.get(f"{name}/reward") for name in self.trainer.branches}
+        parts = []
+        if graded := [f"{name} {value:.2f}" for name, value in rewards.items() if value is not None]:
+            parts.append(f"reward: {', '.join(graded)}")
+        if (overlap := mean("/opd/overlap")) is not None:
+            parts.append(f"overlap {overlap:.3f}   symmetric KL {mean('/opd/symmetric_kl'):.4f}")
+        if (accuracy := logs.get("eval_student/accuracy")) is not None:
+            parts.append(f"accuracy of the student: {accuracy:.3f}")
+        return "   ".join(parts)

@@ -190,4 +190,8 @@ class RunStateMixin:
             adapters.load_adapter(self.peft_model, STUDENT, folder)
 
     def _load_best_model(self) -> None:
-        self._load_adapters(self.state.best_model_checkpoint)
+        best = self.state.best_model_checkpoint
+        if not Path(best).is_dir():
+            logger.warning(f"The best checkpoint, {best!r}, is gone: the run ends with its last weights.")
+            return
+        self._load_adapters(best)
