@@ -26,6 +26,7 @@ from .topology import STUDENT, Topology
 
 BASE = "base"  # the frozen model itself, as a row of the capability matrix
 QUANTISED_LAYERS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes': base product and LoRA product as in `Linear`
+PACKS_FOR_INFERENCE = "support_avx512bf16_for_cpu"  # attribute of bitsandbytes' `Linear4bit`
 INITIAL = "default"  # the adapter that TRL creates; every branch starts as its copy
 # Initialisations that leave the base weights as they are; the others (PiSSA, OLoRA, CorDA, LoftQ, ...) rewrite them
 BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
@@ -107,6 +108,7 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
         trained (`dict[str, str]`): For the branches that start from a trained adapter, its folder or Hub id.
     """
     initial = _adapter_modules(model, INITIAL)
+    _keep_differentiable(model)
     with torch.random.fork_rng():  # the fresh weights are overwritten: their draws must not move the run's stream
         for branch in branches:
             if branch in trained:
@@ -119,6 +121,14 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
         activate(model, branches[0])
         model.delete_adapter(INITIAL)
     set_trainable(model, branches)
+
+
+def _keep_differentiable(model: PeftModel) -> None:
+    # On CPUs with AVX512-BF16 bitsandbytes packs a 4-bit layer anew when it first runs in eval mode. The packed form has
+    # no backward: every update after an evaluation would lose the gradient of the layers below, without an error.
+    for module in model.modules():
+        if hasattr(module, PACKS_FOR_INFERENCE):
+            setattr(module, PACKS_FOR_INFERENCE, False)
 
 
 def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:

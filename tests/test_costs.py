@@ -1,0 +1,170 @@
+"""The cost model against what models and trainers really hold, hand-computed numbers, and its own advice."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+from tiny import build_trainer, lora, tiny_model
+from transformers import MixtralConfig
+from trl.trainer.utils import add_fused_lm_head
+
+from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, traffic
+from trl_copd.plan import costs as c
+from trl_copd.plan.__main__ import advice, build_run, main, parse
+
+
+CPU = DEVICES["cpu"]
+RUN = Run(3, "mutual", rows=8, generations=4, prompt_length=6, completion_length=6, value_bytes=4, checkpointing=False)
+
+
+def saved(tmp_path, **overrides):
+    model = tiny_model(**overrides)
+    model.config.save_pretrained(tmp_path)
+    return model, count_model(str(tmp_path), rank=4)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_parameters_are_those_of_the_built_model(tmp_path, tied):
+    model, size = saved(tmp_path, tie_word_embeddings=tied)
+    assert size.parameters == sum(p.numel() for p in model.parameters())
+    head = model.lm_head.weight.numel()
+    assert size.active == size.parameters - (head if tied else 2 * head)
+    adapted = get_peft_model(model, lora())
+    assert size.adapter == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+
+def test_a_token_passes_two_of_eight_experts(tmp_path):
+    config = MixtralConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+                           num_key_value_heads=1, vocab_size=50, num_local_experts=8, num_experts_per_tok=2)  # fmt: skip
+    config.save_pretrained(tmp_path)
+    size = count_model(str(tmp_path))
+    attention, router, norms, expert = 2 * 16 * 16 + 2 * 16 * 8, 16 * 8, 3 * 16, 3 * 16 * 32
+    assert size.parameters == 2 * 50 * 16 + attention + router + norms + 8 * expert
+    assert size.active == attention + router + norms + 2 * expert
+    assert size.mlp == 64
+
+
+@pytest.mark.parametrize("value_bytes", [4, 2])
+def test_activations_are_what_autograd_keeps(tmp_path, value_bytes):
+    model, size = saved(tmp_path, hidden_size=128, intermediate_size=256, num_hidden_layers=4)
+    dtype = torch.float32 if value_bytes == 4 else torch.bfloat16
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    model = get_peft_model(model.to(dtype), lora())
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage  # held on to, so that no address is used twice
+        return tensor
+
+    ids = torch.randint(4, 20, (8, 48))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autocast("cpu", torch.bfloat16, enabled=value_bytes == 2):
+            model(input_ids=ids, labels=ids, fused_lm_head=True)
+    run = replace(RUN, prompt_length=24, completion_length=24, value_bytes=value_bytes)
+    assert sum(map(len, kept.values())) == pytest.approx(c.activation_bytes(size, run), rel=0.1)
+
+
+def test_cache_adapters_moments_and_cross_rows_are_the_trainers(tmp_path):
+    model, size = saved(tmp_path)
+    with torch.no_grad():
+        cache = model(input_ids=torch.ones(1, 12, dtype=torch.long), use_cache=True).past_key_values
+    held = sum(x.numel() * x.element_size() for layer in cache.layers for x in (layer.keys, layer.values))
+    assert c.kv_bytes(size, RUN, 12) == held
+    for topology in ("mutual", "student"):
+        run = replace(RUN, topology=topology, rlvr_steps=1, opd_steps=1)
+        trainer = build_trainer(tmp_path / topology, topology=topology, rlvr_steps=1, opd_steps=1, max_steps=2)
+        trainer.train()
+        assert len(trainer.branches) == run.branches and len(trainer._live) == run.most_live()
+        assert sum(len(branch.rows.cross) for branch in trainer._live) == run.cross_rows()
+        resident = memory(size, run, CPU)["resident"]
+        parameters = [p for branch in trainer.branches.values() for p in branch.parameters]
+        assert resident["adapters"] == sum(p.numel() * p.element_size() for p in parameters)
+        moments = [m for state in trainer.optimizer.state.values() for m in state.values() if m.dim()]
+        assert resident["optimizer moments"] == sum(m.numel() * m.element_size() for m in moments)
+
+
+def test_memory_and_traffic_by_hand(tmp_path):
+    _, size = saved(tmp_path)
+    two = replace(RUN, processes=2)
+    assert traffic(size, two)["gradients"] == 3 * 4 * size.adapter  # a ring of two sends everything once
+    assert traffic(size, RUN) == {"gradients": 0, "sharded base": 0}
+    one, eight = (memory(size, replace(RUN, experts=k, opd_steps=0), CPU) for k in (1, 8))
+    grown = peak(eight)[0] - peak(one)[0]
+    if peak(eight)[1] == peak(one)[1] == "update":
+        assert grown == 7 * 4 * size.adapter * 4  # weights, gradient, two moments
+    quantised = c.base_bytes(size, replace(RUN, quantize=4, value_bytes=2))
+    assert quantised == size.linear * 0.5625 + (size.parameters - size.linear) * 2
+    chunked = memory(size, replace(RUN, chunk_rows=8), CPU)
+    assert chunked["rollouts"]["KV cache"] * 3 == memory(size, RUN, CPU)["rollouts"]["KV cache"]
+
+
+def test_calibration_finds_the_rates_that_made_the_times(tmp_path):
+    _, size = saved(tmp_path, hidden_size=256, intermediate_size=512, num_hidden_layers=4)
+    true = replace(CPU, bandwidth=3e9, flops=5e10, thin_flops=2e10)
+    run = replace(RUN, experts=1, opd_steps=0, prompt_length=256)
+    times = {rows: c.rollout_seconds(size, run, true, rows, 1, rows) for rows in (8, 32)}
+    found = calibrated(size, run, CPU, seconds(size, run, true)["update"], times, process=1e9)
+    assert found.flops == pytest.approx(true.flops, rel=0.05)  # the optimizer's reads count as part of the products
+    assert found.bandwidth == pytest.approx(true.bandwidth, rel=0.05)
+    assert found.thin_flops == pytest.approx(true.thin_flops, rel=0.05)
+    assert seconds(size, replace(RUN, experts=8), found)["rollouts"] < 8 * times[8]
+
+
+def test_advice_fits_and_names_what_it_changes(tmp_path, capsys):
+    _, size = saved(tmp_path, hidden_size=512, intermediate_size=2048, num_hidden_layers=8, vocab_size=32000)
+    run = Run(8, "mutual", rows=64, prompt_length=512, completion_length=1024, checkpointing=False)
+    for gib in (16, 8, 6):
+        device = replace(DEVICES["h100"], memory=gib * 2**30)
+        assert not fits(size, run, device)
+        text, changed = advice(size, run, device)
+        assert fits(size, changed, device)
+        assert (f"rollout_chunk_rows={changed.chunk_rows}" in text) == (changed.chunk_rows is not None)
+        assert ("gradient_checkpointing" in text) == changed.checkpointing
+    assert advice(size, run, replace(device, memory=2**20))[1] is None
+
+
+def test_command_prints_and_exits_with_whether_it_fits(tmp_path, capsys):
+    saved(tmp_path)
+    arguments = ["--model", str(tmp_path), "--experts", "4", "--gpus", "8", "--rows", "64"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    for text in ("5 branches", "KV cache", "gradients, reduced once", "not measured", "It fits."):
+        assert text in printed
+    assert main([*arguments, "--memory", "0.5"]) == 1
+    assert "It does not fit" in capsys.readouterr().out
+
+
+def test_a_recipe_gives_the_settings_and_the_command_line_wins():
+    recipe = Path(__file__).parent.parent / "recipes" / "qwen3_0.6b_gpu.yaml"
+    run = build_run(parse(["--config", str(recipe), "--rows", "16"]))
+    assert (run.experts, run.rows, run.chunk_rows, run.completion_length) == (2, 16, 256, 512)
+    assert parse(["--config", str(recipe)])["rank"] == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "no/such-model"], "No model configuration found"),
+        ([], "No model is named"),
+        (["--model", "x", "--experts", "0"], "must be >= 1"),
+        (["--model", "x", "--rows", "6"], "no multiple of 8"),
+        (["--config", "missing.yaml"], "no recipe at"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_counted(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_committed_figures_are_those_of_one_run():
+    file = Path(__file__).parent.parent / "docs" / "results" / "scaling.json"
+    results = json.loads(file.read_text())
+    for count, row in results["experts"].items():
+        assert row["adapter_bytes"] * 2 == pytest.approx(row["optimizer_bytes"], rel=1e-3)
+        assert results["memory_error"][count] == row["memory_error"]

@@ -1,0 +1,77 @@
+"""Counts a model's parameters from its configuration, on no device and without its weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .costs import ModelSize
+
+
+def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] = "all-linear") -> ModelSize:
+    """
+    Build model and adapter on the meta device and count.
+
+    Args:
+        model (`str`): Hub id, local folder, or `config.json`.
+        rank (`int`): Rank of the LoRA adapters.
+        target_modules (`str` or `Sequence[str]`): As in [`~peft.LoraConfig`].
+
+    Raises:
+        ValueError: The configuration cannot be found, or is not that of a causal language model.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    config = _load_config(model)
+    with torch.device("meta"):
+        try:
+            base = AutoModelForCausalLM.from_config(config)
+        except ValueError as error:
+            raise ValueError(f"{model!r} is no causal language model: {str(error).splitlines()[0]}") from error
+        counts = {name: parameter.numel() for name, parameter in base.named_parameters()}  # tied ones once
+        embeddings = {id(base.get_input_embeddings().weight), id(base.get_output_embeddings().weight)}
+        in_embeddings = {name for name, parameter in base.named_parameters() if id(parameter) in embeddings}
+        linear = sum(
+            module.weight.numel()
+            for module in base.modules()
+            if isinstance(module, nn.Linear) and id(module.weight) not in embeddings
+        )
+        targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+        adapted = get_peft_model(base, LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM"))
+    text = config.get_text_config()
+    chosen, of = getattr(text, "num_experts_per_tok", None), _first(text, "num_experts", "num_local_experts")
+    share = chosen / of if chosen and of else 1.0  # of a mixture's experts, those that a token passes
+    active = sum(n * (share if ".experts." in name else 1) for name, n in counts.items() if name not in in_embeddings)
+    width = (_first(text, "moe_intermediate_size") or text.intermediate_size) * (chosen if share < 1 else 1)
+    return ModelSize(
+        name=Path(model).name if Path(model).exists() else model,
+        parameters=sum(counts.values()),
+        linear=linear,
+        active=int(active),
+        adapter=sum(p.numel() for p in adapted.parameters() if p.requires_grad),
+        hidden=text.hidden_size,
+        mlp=width,
+        layers=text.num_hidden_layers,
+        heads=text.num_attention_heads,
+        kv_heads=_first(text, "num_key_value_heads") or text.num_attention_heads,
+        head_dim=_first(text, "head_dim") or text.hidden_size // text.num_attention_heads,
+        vocabulary=text.vocab_size,
+    )
+
+
+def _load_config(model: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"No model configuration found for {model!r}: it is no folder or config.json here, and the Hub did not "
+            "give it. Pass the path of a folder that holds config.json, or a Hub id while you are online."
+        ) from error
+
+
+def _first(config: Any, *names: str) -> int | None:
+    return next((getattr(config, name) for name in names if getattr(config, name, None)), None)
