@@ -303,7 +303,9 @@ def main() -> None:
     single, one = peaks["grpo"]["peak"], peaks["1"]["peak"]
     results = {
         "memory_ratio": {k: round(row["memory_mib"]["measured"] / single, 3) for k, row in compared.items()},
-        "memory_ratio_to_one_expert": {k: round(row["memory_mib"]["measured"] / one, 3) for k, row in compared.items()},
+        "memory_ratio_to_one_expert": {
+            k: round(row["memory_mib"]["measured"] / one, 3) for k, row in compared.items()
+        },
         "memory_bound_met": all(
             row["memory_mib"]["measured"] <= (1 + 0.05 * int(k)) * single for k, row in compared.items()
         ),

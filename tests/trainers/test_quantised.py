@@ -16,9 +16,7 @@ from trl_copd.plan.costs import base_bytes
 bitsandbytes = pytest.importorskip("bitsandbytes")
 
 QUANTISED = {
-    "4bit": BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
-    ),
+    "4bit": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32),
     "8bit": BitsAndBytesConfig(load_in_8bit=True),
 }
 CYCLE = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 2}
@@ -35,7 +33,9 @@ def build(tmp_path, bits, **overrides):
 
 
 def frozen(trainer):
-    return {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items() if "lora_" not in name}
+    return {
+        name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items() if "lora_" not in name
+    }
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])

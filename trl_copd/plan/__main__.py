@@ -60,7 +60,9 @@ def parse(argv: list[str] | None) -> dict[str, Any]:
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
-    parser.add_argument("--rows", type=int, help="rows per branch and process, per_device_train_batch_size (default: 8)")
+    parser.add_argument(
+        "--rows", type=int, help="rows per branch and process, per_device_train_batch_size (default: 8)"
+    )
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
     parser.add_argument("--prompt-length", type=int, help="tokens (default: 256)")
@@ -68,7 +70,9 @@ def parse(argv: list[str] | None) -> dict[str, Any]:
     parser.add_argument("--rank", type=int, help="of the LoRA adapters (default: 16)")
     parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of base and activations (default: bf16)")
     parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
-    parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on, as TRL's")
+    parser.add_argument(
+        "--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on, as TRL's"
+    )
     parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     return {**DEFAULTS, **_recipe(given.pop("config", None)), **given}
@@ -206,7 +210,9 @@ def memory_table(size: ModelSize, run: Run, device: Device) -> list[str]:
         if name != "resident":
             largest = max(part, key=lambda what: part[what])
             note = f"{largest}: {part[largest] / GIB:.2f}"
-            lines.append(line(f"+ {name}", sum(part.values()) / GIB, note=note + (", the peak" if name == top else "")))
+            lines.append(
+                line(f"+ {name}", sum(part.values()) / GIB, note=note + (", the peak" if name == top else ""))
+            )
     lines.append(line("peak", highest / GIB, note=f"of {device.memory / GIB:.0f} GiB on {device.name}"))
     lines.append(line("a checkpoint on disk", costs.checkpoint_bytes(size, run) / GIB))
     rows = chunk_advice(size, run, device)
@@ -279,7 +285,9 @@ def main(argv: list[str] | None = None) -> int:
     if fits(size, run, device):
         print("\nIt fits.")
         return 0
-    print(f"\nIt does not fit: an allocator needs about a tenth of the memory to spare. {advice(size, run, device)[0]}")
+    print(
+        f"\nIt does not fit: an allocator needs about a tenth of the memory to spare. {advice(size, run, device)[0]}"
+    )
     return 1
 
 

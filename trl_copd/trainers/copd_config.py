@@ -1,6 +1,5 @@
 """Configuration of [`CoPDTrainer`]."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,6 @@ OPD_LOSSES = ("sampled",)
 SCHEDULES = ("fixed",)
 MERGE_METHODS = ("average", "linear")
 BEST_MODEL_METRIC = "eval_student/accuracy"
-SECRETS = re.compile(r"(.*_)?(token|key|secret|password)")
 
 
 @dataclass
@@ -126,10 +124,6 @@ class CoPDConfig(GRPOConfig):
     @property
     def selects_best_model(self) -> bool:
         return self.load_best_model_at_end or self.save_strategy == "best"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As in transformers, which masks its own tokens; here those in `model_init_kwargs` and the like as well."""
-        return _without_secrets(super().to_dict())
 
     @property
     def rounds_per_generation(self) -> int:
@@ -246,15 +240,3 @@ class CoPDConfig(GRPOConfig):
         if isinstance(self.opd_beta, dict):
             return list(self.opd_beta.values())
         return list(self.opd_beta) if isinstance(self.opd_beta, list) else [self.opd_beta]
-
-
-def _without_secrets(value: Any) -> Any:
-    """The value, with each text in a nested mapping masked whose key names a secret: `token`, `api_key`."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: f"<{str(key).upper()}>"
-        if isinstance(inner, str) and SECRETS.fullmatch(str(key))
-        else _without_secrets(inner)
-        for key, inner in value.items()
-    }
