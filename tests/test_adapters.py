@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
-from trl_copd.rollouts import _can_share
+from trl_copd.rollouts.transformers import _can_share
 
 
 MUTUAL = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
@@ -91,11 +91,11 @@ def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, over
     prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in (0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4)]
     names = [name for name in ("math", "code", "logic") for _ in range(4)]
     prefilled = count_prefilled_rows(trainer)
-    together = trainer.engine.generate(prompts, names, greedy=True)
+    together, _ = trainer.engine.generate(prompts, names, greedy=True)
     if "rollout_chunk_rows" not in overrides:
         assert prefilled == [7]  # of 12 rows: prompts 0, 1 | 1, 2, 3 | 3, 4
     trainer._stacking[frozenset(names)] = False  # the fallback
-    apart = trainer.engine.generate(prompts, names, greedy=True)
+    apart, _ = trainer.engine.generate(prompts, names, greedy=True)
     assert together == apart
     assert len({tuple(row) for row in together}) > 1
     assert trainer.generation_config.do_sample  # greedy decoding was undone

@@ -158,7 +158,7 @@ def replay_copd(trainer, **options) -> None:
             if end == len(names) or names[end] != names[start]:
                 completions += fake_completions(prompt_ids[start:end], trainer.num_generations, calls[0], **options)
                 start = end
-        return completions
+        return completions, None
 
     trainer.engine.generate = generate
 

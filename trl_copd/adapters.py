@@ -5,6 +5,7 @@ Shapes: K adapters, N rows, L positions, d features, r rank.
 """
 
 import copy
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -410,6 +411,56 @@ def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     config = copy.deepcopy(model.peft_config[adapter])
     config.inference_mode = True
     config.save_pretrained(str(directory))
+
+
+def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: bool = False) -> int:
+    """
+    Write one adapter as the plainest LoRA there is, for an inference engine to read.
+
+    Each module's scaling is folded into its `lora_B`, because engines know one rank and one alpha per adapter: rsLoRA,
+    `rank_pattern`, `alpha_pattern` and trained adapters with an alpha of their own need nothing of them.
+
+    Args:
+        model ([`~peft.PeftModel`]): Holds the adapter.
+        adapter (`str`): Its name.
+        directory (`str` or `Path`): Is created.
+        null (`bool`): Write zeros for `lora_B` instead: an adapter that adds nothing.
+
+    Returns:
+        `int`: Bytes of the weights.
+
+    Raises:
+        ValueError: The adapter has parameters other than the two factors of linear layers.
+    """
+    weights, ranks = {}, []
+    for path, module in model.named_modules():
+        if isinstance(module, LoraLayer) and adapter in module.lora_A:
+            scaling = 0.0 if null else module.scaling[adapter]
+            factors = module.lora_A[adapter].weight, module.lora_B[adapter].weight * scaling
+            for name, factor in zip(("lora_A", "lora_B"), factors, strict=True):
+                weights[f"{path}.{name}.weight"] = factor.detach().cpu().contiguous()
+            ranks.append(module.r[adapter])
+    if sum(w.numel() for w in weights.values()) != sum(p.numel() for p in branch_parameters(model, adapter)):
+        raise ValueError(
+            f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
+            "`modules_to_save`), which the rollout engine cannot serve. Use a plain `LoraConfig`, or use_vllm=False."
+        )
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    targets = sorted({name.split(".")[-3] for name in weights})
+    LoraConfig(r=max(ranks), lora_alpha=max(ranks), target_modules=targets, inference_mode=True).save_pretrained(
+        str(directory)
+    )
+    return sum(weight.nbytes for weight in weights.values())
+
+
+def weights_digest(model: PeftModel, adapter: str) -> str:
+    """A short text that changes with any bit of an adapter's weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for parameter in branch_parameters(model, adapter):
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:

@@ -102,9 +102,11 @@ class EvaluationMixin:
     def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
         prompts = [row["prompt"] for row in rows]
         prompt_ids, _, _ = self._tokenize_prompts(prompts)
-        ids = []
+        ids: list[list[int]] = []
         for group in self._sampled_together(names):
-            ids += self.engine.generate(list(prompt_ids) * len(group), [n for n in group for _ in rows], greedy=greedy)
+            self.engine.sync(group)
+            adapter_of_row = [name for name in group for _ in rows]
+            ids += self.engine.generate(list(prompt_ids) * len(group), adapter_of_row, greedy=greedy)[0]
         completions: list[Any] = self.processing_class.batch_decode(ids, skip_special_tokens=True)
         if is_conversational(rows[0]):
             completions = [[{"role": "assistant", "content": text}] for text in completions]
@@ -118,7 +120,8 @@ class EvaluationMixin:
 
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
-        return [names] if self.topology.has_student_branch else [[n for n in names if n != STUDENT], [STUDENT]]
+        together = self.topology.has_student_branch or self.engine.mixes_ranks
+        return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
 
     def _write_matrix(self, matrix: Matrix, ungraded: int, samples: int) -> None:
         folder = Path(self.args.output_dir)
@@ -184,7 +187,8 @@ class EvaluationMixin:
                 keys.append((learner, domain))
                 names.append(learner)
                 prompt_ids.append(self._tokenize_prompts([row["prompt"]])[0][0])
-        completions = self.engine.generate(prompt_ids, names) if names else []
+        self.engine.sync(sorted({edge.learner for edge in edges}))  # also where no row falls to this process
+        completions, _ = self.engine.generate(prompt_ids, names)
         rollouts: dict = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
             rollouts[key].append((list(prompt), completion))

@@ -206,15 +206,11 @@ class CoPDConfig(GRPOConfig):
 
     def _check_reuse(self) -> None:
         """A generation must not straddle two phases: its teachers and advantages are fixed when it is sampled."""
-        if self.use_vllm:
+        if self.use_transformers_continuous_batching and (self.bf16 or self.fp16):
             raise ValueError(
-                "use_vllm=True: CoPDTrainer samples all branches in one transformers `generate` and does not drive "
-                "vLLM yet. Set use_vllm=False."
-            )
-        if self.use_transformers_continuous_batching:
-            raise ValueError(
-                "use_transformers_continuous_batching=True is not supported: continuous batching mixes rows of "
-                "different branches. Set it to False."
+                "use_transformers_continuous_batching=True with bf16 or fp16: TRL then casts the whole model in "
+                "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
+                "model_init_kwargs={'dtype': 'bfloat16'}."
             )
         if self.opd_steps == 0:
             return  # no phases, nothing to straddle

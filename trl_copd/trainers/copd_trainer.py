@@ -20,7 +20,7 @@ from .. import adapters, sharding
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, check_chat_template, hold_out_probe
-from ..rollouts import TransformersEngine
+from ..rollouts import build_engine, check_engine
 from ..schedule import BranchPlan
 from ..topology import build_topology
 from .branch import (
@@ -140,6 +140,7 @@ class CoPDTrainer(
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
+        check_engine(args, model, peft_config, self.topology, self.experts)
         check_hub(args)
         self._fingerprint = run_fingerprint(args, peft_config, self.experts)
         if args.resume_from_checkpoint:
@@ -149,6 +150,10 @@ class CoPDTrainer(
         args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
         funcs, weights, processing_classes = self._flatten_rewards(args)
         args.reward_weights = weights
+        # TRL would start an engine of its own, for one policy, and read `generation_kwargs` as transformers'
+        engine_args = {name: getattr(args, name) for name in ("use_vllm", "generation_kwargs")}
+        if args.use_vllm:
+            args.use_vllm, args.generation_kwargs = False, None
         first = next(iter(self.experts.values()))
         super().__init__(
             model=model,
@@ -168,9 +173,9 @@ class CoPDTrainer(
         self._fingerprint[BASE_KEY] = base_fingerprint(self.peft_model)
         if args.disable_dropout:  # TRL did it for the initial adapter
             disable_dropout_in_model(self.peft_model)
-        self.engine = TransformersEngine(self, args.rollout_chunk_rows)
         self._stacking: dict[frozenset[str], bool] = {}
-        self._sampled: deque[tuple[tuple, list]] = deque()  # tokenized prompts, completions: awaiting TRL's generation
+        # tokenized prompts; completions and their log-probabilities: awaiting TRL's generation
+        self._sampled: deque[tuple[tuple, tuple]] = deque()
         self._acting: Branch | None = None
         self._measured_round = -1
         self._live: list[Branch] = []  # the branches that take part in the generation at hand
@@ -178,6 +183,10 @@ class CoPDTrainer(
         self.last_matrix: dict[str, dict[str, float | None]] | None = None
         self.last_matrix_round: int | None = None
         self._build_branches()
+        self.use_vllm = engine_args["use_vllm"]  # TRL's scoring corrects for what the engine reports
+        for name, value in engine_args.items():
+            setattr(self.args, name, value)
+        self.engine = build_engine(self)
         self._interruption = Interruption(self.accelerator)
         self.add_callback(self._interruption)
         self.progress = choose_progress(self)
@@ -395,11 +404,14 @@ class CoPDTrainer(
         self._sampled.clear()
         tokenized = [self._tokenize_prompts([row["prompt"] for row in rows]) for _, rows in parts]
         names = [name for name, rows in parts for _ in rows]
-        completions = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
+        self.engine.sync(names)
+        completions, logps = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
         completions = self._without_empty(completions, names)
+        logps = logps and [row or [0.0] for row in logps]  # for the token that was put there
         start = 0
         for prompts, (_, rows) in zip(tokenized, parts, strict=True):
-            self._sampled.append((prompts, completions[start : start + len(rows)]))
+            part = slice(start, start + len(rows))
+            self._sampled.append((prompts, (completions[part], logps and logps[part])))
             start += len(rows)
 
     def _tokenize_prompts(self, prompts):
@@ -409,7 +421,7 @@ class CoPDTrainer(
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         if self._acting is not None and self._sampled:
-            return self._sampled.popleft()[1], None
+            return self._sampled.popleft()[1]
         return super()._generate_single_turn(
             prompt_ids, images, multimodal_fields, num_generations, has_tool_images=has_tool_images
         )

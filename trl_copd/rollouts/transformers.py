@@ -1,8 +1,4 @@
-"""
-The seam to the engine that samples: rows with an adapter each go in, completions come out.
-
-An engine has `generate(prompt_ids, adapters)`, and `sync(adapters)` to make it sample from the current weights.
-"""
+"""transformers' `generate` as the engine: it samples from the very weights that are trained."""
 
 from __future__ import annotations
 
@@ -20,24 +16,28 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
 
-from .adapters import BASE, RowGroups, grouped, only
-from .sharding import gathered
+from ..adapters import BASE, RowGroups, grouped, only
+from ..sharding import gathered
 
 
 if TYPE_CHECKING:
-    from .trainers import CoPDTrainer
+    from ..trainers import CoPDTrainer
 
 
 class TransformersEngine:
     """
     Samples the rows of all adapters in one transformers `generate`.
 
-    Adapters that cannot be stacked (see [`adapters.stacking_obstacle`]) are sampled one after the other.
+    Adapters that cannot be stacked (see [`adapters.stacking_obstacle`]) are sampled one after the other, and so are
+    all with `use_transformers_continuous_batching`, which packs rows so that those of an adapter have no place of
+    their own in the batch.
 
     Args:
         trainer ([`CoPDTrainer`]): Owns the model, the tokenizer and the generation settings.
         chunk_rows (`int`, *optional*): Most rows in one `generate`; bounds the KV cache.
     """
+
+    mixes_ranks = False
 
     def __init__(self, trainer: CoPDTrainer, chunk_rows: int | None = None):
         self.trainer, self.chunk_rows = trainer, chunk_rows
@@ -45,30 +45,24 @@ class TransformersEngine:
     def sync(self, adapters: Sequence[str]) -> None:
         """Nothing to do: the engine samples from the weights that are trained."""
 
-    def generate(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False) -> list[list[int]]:
-        """
-        Sample one completion per row.
-
-        Args:
-            prompt_ids (`list[list[int]]`): Token ids of N prompts.
-            adapters (`Sequence[str]`): Adapter of each row, or `"base"`; rows of one adapter are consecutive.
-            greedy (`bool`): Take the most likely token instead of sampling.
-
-        Returns:
-            `list[list[int]]`: Token ids of N completions, up to and with the first end-of-sequence token.
-        """
+    def generate(
+        self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False
+    ) -> tuple[list[list[int]], None]:
+        """Sample one completion per row. See [`Engine`]."""
+        if not prompt_ids:
+            return [], None
         size = self.chunk_rows or len(prompt_ids)
         completions: list[list[int]] = []
         with greedy_decoding(self.trainer) if greedy else nullcontext(), gathered(self.trainer.peft_model):
             for start in range(0, len(prompt_ids), size):
                 chunk = slice(start, start + size)
                 completions += self._generate_chunk(prompt_ids[chunk], adapters[chunk])
-        return completions
+        return completions, None
 
     def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str]) -> list[list[int]]:
         names, counts = run_lengths(adapters)
-        model = self.trainer.peft_model
-        if self.trainer.can_stack([name for name in names if name != BASE]):
+        model, packed = self.trainer.peft_model, self.trainer.use_transformers_continuous_batching
+        if not packed and self.trainer.can_stack([name for name in names if name != BASE]):
             with grouped(model, names, counts) as groups:
                 # one branch alone is TRL's own `generate`, to the bit
                 with shared_prefill(model, groups) if len(self.trainer.branches) > 1 else nullcontext():

@@ -1,0 +1,141 @@
+"""vLLM in the training process (`vllm_mode="colocate"`): one engine per process, the base once, an adapter per row."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from trl.generation.vllm_generation import empty_cache, extract_logprobs
+from trl.trainer.utils import ensure_master_addr_port
+from vllm import LLM, SamplingParams
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import StructuredOutputsParams
+
+from .multi_lora import HeldAdapter, MultiLoRAEngine
+from .vllm_options import lora_rank, merged_experts, sampling_options, slots
+
+
+if TYPE_CHECKING:
+    from ..trainers import CoPDTrainer
+
+
+class VLLMEngine(MultiLoRAEngine):
+    """
+    Samples the rows of all adapters in one `LLM.generate`, each with its adapter's `LoRARequest`.
+
+    The engine lives in the training process, as TRL's does, and draws from its random stream: a resumed run samples
+    what the uninterrupted one would have.
+
+    Args:
+        trainer ([`CoPDTrainer`]): Owns the model and the generation settings.
+    """
+
+    _numbers = itertools.count(1)  # vLLM keeps adapters by number: of this process, one number is never used twice
+
+    def __init__(self, trainer: CoPDTrainer):
+        self._folder = tempfile.TemporaryDirectory(prefix="rollout_adapters-")
+        super().__init__(trainer, Path(self._folder.name))
+        self._requests: dict[str, LoRARequest] = {}
+        self._sleeps = trainer.args.vllm_enable_sleep_mode
+        self._sampling_params(sampling_options(trainer, greedy=False))  # unknown `generation_kwargs` fail here
+        with _random_state_kept():  # vLLM seeds every generator of the process with its own seed
+            self.llm = LLM(**llm_options(trainer))
+        trainer.accelerator.wait_for_everyone()
+        self.sync(trainer.topology.branches)  # an adapter that vLLM cannot serve fails before training
+        if self._sleeps:
+            self.llm.sleep(level=1)
+
+    def _load(self, adapter: HeldAdapter) -> None:
+        request = LoRARequest(adapter.name, next(self._numbers), str(adapter.folder))
+        self.llm.llm_engine.add_lora(request)
+        self._requests[adapter.name] = request
+
+    def _unload(self, adapter: HeldAdapter) -> None:
+        self.llm.llm_engine.remove_lora(self._requests.pop(adapter.name).lora_int_id)
+
+    def sync(self, adapters):
+        self._wake()
+        super().sync(adapters)
+
+    def _sample(self, prompt_ids, adapters, greedy):
+        params = self._sampling_params(sampling_options(self.trainer, greedy))
+        requests = [self._requests[adapter.name] for adapter in adapters]
+        prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
+        self._wake()
+        # a cold cache in every call, as it is after a resume: blocks of an earlier call would change the last digits
+        self.llm.reset_prefix_cache()
+        outputs = self.llm.generate(prompts, params, lora_request=requests, use_tqdm=False)
+        if self._sleeps:
+            self.llm.sleep(level=1)  # level 2 would drop the base, which nobody sends again
+        logprobs, _ = extract_logprobs(outputs)  # (N, T, 1)
+        return [list(row.outputs[0].token_ids) for row in outputs], [[token[0] for token in row] for row in logprobs]
+
+    def _wake(self) -> None:
+        if self._sleeps and self.llm.llm_engine.is_sleeping():
+            empty_cache()  # as TRL: vLLM needs the memory that the training has cached
+            self.llm.wake_up()
+
+    def _sampling_params(self, options: dict[str, Any]) -> SamplingParams:
+        structured = options.pop("structured_outputs", None)
+        if isinstance(structured, dict):
+            structured = StructuredOutputsParams(**structured)
+        return SamplingParams(**options, structured_outputs=structured, detokenize=False)
+
+
+def llm_options(trainer: CoPDTrainer) -> dict[str, Any]:
+    """Arguments of `vllm.LLM`: those that TRL gives it, and LoRA."""
+    args, accelerator = trainer.args, trainer.accelerator
+    os.environ["RANK"] = str(accelerator.process_index)
+    os.environ["LOCAL_RANK"] = str(accelerator.local_process_index)
+    os.environ["WORLD_SIZE"] = str(accelerator.num_processes)
+    ensure_master_addr_port()
+    on_cpu = accelerator.device.type == "cpu"
+    model = trainer.peft_model.get_base_model()
+    merged = merged_experts(trainer.topology, args, trainer.experts)
+    rows = args.per_device_train_batch_size * args.steps_per_generation * len(trainer.topology.branches)
+    return {
+        "model": model.name_or_path,
+        "revision": (args.model_init_kwargs or {}).get("revision"),
+        "dtype": rollout_dtype(args, model),
+        "enable_lora": True,
+        "max_loras": slots(trainer.topology),
+        "max_lora_rank": lora_rank(trainer.peft_model.peft_config, merged),
+        "gpu_memory_utilization": args.vllm_gpu_memory_utilization,
+        "max_model_len": args.vllm_max_model_length,
+        "max_num_seqs": min(rows, args.rollout_chunk_rows or rows),
+        "enable_sleep_mode": args.vllm_enable_sleep_mode,
+        "model_impl": args.vllm_model_impl,
+        "distributed_executor_backend": "external_launcher",
+        "seed": accelerator.process_index,
+        "max_num_batched_tokens": 4096,  # as in TRL
+        "logprobs_mode": "processed_logprobs",  # after temperature, as the trainer's own
+        "quantization": "bitsandbytes" if getattr(model, "is_loaded_in_4bit", False) else None,
+        "trust_remote_code": args.trust_remote_code,
+        "enforce_eager": on_cpu,  # compiling for a CPU takes minutes
+    }
+
+
+def rollout_dtype(args, model) -> str:
+    """What the training's forward computes in, so that both assign the same probabilities."""
+    if args.bf16 or args.fp16:
+        return "bfloat16" if args.bf16 else "float16"
+    return str(model.dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -1,0 +1,205 @@
+"""vLLM as a server of its own (`vllm_mode="server"`): adapters travel by file, rows by HTTP."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+import torch
+from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+
+from .multi_lora import EngineUnavailable, HeldAdapter, MultiLoRAEngine
+from .vllm_options import sampling_options
+
+
+if TYPE_CHECKING:
+    from ..trainers import CoPDConfig, CoPDTrainer
+
+logger = get_logger(__name__)
+
+REQUESTS_AT_ONCE = 64  # as TRL's client
+RETRY_SECONDS = 1.0
+
+
+class VLLMServer:
+    """
+    Client of `vllm serve`. A request that fails because the server is away, starting or out of memory is sent again
+    until it has failed for `timeout` seconds.
+
+    Args:
+        url (`str`): Base URL.
+        timeout (`float`): Seconds.
+    """
+
+    def __init__(self, url: str, timeout: float):
+        self.url, self.timeout = url.rstrip("/"), timeout
+        self.session = requests.Session()
+        self.session.mount("http", requests.adapters.HTTPAdapter(pool_maxsize=REQUESTS_AT_ONCE))
+
+    @classmethod
+    def of(cls, args: CoPDConfig) -> VLLMServer:
+        url = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
+        return cls(url, args.vllm_server_timeout)
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._send("GET", path, None).json()
+
+    def post(self, path: str, body: dict[str, Any]) -> requests.Response:
+        """The server's answer, with a status below 500."""
+        return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> requests.Response:
+        failing_since = None
+        while True:
+            try:
+                # sampling may take as long as it takes: only the connection has a time limit
+                response = self.session.request(method, self.url + path, json=body, timeout=(10, None))
+                if response.status_code < 500:
+                    return response
+                failure = f"answered {response.status_code}: {response.text:.300}"
+            except requests.RequestException as error:
+                failure = f"did not answer: {type(error).__name__}"
+            if failing_since is None:
+                failing_since = time.monotonic()
+                logger.warning(f"The vLLM server at {self.url} {failure}. Waiting up to {self.timeout:.0f} s for it.")
+            if time.monotonic() - failing_since >= self.timeout:
+                raise EngineUnavailable(
+                    f"The vLLM server at {self.url} {failure}, for {self.timeout:.0f} s (vllm_server_timeout). Start "
+                    "it again and resume the run from its last checkpoint."
+                )
+            time.sleep(RETRY_SECONDS)
+
+    def base(self) -> dict[str, Any]:
+        """The base model's entry among those that are served."""
+        return next(entry for entry in self.get("/v1/models")["data"] if entry.get("parent") is None)
+
+    def check(self, model: str, command: str, correction: bool) -> None:
+        """
+        Refuse a server that cannot serve the run.
+
+        Raises:
+            EngineUnavailable: It is not up in time.
+            ValueError: It serves another base, takes no adapters, or reports log-probabilities before temperature.
+        """
+        base = self.base()
+        if base.get("root") != model:
+            raise ValueError(
+                f"The vLLM server at {self.url} serves {base.get('root')!r}, but the run trains {model!r}. Start it "
+                f"with `{command}`."
+            )
+        if self.post("/v1/load_lora_adapter", {}).status_code == 404:
+            raise ValueError(
+                f"The vLLM server at {self.url} takes no adapters while it runs. Start it with `{command}`."
+            )
+        # after top-k sampling with k = 1 the one token that is left has probability 1; raw log-probabilities show less
+        probe = {"model": base["id"], "prompt": [1], "max_tokens": 1, "top_k": 1, "logprobs": 0, "ignore_eos": True}
+        choice = self.post("/v1/completions", probe).json()["choices"][0]
+        if correction and choice["logprobs"]["token_logprobs"][0] != 0.0:
+            raise ValueError(
+                f"The vLLM server at {self.url} reports log-probabilities before temperature and top-k, which biases "
+                f"the importance-sampling correction. Start it with `{command}`, or set "
+                "vllm_importance_sampling_correction=False."
+            )
+
+
+class VLLMServerEngine(MultiLoRAEngine):
+    """
+    Samples the rows of all adapters from one server, each with the name of its adapter as the model.
+
+    Adapters are written below `output_dir`, which server and trainer must both see under one path. A server that has
+    been restarted does not know them any more: they are loaded again from there. Of several processes the first one
+    writes and loads, and each asks for its own rows.
+
+    Args:
+        trainer ([`CoPDTrainer`]): Owns the model and the generation settings.
+    """
+
+    def __init__(self, trainer: CoPDTrainer):
+        output_dir = Path(trainer.args.output_dir).absolute()
+        output_dir.mkdir(parents=True, exist_ok=True)
+        folder = [None]
+        if trainer.accelerator.is_main_process:
+            # the underscore keeps it out of what is pushed to the Hub
+            self._folder = tempfile.TemporaryDirectory(prefix="_rollout_adapters-", dir=output_dir)
+            Path(self._folder.name).chmod(0o755)  # for a server that runs as another user
+            folder = [self._folder.name]
+        path = Path(broadcast_object_list(folder)[0])
+        super().__init__(trainer, path, label=path.name.rpartition("-")[2] + "-")
+        self.server = VLLMServer.of(trainer.args)
+        self._reloading = threading.Lock()
+        self.sync(trainer.topology.branches)  # an adapter that vLLM cannot serve fails before training
+
+    def sync(self, adapters):
+        super().sync(adapters)
+        self.trainer.accelerator.wait_for_everyone()
+
+    def _write(self, name: str, folder: Path) -> int:
+        return super()._write(name, folder) if self.trainer.accelerator.is_main_process else 0
+
+    def _load(self, adapter: HeldAdapter) -> None:
+        if self.trainer.accelerator.is_main_process:
+            self._post_adapter(adapter)
+
+    def _post_adapter(self, adapter: HeldAdapter) -> None:
+        response = self.server.post(
+            "/v1/load_lora_adapter", {"lora_name": adapter.name, "lora_path": str(adapter.folder)}
+        )
+        if response.status_code != 200 and "already been loaded" not in response.text:
+            raise ValueError(f"The vLLM server did not load {adapter.folder}: {_message(response)}")
+
+    def _unload(self, adapter: HeldAdapter) -> None:
+        if self.trainer.accelerator.is_main_process:  # a server that was restarted does not know it: as good
+            self.server.post("/v1/unload_lora_adapter", {"lora_name": adapter.name})
+
+    def _sample(self, prompt_ids, adapters, greedy):
+        options = sampling_options(self.trainer, greedy)
+        jobs = []
+        # rows that are alike and follow each other are one request: each gets its own tokens, from one prefill
+        for _, rows in groupby(zip(prompt_ids, adapters, strict=True), key=lambda row: (list(row[0]), row[1].name)):
+            members = list(rows)
+            jobs.append((*members[0], len(members)))
+        seeds = torch.randint(2**31 - 1, (len(jobs),)).tolist()  # from the run's stream: a resumed run draws the same
+        workers = min(REQUESTS_AT_ONCE, self.trainer.args.rollout_chunk_rows or REQUESTS_AT_ONCE)
+        with ThreadPoolExecutor(workers) as pool:
+            answers = list(pool.map(lambda job, seed: self._complete(*job, {"seed": seed} | options), jobs, seeds))
+        choices = [choice for answer in answers for choice in answer]
+        return [c["token_ids"] for c in choices], [c["logprobs"]["token_logprobs"] for c in choices]
+
+    def _complete(self, prompt: list[int], adapter: HeldAdapter, count: int, options: dict) -> list[dict]:
+        """`count` completions of a prompt."""
+        greedy = options["temperature"] == 0.0  # vLLM answers once then, and all answers would be the same
+        body = {
+            "model": adapter.name,
+            "prompt": list(prompt),
+            "n": 1 if greedy else count,
+            "return_token_ids": True,
+            **options,
+        }
+        response = self.server.post("/v1/completions", body)
+        if response.status_code == 404:
+            with self._reloading:
+                logger.warning(f"The vLLM server does not know {adapter.name!r}, as after a restart: loading it.")
+                self._post_adapter(adapter)
+            response = self.server.post("/v1/completions", body)
+        if response.status_code != 200:
+            raise ValueError(f"The vLLM server refused to sample: {_message(response)}")
+        answer = response.json()
+        if answer["model"] != adapter.name:
+            raise RuntimeError(f"The vLLM server sampled from {answer['model']!r} instead of {adapter.name!r}.")
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        return choices * count if greedy else choices
+
+
+def _message(response: requests.Response) -> str:
+    """What the server says about a request that it refused."""
+    try:
+        return response.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code} {response.text:.300}"
