@@ -72,7 +72,12 @@ def phase_spans(plan: dict, log_history: list[dict]) -> list[tuple[str, int, int
 
 def edge_parts(label: str) -> tuple[str, str, str]:
     """Teacher, learner and domain of an edge label: `math->code`, or `student->math@code`."""
-    teacher, learner, domain = EDGE.fullmatch(label).groups()
+    match = EDGE.fullmatch(label)
+    if match is None:
+        raise ValueError(
+            f"{label!r} names no edge: it is not of the form teacher->learner or teacher->learner@domain."
+        )
+    teacher, learner, domain = match.groups()
     return teacher, learner, domain or teacher
 
 
@@ -95,7 +100,8 @@ def matrix_rows(run: Run) -> tuple[list[str], list[str], list[list[float | None]
     adapters.sort(key=lambda name: name == STUDENT)
     domains = list(dict.fromkeys(domain for name in adapters for domain in run.matrix[name]))
     rows = [[run.matrix[name].get(domain) for domain in domains] for name in adapters]
-    return adapters, domains, [[*row, None if None in row else sum(row) / len(row)] for row in rows]
+    means = [None if None in row else sum(value for value in row if value is not None) / len(row) for row in rows]
+    return adapters, domains, [[*row, mean] for row, mean in zip(rows, means, strict=True)]
 
 
 def load_run(output_dir: str | Path) -> Run:

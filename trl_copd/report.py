@@ -6,8 +6,8 @@ Figures of a run, redrawn from what the run left on disk: `python -m trl_copd.re
     capability_matrix.json  {adapter: {domain: accuracy}} ┘    figures/capability_matrix.png  accuracy, gain over base
                                                                figures/summary.png            all three, side by side
 
-x is `global_step`, the rounds done: rewards of step s are those of the 0-based round s - 1, overlap is measured after s
-rounds, and rounds [start, end) span x from start to end.
+x is `global_step`, the rounds done: rewards of step s are those of the 0-based round s - 1, overlap is measured after
+s rounds, and rounds [start, end) span x from start to end.
 """
 
 import argparse
