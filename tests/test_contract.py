@@ -13,6 +13,8 @@ from torch.distributed.fsdp._fully_shard._fsdp_state import FSDPState
 from transformers import DynamicCache, GenerationMixin, Trainer
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
+from trl.extras.profiling import profiling_context
+from trl.trainer.utils import print_prompt_completions_sample
 
 from trl_copd import CoPDTrainer
 from trl_copd.trainers.branch import PER_BRANCH_ATTRIBUTES
@@ -41,6 +43,7 @@ SIGNATURES = {
     (Trainer, "push_to_hub"): ["self", "commit_message", "blocking", "token", "revision", "private", "kwargs"],
     (Trainer, "_push_from_checkpoint"): ["self", "checkpoint_folder"],
     (Trainer, "_finish_current_push"): ["self"],
+    (Trainer, "log"): ["self", "logs", "start_time"],
     (Trainer, "_get_dataloader"): [
         "self", "dataset", "description", "batch_size", "sampler_fn", "is_training", "dataloader_key"],
 }  # fmt: skip
@@ -84,6 +87,16 @@ def test_reference_is_the_base_when_no_adapter_is_called_ref():
     assert '"ref" if "ref" in model.peft_config else None' in inspect.getsource(
         GRPOTrainer._generate_and_score_completions
     )
+
+
+def test_logging_is_what_ours_replaces():
+    """TRL prints and tracks one table if `log_completions`, and sends timings to what `args.report_to` names."""
+    source = inspect.getsource(GRPOTrainer.log)
+    assert "and self.log_completions:" in source
+    assert 'logging_backend.log({"completions": logging_backend.Table(dataframe=df)})' in source
+    assert "report_to=trainer.args.report_to" in inspect.getsource(profiling_context)
+    parameters = inspect.signature(print_prompt_completions_sample).parameters
+    assert list(parameters) == ["prompts", "completions", "rewards", "advantages", "step", "num_samples", "extra"]
 
 
 def test_lora_layer_computes_what_the_grouped_forward_computes():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trl_copd import report
+from trl_copd import history, report
 
 
 pytest.importorskip("matplotlib")
@@ -78,39 +78,39 @@ def assert_png(path: Path) -> None:
 
 
 def test_series_leaves_out_none_nan_and_longer_keys():
-    assert report.series(LOG, "reward") == {
+    assert history.series(LOG, "reward") == {
         "math": ([1, 2, 3, 4], [0.25, 0.375, 0.5, 0.625]),
         "code": ([1], [0.5]),
         "eval_math": ([4], [1.0]),
     }
-    assert report.series(LOG, "opd/overlap") == {
+    assert history.series(LOG, "opd/overlap") == {
         "math->student": ([2, 4], [0.9, 0.95]),
         "code->student": ([2], [0.8]),
         "student->code@math": ([2], [0.7]),
     }
-    assert report.series([], "reward") == {}
+    assert history.series([], "reward") == {}
 
 
 def test_series_of_a_resumed_run_takes_the_later_entry():
     log = [{"step": 1, "a/reward": 0.1}, {"step": 2, "a/reward": 0.2}, {"step": 2, "a/reward": 0.3}]
-    assert report.series([*log, {"step": 1, "a/reward": 0.4}], "reward") == {"a": ([1, 2], [0.4, 0.3])}
+    assert history.series([*log, {"step": 1, "a/reward": 0.4}], "reward") == {"a": ([1, 2], [0.4, 0.3])}
 
 
 def test_phase_spans_are_cut_at_the_last_log():
-    assert report.phase_spans(PLAN, LOG) == [("rlvr", 0, 2), ("opd", 2, 3), ("rlvr", 3, 4)]
-    assert report.phase_spans(PLAN, [{"step": 6}])[-1] == ("opd", 5, 6)
-    assert report.phase_spans({}, LOG) == report.phase_spans(PLAN, []) == []
+    assert history.phase_spans(PLAN, LOG) == [("rlvr", 0, 2), ("opd", 2, 3), ("rlvr", 3, 4)]
+    assert history.phase_spans(PLAN, [{"step": 6}])[-1] == ("opd", 5, 6)
+    assert history.phase_spans({}, LOG) == history.phase_spans(PLAN, []) == []
 
 
 def test_edge_parts():
-    assert report.edge_parts("math->code") == ("math", "code", "math")
-    assert report.edge_parts("student->math-2@code_b") == ("student", "math-2", "code_b")
-    assert report.edge_parts("a-->b") == ("a-", "b", "a-")  # a name may end in a hyphen
+    assert history.edge_parts("math->code") == ("math", "code", "math")
+    assert history.edge_parts("student->math-2@code_b") == ("student", "math-2", "code_b")
+    assert history.edge_parts("a-->b") == ("a-", "b", "a-")  # a name may end in a hyphen
 
 
 def test_means():
     edges = {"a->s": ([1, 2], [0.5, 1.0]), "b->s": ([2, 3], [0.5, 0.0]), "s->a@b": ([3], [0.25])}
-    assert report.mean_by_learner(edges) == {"s": ([2], [0.75]), "a": ([3], [0.25])}
+    assert history.mean_by_learner(edges) == {"s": ([2], [0.75]), "a": ([3], [0.25])}
     assert report.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
     assert report.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
 
@@ -127,13 +127,13 @@ def test_short_names_keep_both_ends():
 
 
 def test_colours_repeat_with_dashes():
-    run = report.Run(tuple(f"e{i}" for i in range(10)) + ("student",), [], [], {})
-    looks = {(run.color(name), run.dashes(name)) for name in run.branches}
-    assert len(looks) == 11 and run.dashes("e7") == "-" != run.dashes("e8")
+    run = history.Run(tuple(f"e{i}" for i in range(10)) + ("student",), [], [], {})
+    looks = {(report.color_of(run, name), report.dashes_of(run, name)) for name in run.branches}
+    assert len(looks) == 11 and report.dashes_of(run, "e7") == "-" != report.dashes_of(run, "e8")
 
 
 def test_matrix_rows_are_base_experts_student_and_end_in_the_mean(tmp_path):
-    assert report.matrix_rows(report.load_run(write(tmp_path))) == (
+    assert history.matrix_rows(history.load_run(write(tmp_path))) == (
         ["base", "math", "code", "student"],
         ["math", "code"],
         [[0.5, 0.25, 0.375], [0.75, None, None], [0.25, 0.5, 0.375], [0.75, 0.5, 0.625]],
@@ -145,16 +145,16 @@ def test_root_state_comes_before_checkpoints_and_the_latest_checkpoint_next(tmp_
         write(tmp_path, log=[{"step": 1, "math/reward": value}], state=f"checkpoint-{number}/trainer_state.json")
     (tmp_path / "checkpoint-11").mkdir()  # killed while it was being written
     (tmp_path / "checkpoint-best").mkdir()
-    assert report.load_run(tmp_path).rewards == {"math": ([1], [0.75])}
+    assert history.load_run(tmp_path).rewards == {"math": ([1], [0.75])}
     write(tmp_path)
-    assert report.load_run(tmp_path).rewards["math"][1] == [0.25, 0.375, 0.5, 0.625]
+    assert history.load_run(tmp_path).rewards["math"][1] == [0.25, 0.375, 0.5, 0.625]
 
 
 # Drawing: the numbers on the axes are those of the log.
 
 
 def test_lines_drawn_are_the_logged_values(tmp_path):
-    run, ax = report.load_run(write(tmp_path)), axes()
+    run, ax = history.load_run(write(tmp_path)), axes()
     report.draw_lines(ax, run, run.rewards, smooth=True)
     assert drawn(ax) == {"math": ([1, 2, 3, 4], [0.25, 0.375, 0.5, 0.625]), "code": ([1], [0.5])}
     assert {text.get_text() for text in ax.texts} == {"math", "code", "OPD"}
@@ -164,7 +164,7 @@ def test_lines_drawn_are_the_logged_values(tmp_path):
 def test_a_long_run_keeps_the_logged_values_under_the_running_mean(tmp_path):
     values = [step % 2 for step in range(48)]
     log = [{"step": step + 1, "math/reward": value} for step, value in enumerate(values)]
-    run, ax = report.load_run(write(tmp_path, log=log)), axes()
+    run, ax = history.load_run(write(tmp_path, log=log)), axes()
     report.draw_lines(ax, run, run.rewards, smooth=True)
     logged, mean = ax.lines
     assert list(logged.get_ydata()) == values
@@ -172,7 +172,7 @@ def test_a_long_run_keeps_the_logged_values_under_the_running_mean(tmp_path):
 
 
 def test_edges_drawn_are_the_logged_values_in_one_colour_per_domain(tmp_path):
-    run, ax = report.load_run(write(tmp_path)), axes()
+    run, ax = history.load_run(write(tmp_path)), axes()
     report.draw_edges(ax, run, run.per_edge("opd/overlap"))
     assert drawn(ax) == {
         "student->code@math": ([2], [0.7]),
@@ -190,7 +190,7 @@ def test_overlap_has_a_panel_per_learner_in_which_no_two_lines_look_alike(tmp_pa
     edges = [f"{teacher}->{learner}" for teacher in experts for learner in experts if teacher != learner]
     metrics = {f"{edge}/opd/overlap": index / 100 for index, edge in enumerate(edges)}
     log = [{"step": step, **metrics} for step in (5, 10)]
-    run = report.load_run(write(tmp_path, plan={**PLAN, "branches": experts}, log=log))
+    run = history.load_run(write(tmp_path, plan={**PLAN, "branches": experts}, log=log))
     figure = Figure()
     report.overlap_figure(figure, run)
     titles = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
@@ -209,7 +209,7 @@ def test_overlap_has_a_panel_per_learner_in_which_no_two_lines_look_alike(tmp_pa
 
 def test_matrix_shows_accuracy_and_gain(tmp_path):
     ax = axes()
-    report.draw_matrix(ax, report.load_run(write(tmp_path)))
+    report.draw_matrix(ax, history.load_run(write(tmp_path)))
     cells = {}
     for text in ax.texts:
         cells.setdefault(text.xy, []).append(text.get_text())

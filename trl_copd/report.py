@@ -6,17 +6,16 @@ Figures of a run, redrawn from what the run left on disk: `python -m trl_copd.re
     capability_matrix.json  {adapter: {domain: accuracy}} ┘    figures/capability_matrix.png  accuracy, gain over base
                                                                figures/summary.png            all three, side by side
 
-x is `global_step`: the log of step s closes the 0-based round s - 1, so rounds [start, end) span x from start to end.
+x is `global_step`, the rounds done: rewards of step s are those of the 0-based round s - 1, overlap is measured after
+s rounds, and rounds [start, end) span x from start to end.
 """
 
 import argparse
-import json
 import logging
 import math
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from .history import Run, Series, edge_parts, load_run, matrix_rows, mean_by_learner
 from .topology import STUDENT
 
 
@@ -32,89 +31,17 @@ STYLE = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesi
 STYLE |= {"axes.edgecolor": "#B5B5B5", "axes.spines.top": False, "axes.spines.right": False}
 STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED, "axes.ymargin": 0.12}
 STYLE |= {"figure.constrained_layout.w_pad": 0.1, "figure.constrained_layout.h_pad": 0.08}
-EDGE = re.compile(r"([\w-]+?)->([\w-]+)(?:@([\w-]+))?")  # teacher, learner, domain if it is not the teacher's
-
-Series = dict[str, tuple[list[int], list[float]]]
 
 
-@dataclass(frozen=True)
-class Run:
-    """
-    What a run left on disk.
-
-    Args:
-        branches (`tuple[str, ...]`): Experts in the user's order, then the student if it is a branch.
-        spans (`list[tuple[str, int, int]]`): Phases `(phase, start, end)` in rounds, end exclusive.
-        history (`list[dict]`): `log_history` of transformers' `TrainerState`.
-        matrix (`dict[str, dict[str, float | None]]`): Accuracy in [0, 1] per adapter and domain; may be empty.
-    """
-
-    branches: tuple[str, ...]
-    spans: list[tuple[str, int, int]]
-    history: list[dict]
-    matrix: dict[str, dict[str, float | None]]
-
-    @property
-    def rewards(self) -> Series:
-        found = series(self.history, "reward")
-        return {branch: found[branch] for branch in self.branches if branch in found}
-
-    def per_edge(self, suffix: str) -> Series:
-        """Series of the edges between this run's branches, ordered by learner, then by domain."""
-        found = series(self.history, suffix)
-        known = [label for label in found if EDGE.fullmatch(label) and set(edge_parts(label)) <= set(self.branches)]
-        known.sort(key=lambda label: [self.branches.index(name) for name in edge_parts(label)[1:]])
-        return {label: found[label] for label in known}
-
-    def color(self, adapter: str) -> str:
-        experts = [name for name in self.branches if name != STUDENT]
-        return PALETTE[experts.index(adapter) % len(PALETTE)] if adapter in experts else INK
-
-    def dashes(self, adapter: str) -> str:
-        """Lines are dashed once the palette repeats."""
-        return "-" if adapter == STUDENT or self.branches.index(adapter) < len(PALETTE) else "--"
+def color_of(run: Run, adapter: str) -> str:
+    """Colour of an expert, the same in all figures; base and student are in ink."""
+    experts = [name for name in run.branches if name != STUDENT]
+    return PALETTE[experts.index(adapter) % len(PALETTE)] if adapter in experts else INK
 
 
-def series(log_history: list[dict], suffix: str) -> Series:
-    """
-    Points of every metric `{label}/{suffix}`: `{label: (steps, values)}`, values as logged, steps rising.
-
-    Entries without the metric, or where it is `None` or not finite, are left out. Of a step that was logged twice
-    (the run was resumed from before it) the later entry holds.
-    """
-    points: dict[str, dict[int, float]] = {}
-    for entry in log_history:
-        for key, value in entry.items():
-            label, _, rest = key.partition("/")
-            if rest == suffix and isinstance(value, int | float) and math.isfinite(value):
-                points.setdefault(label, {})[entry["step"]] = value
-    return {label: (sorted(values), [values[s] for s in sorted(values)]) for label, values in points.items()}
-
-
-def phase_spans(plan: dict, log_history: list[dict]) -> list[tuple[str, int, int]]:
-    """Phases that were reached, as `(phase, start, end)` in rounds: those of `copd.json`, cut at the last log."""
-    last = max((entry["step"] for entry in log_history), default=0)
-    spans = [(span["phase"], span["start"], min(span["end"], last)) for span in plan.get("phases", [])]
-    return [span for span in spans if span[1] < span[2]]
-
-
-def edge_parts(label: str) -> tuple[str, str, str]:
-    """Teacher, learner and domain of an edge label: `math->code`, or `student->math@code`."""
-    teacher, learner, domain = EDGE.fullmatch(label).groups()
-    return teacher, learner, domain or teacher
-
-
-def mean_by_learner(edges: Series) -> Series:
-    """Mean over the edges into each learner, at the steps where all of them were measured."""
-    grouped: dict[str, list[dict[int, float]]] = {}
-    for label, points in edges.items():
-        grouped.setdefault(edge_parts(label)[1], []).append(dict(zip(*points, strict=True)))
-    means = {}
-    for learner, members in grouped.items():
-        steps = sorted(set.intersection(*map(set, members)))
-        if steps:
-            means[learner] = (steps, [sum(points[step] for points in members) / len(members) for step in steps])
-    return means
+def dashes_of(run: Run, adapter: str) -> str:
+    """Style of a line: dashed once the palette repeats."""
+    return "-" if adapter == STUDENT or run.branches.index(adapter) < len(PALETTE) else "--"
 
 
 def running_mean(values: list[float], half: int) -> list[float]:
@@ -138,46 +65,6 @@ def spread(heights: list[float], gap: float) -> list[float]:
     return heights
 
 
-def matrix_rows(run: Run) -> tuple[list[str], list[str], list[list[float | None]]]:
-    """Adapters (base, experts, student), domains, and a row per adapter that ends in its mean (`None` if partial)."""
-    adapters = [name for name in dict.fromkeys(["base", *run.branches, *run.matrix]) if name in run.matrix]
-    adapters.sort(key=lambda name: name == STUDENT)
-    domains = list(dict.fromkeys(domain for name in adapters for domain in run.matrix[name]))
-    rows = [[run.matrix[name].get(domain) for domain in domains] for name in adapters]
-    return adapters, domains, [[*row, None if None in row else sum(row) / len(row)] for row in rows]
-
-
-def load_run(output_dir: str | Path) -> Run:
-    """Read a run's folder; FileNotFoundError if it has nothing to draw, ValueError if a file is not JSON."""
-    root = Path(output_dir)
-    checkpoints = [path for path in root.glob("checkpoint-*") if path.name[11:].isdecimal()]
-    checkpoints.sort(key=lambda path: int(path.name[11:]), reverse=True)
-    states = [path / "trainer_state.json" for path in (root, *checkpoints)]
-    state = _read(next((path for path in states if path.exists()), states[0]))
-    history = [entry for entry in state.get("log_history", []) if "step" in entry]
-    matrix = {name: row for name, row in _read(root / "capability_matrix.json").items() if row}
-    plan = _read(root / "copd.json")
-    if not history and not matrix:
-        raise FileNotFoundError(
-            f"Nothing to draw in '{root}': looked for a log in trainer_state.json (there, then in the latest "
-            "checkpoint-N folder) and for capability_matrix.json. Pass the `output_dir` of a run that has saved a "
-            "checkpoint, or call `trainer.save_state()` or `trainer.capability_matrix()` first."
-        )
-    if (branches := plan.get("branches")) is None:
-        logger.warning("No copd.json in '%s': branches are taken from the log, and phases are not shaded.", root)
-        edges = [label for label in series(history, "opd/overlap") if EDGE.fullmatch(label)]
-        names = [*series(history, "reward"), *(name for label in edges for name in edge_parts(label))]
-        branches = sorted(dict.fromkeys(names), key=lambda name: name == STUDENT)
-    return Run(tuple(branches), phase_spans(plan, history), history, matrix)
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise ValueError(f"'{path}' is not JSON ({error}). Was it cut off? Restore it, or move it away.") from error
-
-
 def finish(ax, run: Run) -> None:
     """Axis of rounds, with the OPD phases shaded, and labelled where there is room (the first one always)."""
     last = max((entry["step"] for entry in run.history), default=1)
@@ -196,11 +83,13 @@ def draw_lines(ax, run: Run, lines: Series, smooth: bool = False) -> None:
     ends, half = [], 0
     for branch, (steps, values) in lines.items():
         half = len(values) // 24 if smooth else 0
-        mean, color = running_mean(values, half), run.color(branch)
-        style = {"alpha": 0.25 if len(lines) < 5 else 0.12, "lw": 1} if half else {"lw": 2, "ls": run.dashes(branch)}
+        mean, color = running_mean(values, half), color_of(run, branch)
+        style = (
+            {"alpha": 0.25 if len(lines) < 5 else 0.12, "lw": 1} if half else {"lw": 2, "ls": dashes_of(run, branch)}
+        )
         ax.plot(steps, values, color=color, label=branch, **style)
         if half:
-            ax.plot(steps, mean, color=color, lw=2.2, ls=run.dashes(branch))
+            ax.plot(steps, mean, color=color, lw=2.2, ls=dashes_of(run, branch))
         ends.append((mean[-1], branch, color))
     finish(ax, run)
     ax.set_xlabel("round (bold: running mean)" if half else "round")
@@ -216,7 +105,7 @@ def draw_edges(ax, run: Run, edges: Series) -> None:
     for label, (steps, values) in edges.items():
         domain = edge_parts(label)[2]
         marker = {"marker": MARKERS[run.branches.index(domain) % len(MARKERS)], "markevery": max(1, len(steps) // 25)}
-        ax.plot(steps, values, color=run.color(domain), label=label, **marker, **dots)
+        ax.plot(steps, values, color=color_of(run, domain), label=label, **marker, **dots)
     finish(ax, run)
 
 
@@ -244,7 +133,7 @@ def draw_matrix(ax, run: Run) -> None:
     )
     ax.set_yticks(range(len(rows)), map(short, adapters), weight="bold")
     for name, tick in zip(adapters, ax.get_yticklabels(), strict=True):
-        tick.set_color(run.color(name))
+        tick.set_color(color_of(run, name))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
@@ -262,7 +151,7 @@ def overlap_figure(figure, run: Run) -> None:
             draw_edges(ax, run, {label: line for label, line in edges.items() if edge_parts(label)[1] == learner})
             ax.set_ylim(*limits(edges))  # the same for every learner
             ax.tick_params(labelleft=column == 0)
-        top.set_title(f"{short(learner)} learns", color=run.color(learner))
+        top.set_title(f"{short(learner)} learns", color=color_of(run, learner))
         bottom.set_ylim(0, None)
         if column == 0:
             top.set_ylabel("top-k overlap")

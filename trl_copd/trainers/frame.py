@@ -22,6 +22,7 @@ PHASE_COLORS = {"rlvr": "blue", "opd": "yellow"}
 BARS = "▁▂▃▄▅▆▇█"
 # last parts of the metrics that count rows without a grade
 UNGRADED = ("unreadable", "infrastructure_failures", "ungraded")
+DRAWN = ("reward", "opd/overlap")  # metrics of a branch and of an edge that have a trend
 DETAILED = 76  # columns from which a branch's entropy and lengths are shown
 
 Points = list[tuple[int, float]]
@@ -63,7 +64,10 @@ class RunView:
                 if rest != "accuracy":
                     measured.setdefault(label.removeprefix("eval_"), {})[rest] = value
                 continue
-            self.history.setdefault(key, []).append((step, value))
+            points = self.history.setdefault(key, [])
+            if rest not in DRAWN:  # their last value is enough
+                points.clear()
+            points.append((step, value))
             if key.rpartition("/")[2] in UNGRADED:  # logged as the mean of the rounds since the last log
                 self.ungraded[label] = self.ungraded.get(label, 0) + value * (step - self._counted)
         if "phase" in numbers:

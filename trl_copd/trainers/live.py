@@ -22,6 +22,8 @@ from .frame import RunView, frame
 if TYPE_CHECKING:
     from .copd_trainer import CoPDTrainer
 
+SECONDS = 0.2  # at least, between two pictures: rounds may be shorter
+
 
 class LiveProgress(TrainerCallback):
     """
@@ -41,6 +43,7 @@ class LiveProgress(TrainerCallback):
         self.view: RunView | None = None
         self._live: Live | None = None
         self._width = 0
+        self._drawn = 0.0
         self._streams: list[tuple[logging.StreamHandler, Any]] = []
 
     # ---- Events -----------------------------------------------------------------------------------------------------
@@ -80,7 +83,7 @@ class LiveProgress(TrainerCallback):
         if self.trainer.last_matrix is not None and self.view.round >= self.view.total:  # that of the end of `train`
             best = self.trainer.state.best_global_step if self.trainer.args.load_best_model_at_end else None
             self.view.matrix, self.view.matrix_round = self.trainer.last_matrix, best or self.view.round
-        self._refresh()
+        self._refresh(force=True)
         self._stop()
         self.view = None
 
@@ -128,13 +131,16 @@ class LiveProgress(TrainerCallback):
     def _frame(self):
         return frame(self.view, self.console.width, self.console.height - 1, time.monotonic())
 
-    def _refresh(self, round: int | None = None) -> None:
+    def _refresh(self, round: int | None = None, force: bool = False) -> None:
         if self._live is None:
             return
         if round is not None:
             self.view.round = round
-        self._make_room()
-        self._live.refresh()
+        now = time.monotonic()
+        if force or now - self._drawn > SECONDS:
+            self._drawn = now
+            self._make_room()
+            self._live.refresh()
 
     def _make_room(self) -> None:
         """After the terminal was narrowed, erase the rows that the old picture's lines wrapped into."""

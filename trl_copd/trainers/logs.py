@@ -93,6 +93,7 @@ class LogsMixin:
             os.path.join(folder, f"completions_{self.state.global_step:05d}.parquet"), index=False
         )
         trackers = [importlib.import_module(name) for name in ("wandb", "trackio") if name in self.args.report_to]
+        trackers = [tracker for tracker in trackers if tracker.__name__ != "wandb" or tracker.run is not None]
         if self.log_unique_prompts:
             tables = {name: table[~table["prompt"].astype(str).duplicated()] for name, table in tables.items()}
         for tracker in trackers:
