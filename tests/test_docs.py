@@ -233,6 +233,21 @@ class TestPage:
             check_command(code, page.name)
 
 
+def test_support_table():
+    """Each row has one of three states; what is run names a file that runs it, and versions are those of CI."""
+    text = (ROOT / "docs/support.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    rows = [row for row in rows if row[1] not in ("Status", "---")]
+    assert len(rows) > 30
+    for feature, status, where in rows:
+        assert status in ("run", "expected", "refused") and where, feature
+        if status == "run":
+            assert re.search(r"\bCI\b|every test|`(tests|recipes|benchmarks)/|`make ", where), f"where is it run: {feature}"
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    for name, version in re.findall(r"\b(torch|transformers|trl|peft|accelerate|datasets) (\d+\.\d+\.\d+)", text):
+        assert pinned[name] == version, f"{name} {version}: constraints.txt has {pinned[name]}"
+
+
 def test_pages_to_come_have_not_come():
     come = [name for name in TO_COME if (ROOT / "docs" / name).exists()]
     come += [page.name for page in all_pages() if page.name in TO_COME and any(block.rules for block in page.blocks)]
