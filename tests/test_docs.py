@@ -191,7 +191,8 @@ def test_block(block, page_runs):
 
 
 def check_unrun(block: Block) -> None:
-    """What is not run must at least parse, and name make targets and scripts that exist."""
+    """What is not run must at least parse, and name make targets, scripts and tests that exist."""
+    check_command(block.rules.get("skip", ""), block.where)
     if block.language == "python":
         compile(block.text, str(block.page.path), "exec")
         return
