@@ -96,7 +96,8 @@ def _filler(domain: dict[str, Any], key: str, dataset: Dataset) -> Callable[[dic
     """A function that fills the template `domain[key]`, by default the column `key`; `None` where a column is."""
     template = domain.get(key, f"{{{key}}}")
     try:
-        names = {re.split(r"[.\[]", field)[0] for _, field, _, _ in string.Formatter().parse(template) if field}
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+        names = {re.split(r"[.\[]", field)[0] for field in fields}
     except ValueError as error:
         names = set()
         problem = str(error)

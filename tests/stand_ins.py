@@ -149,7 +149,7 @@ def _words(folder: Path) -> None:
 
 def _demo_base(folder: Path) -> None:
     """The demonstration's base, hardly trained, where the recipe looks for it."""
-    shutil.copytree(_hardly_trained(), folder / "runs/bases/demo-seed0")
+    shutil.copytree(_hardly_trained(), folder / "runs/bases/demo-seed0", dirs_exist_ok=True)
 
 
 @functools.cache

@@ -191,7 +191,8 @@ def test_block(block, page_runs):
 
 
 def check_unrun(block: Block) -> None:
-    """What is not run must at least parse, and name make targets and scripts that exist."""
+    """What is not run must at least parse, and name make targets, scripts and tests that exist."""
+    check_command(block.rules.get("skip", ""), block.where)
     if block.language == "python":
         compile(block.text, str(block.page.path), "exec")
         return
@@ -231,6 +232,25 @@ class TestPage:
     def test_commands_in_sentences(self, page):
         for code in page.inline:
             check_command(code, page.name)
+
+
+def test_support_table():
+    """Each row has one of three states; what is run names a file that runs it, and versions are those of CI."""
+    text = (ROOT / "docs/support.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    rows = [row for row in rows if row[1] not in ("Status", "---")]
+    assert len(rows) > 30
+    for feature, status, where in rows:
+        assert status in ("run", "expected", "refused") and where, feature
+        if status == "run":
+            assert re.search(r"\bCI\b|every test|`(tests|recipes|benchmarks)/|`make ", where), (
+                f"where is it run: {feature}"
+            )
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    for name, version in re.findall(r"\b(torch|transformers|trl|peft|accelerate|datasets) (\d+\.\d+\.\d+)", text):
+        assert pinned[name] == version, f"{name} {version}: constraints.txt has {pinned[name]}"
 
 
 def test_pages_to_come_have_not_come():
@@ -285,6 +305,19 @@ def test_a_good_page_passes(tmp_path):
         "```python\nlength = len(open('words.txt').read().split())\n```\n```python\n>>> length\n2\n```\n"
         "<!-- test: fails by zero -->\n```python\n1 / 0\n```\n",
     )
+
+
+def test_what_is_slow_or_missing_is_left_out(tmp_path):
+    (tmp_path / "page.md").write_text(
+        "<!-- test: slow -->\n```python\nslow = 1\n```\n"
+        "<!-- test: needs no_such_program -->\n```python\nneedy = 1\n```\n"
+        "```python\nquick = 1\n```\n<!-- test: slow -->\n```python\nlast = slow\n```\n"
+    )
+    run, (*_, quick, last) = PageRun(tmp_path / "clone"), Page(tmp_path / "page.md").blocks
+    run.up_to(quick)
+    assert "quick" in run.names and not {"slow", "needy"} & run.names.keys()
+    run.up_to(last)
+    assert "last" in run.names and "needy" not in run.names
 
 
 def test_stand_ins_are_loaded_and_runs_are_short(page_runs, tmp_path):
