@@ -468,9 +468,11 @@ def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     weights = load_file(Path(directory) / SAFETENSORS_WEIGHTS_NAME)
     sharding.reshard(model)
     parameters = _named_weights(model, adapter)
-    if parameters is None:
+    if parameters is None and not sharding.sharded_modules(model):
         set_peft_model_state_dict(model, weights, adapter_name=adapter)
         return
+    # the shards themselves, which PEFT cannot set
+    parameters = parameters or get_peft_model_state_dict(model, adapter_name=adapter)
     if parameters.keys() != weights.keys():
         differing = sorted(parameters.keys() ^ weights.keys())
         raise ValueError(f"{directory} does not hold the weights of adapter {adapter!r}: {differing[:3]} differ.")

@@ -117,7 +117,7 @@ def build_experts(graded: list[tuple], seen: list[tuple[int, int]]) -> list[Expe
 
     def picky(prompts, completions, **kwargs):  # in some rounds one process alone has rows that this one grades
         grades = [
-            None if int(prompt.split("+")[1][:-1]) % 3 else len(text) / 8
+            None if int(prompt.split("+")[1][:-1]) % 5 else len(text) / 8
             for prompt, text in zip(prompts, completions, strict=True)
         ]
         seen.append((sum(grade is not None for grade in grades), max(len(text) for text in completions)))
@@ -174,9 +174,9 @@ def replay(trainer) -> None:
 
 
 def tokens(key: tuple) -> list[int]:
-    """One to six tokens; every third prompt has answers of one token only, so some processes see no others."""
+    """One to six tokens; two prompts of three have short answers only, so now and then a process sees no others."""
     generator = torch.Generator().manual_seed(crc32(repr(key).encode()))
-    length = 1 if sum(key[1]) % 3 == 0 else int(torch.randint(2, 7, (), generator=generator))
+    length = 1 if sum(key[1]) % 3 else int(torch.randint(2, 7, (), generator=generator))
     drawn = torch.randint(4, 4 + len(CHARACTERS), (length,), generator=generator).tolist()
     return [*drawn[:-1], 2] if key[2] % 3 == 0 else drawn
 

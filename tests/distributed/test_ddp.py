@@ -56,7 +56,7 @@ def test_processes_may_see_unequal_rows(ddp, scenario):
     """Of the runs above, in some rounds one process alone had rows that a reward grades, or long completions."""
     first, second = ddp[scenario]["seen"]
     assert any((a[0] == 0) != (b[0] == 0) for a, b in zip(first, second, strict=True))
-    assert any((a[1] == 1) != (b[1] == 1) for a, b in zip(first, second, strict=True))
+    assert any((a[1] <= 1) != (b[1] <= 1) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("scenario", ["student", pytest.param("mopd", marks=pytest.mark.slow)])

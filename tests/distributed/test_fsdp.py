@@ -18,6 +18,7 @@ COMPONENTS = {
     "moments": "Adam's moments, saved whole and loaded as shards; idle branches have none and do not move",
     "merging": "the exact and the linear merge",
     "saving": "saving and loading adapters",
+    "saving_whole_modules": "saving and loading adapters with `modules_to_save`",
 }
 
 

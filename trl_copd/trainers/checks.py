@@ -103,8 +103,8 @@ def _check_fsdp(args: GRPOConfig) -> None:
     version = int(asked.get("fsdp_version") or os.environ.get("FSDP_VERSION", 1))  # accelerate's default is 1
     if version != 2:
         raise ValueError(
-            f"FSDP version {version} flattens the parameters of all branches into one, so that idle branches "
-            "cannot be told apart. Set fsdp_version: 2, as in recipes/accelerate/fsdp2.yaml."
+            f"FSDP version {version} flattens a block's parameters, those of all branches, into one, so that idle "
+            "branches cannot be told apart. Set fsdp_version: 2, as in recipes/accelerate/fsdp2.yaml."
         )
     if args.distributed_state is None or args.distributed_state.distributed_type in WITHOUT_FSDP:
         raise ValueError(

@@ -44,8 +44,8 @@ class ShardedMixin:
         if not self.is_fsdp_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
             return
-        # accelerate's `save_fsdp_optimizer` leaves out what does not require grad now (every branch but the active
-        # one), and its counterpart refuses, or makes up, the moments of a branch that never took a step
+        # the functions of torch behind accelerate's pair restore the moments of what requires grad at that time, which
+        # is one branch of them all
         state = sharding.full_optimizer_state(self.optimizer)
         if self.args.should_save:
             torch.save(state, os.path.join(output_dir, OPTIMIZER_NAME))
