@@ -15,6 +15,7 @@ from tiny import distance, weights
 from trl_copd.trainers import hub as pushing
 
 
+SCRIPT = Path(__file__).parent.parent / "pushing_run.py"
 EVER = 10**6
 PASSING = {
     "server error on the commit": [("POST", "/commit/", {"status": 500})],
@@ -76,10 +77,11 @@ def test_what_lasts_stops_no_training_and_loses_nothing(hub, tmp_path, proved, c
 
 def test_a_hub_that_is_down_at_the_start(hub, tmp_path, proved, caplog):
     hub.plant(Fault("POST", "/api/repos/create", cut_after=1))
-    trainer = pushing_trainer(tmp_path, max_steps=1)
+    hub.plant(Fault("POST", "/branch/", status=500))  # then it comes back for a moment
+    trainer = pushing_trainer(tmp_path, max_steps=1, hub_revision="trial")
     assert "was not created" in caplog.text and not hub.repos
     trainer.train()
-    assert_same_logits(trainer)
+    assert_same_logits(trainer, revision="trial")
     proved("Hub unreachable when the trainer is built: a warning, and the first push creates the repo")
 
 
@@ -124,17 +126,30 @@ def test_a_full_disk_while_copying_stops_nothing(hub, tmp_path, monkeypatch, cap
 
 
 @pytest.mark.slow
+def test_two_processes(hub, tmp_path, proved):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ACCELERATE_USE_CPU": "true"}
+    subprocess.run([*torchrun, str(SCRIPT), str(tmp_path), "checkpoint"], env=environment, check=True, timeout=240)
+    files = hub.repo("user/run").files()
+    assert {f"last-checkpoint/copd_state_{rank}.pt" for rank in (0, 1)} <= files.keys()
+    assert messages(hub.repo("user/run")).count("End of training") == 1
+    assert b"- processes: 2\n" in files["README.md"]
+    for where in ADAPTERS.values():
+        assert loaded_logits("user/run", **where).isfinite().all()
+    proved("two processes: one pushes, the checkpoint holds the state of both")
+
+
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_upload(hub, tmp_path, proved):
-    script = Path(__file__).parent.parent / "pushing_run.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     held = hub.plant(Fault("PUT", "/lfs/", hold=threading.Event(), skip=4))
-    process = subprocess.Popen([sys.executable, script, tmp_path], env=environment)
+    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path], env=environment)
     assert held.came.wait(120)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     held.hold.set()
     sent, commits = len(hub.blobs), messages(hub.repo("user/run"))
-    subprocess.run([sys.executable, script, tmp_path, "resume"], env=environment, check=True)
+    subprocess.run([sys.executable, SCRIPT, tmp_path, "resume"], env=environment, check=True, timeout=240)
     whole = pushing_trainer(tmp_path / "whole", push_to_hub=False, save_strategy="no")
     whole.train()
     for name, where in ADAPTERS.items():

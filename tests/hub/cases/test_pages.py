@@ -1,4 +1,4 @@
-"""The blocks of docs/push.md and docs/use_adapters.md, run in order against the local Hub, with a tiny base and few rounds."""
+"""The blocks of docs/push.md and docs/use_adapters.md against the local Hub, with a tiny base and few rounds."""
 
 import json
 import os
