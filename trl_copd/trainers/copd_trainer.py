@@ -20,6 +20,7 @@ from .. import adapters
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, hold_out_probe
+from ..redaction import redact, secrets_of
 from ..rollouts import TransformersEngine
 from ..schedule import BranchPlan
 from ..topology import build_topology
@@ -125,7 +126,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
         check_hub(args)
-        self._fingerprint = self._run_fingerprint(args, peft_config)
+        self._fingerprint = redact(self._run_fingerprint(args, peft_config), secrets_of(args))
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)
 

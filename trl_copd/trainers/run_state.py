@@ -16,7 +16,7 @@ from trl.trainer.utils import get_callable_name
 
 from .. import adapters
 from ..model_card import write_model_card
-from ..redaction import redact, secrets_of, without_secrets
+from ..redaction import without_secrets
 from ..report import draw_report
 from ..topology import STUDENT
 from .copd_config import CoPDConfig
@@ -89,7 +89,7 @@ class RunStateMixin:
                 "data": data_fingerprint(expert.train_dataset),
             }
         print_["experts"] = list(self.experts)
-        return redact(json.loads(json.dumps(print_)), secrets_of(args))
+        return json.loads(json.dumps(print_))
 
     def _check_same_run(self, checkpoint: str | bool, output_dir: str) -> None:
         """Refuse a checkpoint of another run, naming what differs."""
