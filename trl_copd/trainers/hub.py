@@ -140,10 +140,11 @@ class HubMixin:
             upload = partial(self._upload, folder, commit_message, token, revision, ignore_patterns=NOT_PUSHED)
             return upload() if blocking else self._api.run_as_future(upload)
         except Exception as error:
+            branch = f" --revision {revision}" if revision else ""
             raise RuntimeError(
                 f"{self._repo_name!r} was not pushed: {self._explain(error)} Nothing is lost: {str(folder)!r} holds "
                 f'all of it. Call `trainer.push_to_hub()` again, or `hf upload {self._repo_name} "{folder}" . '
-                f'--exclude "{PREFIX_CHECKPOINT_DIR}-*" "_*"`.'
+                f'--exclude "{NOT_PUSHED[0]}" --exclude "{NOT_PUSHED[1]}"{branch}`.'
             ) from error
 
     def _upload(self, folder: Path, message: str, token: str | None, revision: str | None, **patterns) -> CommitInfo:

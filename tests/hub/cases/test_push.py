@@ -6,9 +6,9 @@ import pytest
 import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from local_hub import OTHER_TOKEN, Fault
 from peft import AutoPeftModelForCausalLM
 from runs import ADAPTERS, PROMPT, assert_same_logits, loaded_logits, logits, messages, pushing_trainer, status
-from server import OTHER_TOKEN, Fault
 from tiny import distance, tiny_model, weights
 from transformers import AutoTokenizer, TrainerCallback
 
