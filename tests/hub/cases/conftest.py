@@ -1,4 +1,4 @@
-"""The real client against `local_hub.py`; `run_hub.py` starts these tests, with what the client reads when imported."""
+"""The real client against `local_hub.py`: `run_hub.py` starts these tests, with what the client reads on import."""
 
 import os
 import sys
