@@ -131,6 +131,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, HubMixin, RunStateM
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)
 
         args = copy.copy(args)  # the rewards of all experts travel through `args.reward_weights`: keep the user's own
+        peft_config = copy.copy(peft_config)  # whoever loads an adapter finds the base's revision in it
+        peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
         funcs, weights, processing_classes = self._flatten_rewards(args)
         args.reward_weights = weights
         first = next(iter(self.experts.values()))
