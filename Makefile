@@ -30,7 +30,7 @@ test-verifiers: provers  ## every case of every verifier, honest and hostile: ab
 test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about five minutes
 	$(BIN)/python -m pytest tests/distributed $(ARGS)
 test-hub: $(INSTALLED)  ## pushing and loading against a local Hub, faults included; the last lines say what was proved
-	$(BIN)/python tests/hub/run.py $(ARGS)
+	$(BIN)/python tests/hub/run_hub.py $(ARGS)
 
 provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
 	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"

@@ -85,6 +85,8 @@ def _text(trainer: CoPDTrainer, name: str, base: str | None, folder: Path, round
     repo = trainer.hub_model_id or trainer.args.hub_model_id or name
     revision = f', revision="{trainer.args.hub_revision}"' if trainer.args.hub_revision else ""
     expert = next(iter(trainer.experts))
+    of_base = trainer.peft_model.peft_config[expert].revision
+    from_base = f'"{base if is_hub_id(base) else "PATH/TO/THE/BASE"}"' + (f', revision="{of_base}"' if of_base else "")
     sections = [
         f"# {name}",
         f"LoRA adapters on {base_in_words(base)}, trained by co-evolving policy distillation "
@@ -94,7 +96,7 @@ def _text(trainer: CoPDTrainer, name: str, base: str | None, folder: Path, round
         _progress(trainer, round_),
         "## Use\n\n```python\nfrom peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{base if is_hub_id(base) else "PATH/TO/THE/BASE"}")\n'
+        f"base = AutoModelForCausalLM.from_pretrained({from_base})\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{repo}"{revision})\n'
         f'model = PeftModel.from_pretrained(base, "{repo}"{revision})  # the student\n'
         f'# an expert instead: PeftModel.from_pretrained(base, "{repo}"{revision}, subfolder="experts/{expert}")\n```',

@@ -1,4 +1,4 @@
-"""A run that pushes with every checkpoint: `python tests/hub/pushing_run.py OUTPUT_DIR [resume]`."""
+"""A run that pushes with every checkpoint: `python tests/hub/pushing_run.py OUTPUT_DIR [resume] [checkpoint]`."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ sys.path[:0] = [str(Path(__file__).parent / "cases"), str(Path(__file__).parents
 from runs import pushing_trainer  # noqa: E402
 
 
-trainer = pushing_trainer(sys.argv[1], hub_always_push=True)
-trainer.train(resume_from_checkpoint=len(sys.argv) > 2)
+strategy = "checkpoint" if "checkpoint" in sys.argv else "every_save"
+trainer = pushing_trainer(sys.argv[1], hub_always_push=True, hub_strategy=strategy)
+trainer.train(resume_from_checkpoint="resume" in sys.argv)
 trainer.push_to_hub()

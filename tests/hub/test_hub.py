@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run import run
+from run_hub import run
 
 
 def test_pushing_and_loading_against_a_local_hub():

@@ -20,6 +20,7 @@ from .. import adapters, sharding
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, check_chat_template, hold_out_probe
+from ..redaction import redact, secrets_of
 from ..rollouts import build_engine, check_engine
 from ..schedule import BranchPlan
 from ..topology import build_topology
@@ -142,12 +143,14 @@ class CoPDTrainer(
         self.betas = check_run(self.experts, args, self.topology)
         check_engine(args, model, peft_config, self.topology, self.experts)
         check_hub(args)
-        self._fingerprint = run_fingerprint(args, peft_config, self.experts)
+        self._fingerprint = redact(run_fingerprint(args, peft_config, self.experts), secrets_of(args))
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)
 
         args = copy.copy(args)  # the rewards of all experts travel through `args.reward_weights`: keep the user's own
         args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
+        peft_config = copy.copy(peft_config)  # whoever loads an adapter finds the base's revision in it
+        peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
         funcs, weights, processing_classes = self._flatten_rewards(args)
         args.reward_weights = weights
         # TRL would start an engine of its own, for one policy, and read `generation_kwargs` as transformers'

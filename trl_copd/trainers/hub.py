@@ -68,6 +68,7 @@ class HubMixin:
     _pushes: tuple[Future, ...] = ()  # uploads in the background, as far as they are not known to be done
     _newest: Path | None = None  # the checkpoint that the Hub should hold, and the one that it does
     _pushed: Path | None = None
+    _prepared: tuple[str | None, ...] = ()  # revisions that can be pushed to: the repo and their branch exist
 
     @cached_property
     def _api(self) -> HfApi:
@@ -86,7 +87,7 @@ class HubMixin:
         for left in Path(self.args.output_dir).glob(f"{STAGING}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         try:
-            self._create_repo(token, private)
+            self._prepare(token, private, self.args.hub_revision)
         except Exception as error:
             if _is_refused(error):
                 raise ValueError(f"The Hub refuses {self._repo_name!r}: {self._explain(error)}") from error
@@ -94,13 +95,15 @@ class HubMixin:
                 f"{self._repo_name!r} was not created: {self._explain(error)} Training starts; every push tries again."
             )
 
-    def _create_repo(self, token: str | None, private: bool | None = None, revision: str | None = None) -> None:
+    def _prepare(self, token: str | None, private: bool | None, revision: str | None) -> None:
+        """Create repo and branch, unless they are known to exist."""
+        if revision in self._prepared:
+            return
         super().init_hf_repo(token, private)
-        revision = revision or self.args.hub_revision
         if revision is not None and not revision.startswith("refs/"):  # pull requests have their branch already
-            self._api.create_branch(
-                self.hub_model_id, branch=revision, token=token or self.args.hub_token, exist_ok=True
-            )
+            token = token or self.args.hub_token
+            self._api.create_branch(self.hub_model_id, branch=revision, token=token, exist_ok=True)
+        self._prepared += (revision,)
 
     @property
     def _repo_name(self) -> str:
@@ -132,20 +135,17 @@ class HubMixin:
         self._finish_current_push()
         folder, revision = Path(self.args.output_dir), revision or self.args.hub_revision
         try:
-            self._retrying(lambda: self._ensure_repo(token, private, revision))
+            self._retrying(lambda: self._prepare(token, private, revision))
             self.create_model_card(model_name=name, **kwargs)
             upload = partial(self._upload, folder, commit_message, token, revision, ignore_patterns=NOT_PUSHED)
             return upload() if blocking else self._api.run_as_future(upload)
         except Exception as error:
+            branch = f" --revision {revision}" if revision else ""
             raise RuntimeError(
                 f"{self._repo_name!r} was not pushed: {self._explain(error)} Nothing is lost: {str(folder)!r} holds "
                 f'all of it. Call `trainer.push_to_hub()` again, or `hf upload {self._repo_name} "{folder}" . '
-                f'--exclude "{PREFIX_CHECKPOINT_DIR}-*" "_*"`.'
+                f'--exclude "{NOT_PUSHED[0]}" --exclude "{NOT_PUSHED[1]}"{branch}`.'
             ) from error
-
-    def _ensure_repo(self, token: str | None, private: bool | None = None, revision: str | None = None) -> None:
-        if self.hub_model_id is None or revision != self.args.hub_revision:
-            self._create_repo(token, private, revision)
 
     def _upload(self, folder: Path, message: str, token: str | None, revision: str | None, **patterns) -> CommitInfo:
         """Upload a folder; what is there already is not sent again."""
@@ -155,7 +155,7 @@ class HubMixin:
                 folder_path=folder,
                 commit_message=message,
                 token=token or self.args.hub_token,
-                revision=revision or self.args.hub_revision,
+                revision=revision,
                 **copy.deepcopy(patterns),  # huggingface_hub adds to the list that it is given
             )
         )
@@ -234,8 +234,8 @@ class HubMixin:
         """In the background thread: push, tell how it went, and clear up."""
         message = f"Training in progress, step {checkpoint.name.split('-')[-1]}"
         try:
-            self._retrying(lambda: self._ensure_repo(None, revision=self.args.hub_revision))
-            self._upload(stage, message, None, None)
+            self._retrying(lambda: self._prepare(None, None, self.args.hub_revision))
+            self._upload(stage, message, None, self.args.hub_revision)
             self._pushed = checkpoint
         except Exception as error:
             logger.warning(

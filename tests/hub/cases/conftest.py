@@ -1,4 +1,4 @@
-"""The real client against `server.py`: `run.py` starts these tests, with the environment that the client reads."""
+"""The real client against `local_hub.py`: `run_hub.py` starts these tests, with what the client reads on import."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ PROVED: list[str] = []
 
 @pytest.fixture(scope="session")
 def server():
-    from server import LocalHub
+    from local_hub import LocalHub
 
     return LocalHub(int(ENDPOINT.rsplit(":", 1)[1]))
 

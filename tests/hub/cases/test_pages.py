@@ -1,4 +1,4 @@
-"""The blocks of docs/push.md and docs/use_adapters.md, run in order against the local Hub, with a tiny base and few rounds."""
+"""The blocks of docs/push.md and docs/use_adapters.md against the local Hub, with a tiny base and few rounds."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import local_hub
 import pytest
-import server
 from tiny import tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig
@@ -23,7 +23,7 @@ SMALL = {"max_steps": 2, "rlvr_steps": 1, "opd_steps": 1, "save_steps": 1, "max_
 
 @pytest.mark.slow
 def test_pages(hub, tmp_path, proved, monkeypatch):
-    monkeypatch.setitem(server.TOKENS, TOKEN, ("me", "write"))
+    monkeypatch.setitem(local_hub.TOKENS, TOKEN, ("me", "write"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -35,7 +35,7 @@ def test_pages(hub, tmp_path, proved, monkeypatch):
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tiny_model().save_pretrained("base")
     tiny_tokenizer().save_pretrained("base")
-    base = hub.repos["Qwen/Qwen3-0.6B"] = server.Repo(private=False)
+    base = hub.repos["Qwen/Qwen3-0.6B"] = local_hub.Repo(private=False)
     base.add("main", "initial commit", {path.name: path.read_bytes() for path in Path("base").iterdir()})
 
     count = 0

@@ -6,9 +6,9 @@ import pytest
 import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from local_hub import OTHER_TOKEN, Fault
 from peft import AutoPeftModelForCausalLM
 from runs import ADAPTERS, PROMPT, assert_same_logits, loaded_logits, logits, messages, pushing_trainer, status
-from server import OTHER_TOKEN, Fault
 from tiny import distance, tiny_model, weights
 from transformers import AutoTokenizer, TrainerCallback
 
@@ -115,14 +115,18 @@ def test_the_base_s_hub_id_travels_with_the_adapters(hub, tmp_path, proved):
     tiny_model().save_pretrained(tmp_path / "base")
     HfApi().create_repo("user/base")
     HfApi().upload_folder(repo_id="user/base", folder_path=tmp_path / "base")
-    trainer = pushing_trainer(tmp_path / "run", model="user/base", max_steps=1)
+    HfApi().create_branch("user/base", branch="v1")
+    hub.repo("user/base").add("main", "broken since", {"config.json": hub.repo("user/base").files()["config.json"]})
+    options = {"model_init_kwargs": {"revision": "v1"}, "max_steps": 1}
+    trainer = pushing_trainer(tmp_path / "run", model="user/base", **options)
     trainer.train()
     files = hub.repo("user/run").files()
+    assert b'AutoModelForCausalLM.from_pretrained("user/base", revision="v1")' in files["README.md"]
     assert b"base_model: user/base\n" in files["README.md"] and str(tmp_path).encode() not in files["README.md"]
     with torch.no_grad():
         model = AutoPeftModelForCausalLM.from_pretrained("user/run").eval()
         assert torch.equal(model(input_ids=PROMPT).logits, logits(trainer, "student"))
-    proved("base given as a Hub id: it is in the card and in the adapters' configuration, AutoPeftModel finds it")
+    proved("base given as a Hub id with a revision: both are in the card and in the adapters, AutoPeftModel finds it")
 
 
 @pytest.mark.slow

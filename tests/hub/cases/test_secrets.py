@@ -2,7 +2,7 @@
 
 import logging
 
-import server
+import local_hub
 import torch
 from runs import messages, pushing_trainer
 from tiny import tiny_model
@@ -14,11 +14,11 @@ CANARIES = [TOKEN, INNER, IN_URL, FROM_ENVIRONMENT]
 
 def test_canary_tokens(hub, tmp_path, proved, monkeypatch, caplog, capfd):
     for token in (TOKEN, FROM_ENVIRONMENT):
-        monkeypatch.setitem(server.TOKENS, token, ("user", "write"))
+        monkeypatch.setitem(local_hub.TOKENS, token, ("user", "write"))
     monkeypatch.setenv("HF_TOKEN", FROM_ENVIRONMENT)
     caplog.set_level(logging.DEBUG)
     tiny_model().save_pretrained(tmp_path / "base")
-    hub.plant(server.Fault("PUT", "/lfs/", status=403))  # an error with a signed URL, to be reported
+    hub.plant(local_hub.Fault("PUT", "/lfs/", status=403))  # an error with a signed URL, to be reported
     output = tmp_path / "run"
     trainer = pushing_trainer(
         output, model=str(tmp_path / "base"), hub_token=TOKEN, hub_strategy="checkpoint", log_completions=True,

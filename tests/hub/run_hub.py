@@ -1,5 +1,5 @@
 """
-Runs the tests in `cases/` in a process whose `huggingface_hub` talks to a local server: `python tests/hub/run.py`.
+Runs the tests in `cases/` in a process whose `huggingface_hub` talks to a local server: `python tests/hub/run_hub.py`.
 
 Arguments go to pytest. The last lines say what was proved.
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server import WRITE_TOKEN
+from local_hub import WRITE_TOKEN
 
 
 def environment(home: str) -> dict[str, str]:
