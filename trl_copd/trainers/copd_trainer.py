@@ -38,6 +38,7 @@ from .checks import check_run, refuse_unsupported
 from .copd_config import CoPDConfig
 from .logs import LogsMixin
 from .progress import PhaseProgress
+from .rescue import RescueMixin
 from .run_state import RunStateMixin
 from .teaching import TeachingMixin
 
@@ -47,7 +48,7 @@ logger = get_logger(__name__)
 UNGRADED = [None]  # stands for the reward functions of cross rows: one column, always NaN
 
 
-class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPOTrainer):
+class CoPDTrainer(RescueMixin, TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPOTrainer):
     """
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
@@ -68,7 +69,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
           rows beside native ones, from rollouts that were sampled for all branches at once.
         - `get_train_dataloader`: counts rounds; the rows come from resumable streams.
         - `create_optimizer`, `_clip_grad_norm`: all adapters, each with its own learning rate and clipping.
-        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`] and [`RunStateMixin`].
+        - what logs, evaluates, saves and loads: see [`LogsMixin`], [`EvaluationMixin`], [`RunStateMixin`] and
+          [`RescueMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -312,7 +314,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             self._measured_round = self.state.global_step
             self._measure_edges(self.state.global_step)
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
-            self._start_generation(model)
+            with self._all_or_nothing():
+                self._start_generation(model)
         if self.accelerator.num_processes > 1:
             model = self.peft_model  # DDP would reduce each branch's backward; one reduction a round does
         losses = []
