@@ -106,9 +106,8 @@ def test_a_dynamic_cache_can_copy_rows():
 
 def test_where_trl_asks_whether_vllm_samples():
     """CoPDTrainer hides `use_vllm` from `__init__`, which would start an engine, and shows it to the scoring."""
-    init, score = (
-        inspect.getsource(getattr(GRPOTrainer, name)) for name in ("__init__", "_generate_and_score_completions")
-    )
+    init = inspect.getsource(GRPOTrainer.__init__)
+    score = inspect.getsource(GRPOTrainer._generate_and_score_completions)
     assert "self.use_vllm = args.use_vllm" in init and "self.vllm_generation = VLLMGeneration(" in init
     assert init.count("self.use_vllm") == 3, "another check in __init__ that a hidden `use_vllm` passes by"
     assert "self.use_vllm and self.vllm_importance_sampling_correction" in score

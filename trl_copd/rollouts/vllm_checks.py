@@ -62,7 +62,8 @@ def check_vllm(
     for name, config in peft_configs.items():
         _check_adapter(name, config)
     rank = lora_rank(peft_configs, merged_experts(topology, args, experts))
-    if args.deepspeed or args.fsdp:
+    kind = str(args.distributed_state.distributed_type) if args.distributed_state is not None else ""
+    if args.deepspeed or args.fsdp or "DEEPSPEED" in kind or "FSDP" in kind:
         raise ValueError(
             "use_vllm=True with DeepSpeed or FSDP: a process holds only a part of an adapter there, and what vLLM "
             "samples from must be whole. Launch with plain data parallelism (DDP), or set use_vllm=False."
