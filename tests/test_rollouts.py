@@ -1,7 +1,12 @@
 """Engines that load adapters beside the base: who holds which weights, and a server that comes and goes."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -325,3 +330,20 @@ def test_continuous_batching_samples_what_the_grouped_generate_does(tmp_path):
     trainer.use_transformers_continuous_batching = True
     trainer.train()
     assert trainer.state.global_step == 1
+
+
+def test_two_processes_share_a_server(server, tmp_path):
+    """The first sends each version once, both ask for rows of their own, and they end with the same weights."""
+    script = Path(__file__).parent / "served_processes.py"
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
+         str(tmp_path), server.base, server.url],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["equal"] and set(result["held"]) == set(server.adapters)
+    assert len(server.loaded) == len(set(server.loaded)), "a version was sent twice"
+    asked = [(tuple(body["prompt"]), body["model"], body["seed"]) for body in server.asked if "seed" in body]
+    assert len(asked) == len(set(asked)), "both processes asked for the same rows"
