@@ -1,4 +1,4 @@
-"""Run by `test_rollouts.py` in two processes: trains on the rollouts of a server and reports what each process holds."""
+"""Run by `test_rollouts.py` in two processes: trains on rollouts of a server and reports what the processes hold."""
 
 import json
 import sys

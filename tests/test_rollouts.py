@@ -332,6 +332,7 @@ def test_continuous_batching_samples_what_the_grouped_generate_does(tmp_path):
     assert trainer.state.global_step == 1
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_server(server, tmp_path):
     """The first sends each version once, both ask for rows of their own, and they end with the same weights."""
     script = Path(__file__).parent / "served_processes.py"
