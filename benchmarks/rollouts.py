@@ -5,8 +5,9 @@ The last line is one JSON object. On one base (SmolLM2-135M as it comes, or `--m
 rollouts of each prompt, all of one length, side by side in one run, medians of repeats:
 
 - `tokens_per_second[K]`: `apart`: TRL's `generate`, one branch after the other; `mixed`: PEFT's own mixed batch
-  (`adapter_names`); `grouped`: one `generate` with stacked factors; `continuous`: transformers' continuous batching,
-  one branch after the other; `vllm`: vLLM with a LoRA request per row (`null` where vLLM is not installed).
+  (`adapter_names`); `grouped`: one `generate` with stacked factors; `vllm`: vLLM with a LoRA request per row (`null`
+  where vLLM is not installed); on a GPU also `continuous`: transformers' continuous batching, one branch after the
+  other.
 - `bytes_per_sync[K]`: what travels to vLLM after a round: K adapters, or K times the merged base as in TRL; and
   `share`, the one divided by the other. `sync_seconds`: of the four adapters.
 """
@@ -63,7 +64,6 @@ def build(model: str, rows: int, tokens: int, device: str) -> CoPDTrainer:
         use_vllm=HAS_VLLM,
         vllm_max_model_length=256 + tokens,
         generation_kwargs={"min_tokens": tokens} if HAS_VLLM else None,
-        transformers_continuous_batching_config={"num_blocks": 512, "max_batch_tokens": 1024},
         use_cpu=device == "cpu",
         bf16=False,
         model_init_kwargs={"dtype": "float32" if device == "cpu" else "bfloat16"},
@@ -131,7 +131,9 @@ class Ways:
 
 
 def measure(ways: Ways, tokens: int, repeats: int) -> dict[str, float | None]:
-    names = ["apart", "mixed", "grouped", "continuous", *(["vllm"] if HAS_VLLM else [])]
+    names = ["apart", "mixed", "grouped", *(["vllm"] if HAS_VLLM else [])]
+    if ways.trainer.accelerator.device.type == "cuda":
+        names.append("continuous")
     speeds: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(repeats + 1):  # the first one warms up; taking turns, noise meets all alike
         for name in names:

@@ -14,6 +14,7 @@ from fake_vllm import FakeVLLM
 from peft import IA3Config, PeftModel
 from safetensors.torch import load
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, tiny_tokenizer, weights
+from transformers import BitsAndBytesConfig
 
 from trl_copd import Expert, adapters
 from trl_copd.rollouts import EngineUnavailable, StaleAdapterError, vllm_checks, vllm_server
@@ -280,6 +281,13 @@ def test_refused_before_the_model_is_loaded(tmp_path, monkeypatch, case):
     monkeypatch.setattr(vllm_checks, "is_vllm_available", lambda: True)
     with pytest.raises(ValueError, match=message):
         build_trainer(tmp_path, **{"model": "/nowhere/no-model", "use_vllm": True, **options})
+
+
+def test_a_base_that_vllm_would_not_quantise_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(vllm_checks, "is_vllm_available", lambda: True)
+    in_8_bits = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    with pytest.raises(ValueError, match="BitsAndBytesConfig.*another base.*load_in_4bit"):
+        build_trainer(tmp_path, model="/nowhere/no-model", use_vllm=True, model_init_kwargs=in_8_bits)
 
 
 def test_a_trained_adapter_that_vllm_cannot_serve_is_refused(tmp_path, base):

@@ -124,7 +124,7 @@ class CoPDTrainer(RescueMixin, TeachingMixin, LogsMixin, EvaluationMixin, RunSta
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
-        check_engine(args, model, peft_config, self.topology, self.experts)
+        check_engine(args, model, peft_config, self.topology, self.experts, quantization_config)
         self._fingerprint = self._run_fingerprint(args, peft_config)
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)

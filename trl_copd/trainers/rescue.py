@@ -29,8 +29,8 @@ class RescueMixin:
     def _save_complete_rounds(self) -> Path | None:
         """A checkpoint as of the last complete round, if the run is not inside another one."""
         step = self.state.global_step
-        if step == 0 or self._step != step * self.args.gradient_accumulation_steps:
-            return None  # nothing learnt yet, or gradients that a checkpoint cannot hold
+        if self.args.save_only_model or step == 0 or self._step != step * self.args.gradient_accumulation_steps:
+            return None  # nothing to resume from, nothing learnt yet, or gradients that a checkpoint cannot hold
         folder = Path(self.args.output_dir) / f"checkpoint-{step}"
         if not (folder / "trainer_state.json").is_file():
             self._save_checkpoint(self.model, trial=None)
