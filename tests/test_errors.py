@@ -111,8 +111,6 @@ CONFIGS = {
     "group size": ({"per_device_train_batch_size": 6}, ValueError, "divisible by num_generations"),
     "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "straddle"),
     "reuse straddles a round": ({"steps_per_generation": 3, "gradient_accumulation_steps": 2}, ValueError, "whole"),
-    "vllm": ({"use_vllm": True}, ValueError, "use_vllm=False"),
-    "continuous batching": ({"use_transformers_continuous_batching": True}, ValueError, "not supported"),
 }
 
 

@@ -432,26 +432,30 @@ def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: 
     Raises:
         ValueError: The adapter has parameters other than the two factors of linear layers.
     """
-    weights, ranks = {}, []
-    for path, module in model.named_modules():
-        if isinstance(module, LoraLayer) and adapter in module.lora_A:
-            scaling = 0.0 if null else module.scaling[adapter]
-            factors = module.lora_A[adapter].weight, module.lora_B[adapter].weight * scaling
-            for name, factor in zip(("lora_A", "lora_B"), factors, strict=True):
-                weights[f"{path}.{name}.weight"] = factor.detach().cpu().contiguous()
-            ranks.append(module.r[adapter])
-    if sum(w.numel() for w in weights.values()) != sum(p.numel() for p in branch_parameters(model, adapter)):
+    layers = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, LoraLayer) and adapter in module.lora_A
+    }
+    found = [factor for layer in layers.values() for factor in (layer.lora_A[adapter], layer.lora_B[adapter])]
+    if sum(factor.weight.numel() for factor in found) != sum(p.numel() for p in branch_parameters(model, adapter)):
         raise ValueError(
             f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
             "`modules_to_save`), which the rollout engine cannot serve. Use a plain `LoraConfig`, or use_vllm=False."
         )
+    rank, weights = max(layer.r[adapter] for layer in layers.values()), {}
+    for path, layer in layers.items():
+        down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
+        missing = rank - layer.r[adapter]  # rows and columns of zeros, which add nothing
+        weights[f"{path}.lora_A.weight"] = nn.functional.pad(down, (0, 0, 0, missing)).cpu().contiguous()
+        up = up * (0.0 if null else layer.scaling[adapter])
+        weights[f"{path}.lora_B.weight"] = nn.functional.pad(up, (0, missing)).cpu().contiguous()
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
-    targets = sorted({name.split(".")[-3] for name in weights})
-    LoraConfig(r=max(ranks), lora_alpha=max(ranks), target_modules=targets, inference_mode=True).save_pretrained(
-        str(directory)
-    )
+    targets = sorted({path.split(".")[-1] for path in layers})
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, inference_mode=True)
+    config.save_pretrained(str(directory))
     return sum(weight.nbytes for weight in weights.values())
 
 

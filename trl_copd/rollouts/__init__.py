@@ -8,7 +8,7 @@ adapters beside its base, such as SGLang, is a [`MultiLoRAEngine`] with `_load`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peft import PeftConfig
 from transformers import PreTrainedModel
@@ -71,6 +71,7 @@ def check_engine(
     peft_config: PeftConfig,
     topology: Topology,
     experts: dict[str, Expert],
+    quantization_config: Any = None,
 ) -> None:
     """Refuse what the engine that `args` name cannot serve, before the model is loaded. See `check_vllm`."""
     if not args.use_vllm:
@@ -81,7 +82,8 @@ def check_engine(
     for name, expert in experts.items():
         if expert.adapter is not None:
             configs[f"The adapter of expert {name!r}"] = PeftConfig.from_pretrained(str(expert.adapter))
-    check_vllm(args, model, configs, topology, experts)
+    quantization_config = quantization_config or (args.model_init_kwargs or {}).get("quantization_config")
+    check_vllm(args, model, configs, topology, experts, quantization_config)
 
 
 def build_engine(trainer: CoPDTrainer) -> Engine:

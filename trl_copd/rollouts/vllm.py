@@ -46,7 +46,7 @@ class VLLMEngine(MultiLoRAEngine):
         self._requests: dict[str, LoRARequest] = {}
         self._sleeps = trainer.args.vllm_enable_sleep_mode
         self._sampling_params(sampling_options(trainer, greedy=False))  # unknown `generation_kwargs` fail here
-        with _random_state_kept():  # vLLM seeds every generator of the process with its own seed
+        with _launched(trainer.accelerator), _random_state_kept():
             self.llm = LLM(**llm_options(trainer))
         trainer.accelerator.wait_for_everyone()
         self.sync(trainer.topology.branches)  # an adapter that vLLM cannot serve fails before training
@@ -93,10 +93,6 @@ class VLLMEngine(MultiLoRAEngine):
 def llm_options(trainer: CoPDTrainer) -> dict[str, Any]:
     """Arguments of `vllm.LLM`: those that TRL gives it, and LoRA."""
     args, accelerator = trainer.args, trainer.accelerator
-    os.environ["RANK"] = str(accelerator.process_index)
-    os.environ["LOCAL_RANK"] = str(accelerator.local_process_index)
-    os.environ["WORLD_SIZE"] = str(accelerator.num_processes)
-    ensure_master_addr_port()
     on_cpu = accelerator.device.type == "cpu"
     model = trainer.peft_model.get_base_model()
     merged = merged_experts(trainer.topology, args, trainer.experts)
@@ -131,7 +127,24 @@ def rollout_dtype(args, model) -> str:
 
 
 @contextmanager
+def _launched(accelerator) -> Iterator[None]:
+    """The environment that vLLM's "external_launcher" reads, for as long as it starts: trainers read it, too."""
+    before = dict(os.environ)
+    os.environ["RANK"] = str(accelerator.process_index)
+    os.environ["LOCAL_RANK"] = str(accelerator.local_process_index)
+    os.environ["WORLD_SIZE"] = str(accelerator.num_processes)
+    ensure_master_addr_port()
+    try:
+        yield
+    finally:
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+@contextmanager
 def _random_state_kept() -> Iterator[None]:
+    """Undo that vLLM seeds every generator of the process with a seed of its own."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():

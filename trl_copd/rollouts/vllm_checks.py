@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftConfig
@@ -40,6 +40,7 @@ def check_vllm(
     peft_configs: dict[str, PeftConfig],
     topology: Topology,
     experts: dict[str, Expert],
+    quantization_config: Any = None,
 ) -> None:
     """
     Refuse a run that vLLM cannot sample for.
@@ -49,6 +50,7 @@ def check_vllm(
         model (`str` or [`~transformers.PreTrainedModel`]): The base.
         peft_configs (`dict[str, PeftConfig]`): Configurations of adapters by the name to show in an error.
         topology ([`Topology`]), experts (`dict[str, Expert]`): Say whether a merge will be sampled from.
+        quantization_config (*optional*): How the base is quantised while it is loaded.
 
     Raises:
         ImportError: vLLM is missing where it has to run in this process.
@@ -62,7 +64,8 @@ def check_vllm(
     for name, config in peft_configs.items():
         _check_adapter(name, config)
     rank = lora_rank(peft_configs, merged_experts(topology, args, experts))
-    if args.deepspeed or args.fsdp:
+    kind = str(args.distributed_state.distributed_type) if args.distributed_state is not None else ""
+    if args.deepspeed or args.fsdp or "DEEPSPEED" in kind or "FSDP" in kind:
         raise ValueError(
             "use_vllm=True with DeepSpeed or FSDP: a process holds only a part of an adapter there, and what vLLM "
             "samples from must be whole. Launch with plain data parallelism (DDP), or set use_vllm=False."
@@ -74,7 +77,7 @@ def check_vllm(
                 "weighs tokens. Use 'token_truncate' or 'token_mask'."
             )
     if args.vllm_mode == "colocate":
-        _check_colocated(args)
+        _check_colocated(args, quantization_config)
     elif args.vllm_mode == "server":
         command = SERVER_COMMAND.format(model=model_id(model), slots=slots(topology), rank=rank)
         VLLMServer.of(args).check(model_id(model), command, args.vllm_importance_sampling_correction)
@@ -103,11 +106,17 @@ def _check_adapter(name: str, config: PeftConfig) -> None:
         raise ValueError(f"{name} has rank {largest}, but vLLM serves ranks up to {RANKS[-1]}. Lower r.")
 
 
-def _check_colocated(args: CoPDConfig) -> None:
+def _check_colocated(args: CoPDConfig, quantization_config: Any) -> None:
     if not is_vllm_available():
         raise ImportError(
             "use_vllm=True with vllm_mode='colocate', but vLLM is not installed here. Install a version that TRL "
             "supports (docs/engines.md), start a server elsewhere and set vllm_mode='server', or set use_vllm=False."
+        )
+    if quantization_config is not None and not getattr(quantization_config, "load_in_4bit", False):
+        raise ValueError(
+            f"use_vllm=True with {type(quantization_config).__name__}: of what quantises a base while it is loaded, "
+            "vLLM knows bitsandbytes in 4 bits only, and would sample from another base. Pass a base that is saved "
+            "quantised, load_in_4bit=True, or use_vllm=False."
         )
     if args.vllm_tensor_parallel_size > 1:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ logger = get_logger(__name__)
 
 REQUESTS_AT_ONCE = 64  # as TRL's client
 RETRY_SECONDS = 1.0
+KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 class VLLMServer:
@@ -41,7 +43,13 @@ class VLLMServer:
     def __init__(self, url: str, timeout: float):
         self.url, self.timeout = url.rstrip("/"), timeout
         self.session = requests.Session()
-        self.session.mount("http", requests.adapters.HTTPAdapter(pool_maxsize=REQUESTS_AT_ONCE))
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=REQUESTS_AT_ONCE)
+        # a machine that vanishes without a word is noticed while an answer is awaited
+        adapter.poolmanager.connection_pool_kw["socket_options"] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+            (socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in KEEPALIVE if hasattr(socket, name)
+        ]
+        self.session.mount("http", adapter)
+        self._away = False
 
     @classmethod
     def of(cls, args: CoPDConfig) -> VLLMServer:
@@ -62,12 +70,14 @@ class VLLMServer:
                 # sampling may take as long as it takes: only the connection has a time limit
                 response = self.session.request(method, self.url + path, json=body, timeout=(10, None))
                 if response.status_code < 500:
+                    self._away = False
                     return response
                 failure = f"answered {response.status_code}: {response.text:.300}"
             except requests.RequestException as error:
                 failure = f"did not answer: {type(error).__name__}"
-            if failing_since is None:
-                failing_since = time.monotonic()
+            failing_since = failing_since or time.monotonic()
+            if not self._away:  # once, not once per request
+                self._away = True
                 logger.warning(f"The vLLM server at {self.url} {failure}. Waiting up to {self.timeout:.0f} s for it.")
             if time.monotonic() - failing_since >= self.timeout:
                 raise EngineUnavailable(
@@ -168,7 +178,15 @@ class VLLMServerEngine(MultiLoRAEngine):
         seeds = torch.randint(2**31 - 1, (len(jobs),)).tolist()  # from the run's stream: a resumed run draws the same
         workers = min(REQUESTS_AT_ONCE, self.trainer.args.rollout_chunk_rows or REQUESTS_AT_ONCE)
         with ThreadPoolExecutor(workers) as pool:
-            answers = list(pool.map(lambda job, seed: self._complete(*job, {"seed": seed} | options), jobs, seeds))
+            asked = [
+                pool.submit(self._complete, *job, {"seed": seed} | options)
+                for job, seed in zip(jobs, seeds, strict=True)
+            ]
+            try:
+                answers = [future.result() for future in asked]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # those in line would wait for it, too
+                raise
         choices = [choice for answer in answers for choice in answer]
         return [c["token_ids"] for c in choices], [c["logprobs"]["token_logprobs"] for c in choices]
 

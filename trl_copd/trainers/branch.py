@@ -99,27 +99,36 @@ class Branch:
         cross = [(edge, self.cross[edge.domain].take(1)[0]) for edge in sorted(turns)]
         return native, cross
 
+    def position(self) -> dict[str, Any]:
+        """How many prompts the branch has drawn from each of its streams."""
+        return {
+            "turn": self.turn,
+            "native": self.native.consumed if self.native is not None else None,
+            "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
+        }
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        self.turn = position["turn"]
+        if self.native is not None:
+            self.native.skip_to(position["native"])
+        for domain, consumed in position["cross"].items():
+            self.cross[domain].skip_to(consumed)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything of the branch that a resume needs besides weights and optimizer moments."""
         return {
-            "turn": self.turn,
+            **self.position(),
             "faults": dict(self.faults),
             "in_a_row": dict(self.in_a_row),
             "random_state": self.random_state,
-            "native": self.native.consumed if self.native is not None else None,
-            "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
             "metrics": {key: list(values) for key, values in self.attributes["_metrics"]["train"].items()},
             **{name: self.attributes[name] for name in CHECKPOINTED_ATTRIBUTES},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.turn = state["turn"]
+        self.move_to(state)
         self.faults, self.in_a_row = Counter(state["faults"]), Counter(state["in_a_row"])
         self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
-        if self.native is not None:
-            self.native.skip_to(state["native"])
-        for domain, consumed in state["cross"].items():
-            self.cross[domain].skip_to(consumed)
         for key, values in state["metrics"].items():
             self.attributes["_metrics"]["train"][key].extend(values)
         for name in CHECKPOINTED_ATTRIBUTES:

@@ -43,6 +43,7 @@ from .hub import HubMixin, check_hub
 from .interruption import Interruption
 from .logs import LogsMixin
 from .progress import choose_progress
+from .rescue import RescueMixin
 from .run_state import RunStateMixin
 from .saving import SavingMixin
 from .sharded import ShardedMixin
@@ -56,6 +57,7 @@ UNGRADED = [None]  # stands for the reward functions of cross rows: one column, 
 
 class CoPDTrainer(
     HealthMixin,
+    RescueMixin,
     TeachingMixin,
     LogsMixin,
     EvaluationMixin,
@@ -87,7 +89,8 @@ class CoPDTrainer(
         - `create_optimizer`, `_clip_grad_norm`, `_get_grad_norm`: all adapters, each with its own learning rate
           and clipping.
         - what logs, evaluates, saves, loads and pushes, and what checks rewards and gradients: see [`LogsMixin`],
-          [`EvaluationMixin`], [`RunStateMixin`], [`SavingMixin`], [`ShardedMixin`], [`HubMixin`] and [`HealthMixin`].
+          [`EvaluationMixin`], [`RunStateMixin`], [`SavingMixin`], [`ShardedMixin`], [`HubMixin`],
+          [`RescueMixin`] and [`HealthMixin`].
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]):
@@ -141,7 +144,7 @@ class CoPDTrainer(
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
         self.betas = check_run(self.experts, args, self.topology)
-        check_engine(args, model, peft_config, self.topology, self.experts)
+        check_engine(args, model, peft_config, self.topology, self.experts, quantization_config)
         check_hub(args)
         self._fingerprint = redact(run_fingerprint(args, peft_config, self.experts), secrets_of(args))
         if args.resume_from_checkpoint:
@@ -341,7 +344,8 @@ class CoPDTrainer(
             self._measured_round = self.state.global_step
             self._measure_edges(self.state.global_step)
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
-            self._start_generation(model)
+            with self._all_or_nothing():
+                self._start_generation(model)
         if self.accelerator.num_processes > 1:
             model = self.peft_model  # DDP would reduce in each backward, and trips over branches that take no part
         losses = []
