@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers provers lint bench bench-verifiers clean
+.PHONY: demo demo-no-opd smollm2 test test-verifiers provers lint bench bench-scaling bench-verifiers clean
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -40,6 +40,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/round_cost.py $(ARGS)
+
+bench-scaling: $(INSTALLED)  ## K = 1, 2, 4, 8 experts on one base, about a quarter of an hour
+	$(BIN)/python benchmarks/scaling.py $(ARGS)
 
 bench-verifiers: $(INSTALLED)
 	$(BIN)/python benchmarks/verifiers.py $(ARGS)

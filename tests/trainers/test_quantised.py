@@ -10,15 +10,13 @@ from transformers import BitsAndBytesConfig
 from trl_copd import CoPDConfig, CoPDTrainer
 from trl_copd.adapters import PACKS_FOR_INFERENCE
 from trl_copd.plan import Run, count_model
-from trl_copd.plan.costs import base_bytes
+from trl_copd.plan.space import base_bytes
 
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 
 QUANTISED = {
-    "4bit": BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
-    ),
+    "4bit": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32),
     "8bit": BitsAndBytesConfig(load_in_8bit=True),
 }
 CYCLE = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 2}
@@ -35,7 +33,9 @@ def build(tmp_path, bits, **overrides):
 
 
 def frozen(trainer):
-    return {name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items() if "lora_" not in name}
+    return {
+        name: tensor.detach().clone() for name, tensor in trainer.model.state_dict().items() if "lora_" not in name
+    }
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
@@ -56,7 +56,7 @@ def test_experts_train_on_a_quantised_base_which_stays_as_it_is(tmp_path, bits):
     # the plan's size of the base, against the stored weights (the scales of tiny layers weigh more)
     size = count_model(str(tmp_path / "base"), rank=4)
     stored = sum(p.numel() * p.element_size() for n, p in trainer.model.named_parameters() if "lora_" not in n)
-    run = Run(3, "mutual", value_bytes=4, quantize=int(bits[0]))
+    run = Run(3, "mutual", weight_bytes=4, value_bytes=4, quantize=int(bits[0]))
     scales = 4 * size.linear / 64 if bits == "4bit" else 0
     assert base_bytes(size, run) == stored + scales
 
