@@ -9,7 +9,8 @@ and one OPD round; one expert alone has no OPD. Every branch has the same task, 
 - Memory: peak resident memory (`VmHWM`) of a run of one cycle in a process of its own, with an allocator that gives
   freed memory back, against that of a run of one `GRPOTrainer` (`single`) and of one expert. By part of a round: the
   highest point within it.
-- Time: cycles of all K in turn in one process, medians over the rounds, so that noise meets all alike.
+- Time: CPU time of one thread, which other processes disturb less than the clock; cycles of all K in turn in one
+  process, medians over the rounds, so that noise meets all alike.
 - Prediction: rates and the bytes of a bare process are calibrated with K = 1 alone, from its update, its rollouts with
   8 and with 32 rows, and what its process holds between rounds; K = 2, 4, 8 are predictions.
 """
@@ -29,12 +30,13 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a rate per core; and two threads beside another process can be slower
+os.environ["OMP_NUM_THREADS"] = "1"  # a process's CPU time is then what its one thread took
 
 import torch  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
-from benchmarks.round_cost import GENERATIONS, Clock, lora, peak_kib, settings  # noqa: E402
+from benchmarks.round_cost import GENERATIONS, lora, peak_kib, settings  # noqa: E402
 from benchmarks.scaling_page import RESULTS, table, update_page  # noqa: E402
 from recipes.build import build_experts  # noqa: E402
 from recipes.smollm2 import build_smollm2  # noqa: E402
@@ -129,15 +131,19 @@ def run_for_memory(kind: str, model: str) -> dict:
 # ---- Time -------------------------------------------------------------------------------------------------------
 
 
-class PartsClock(Clock):
+class RoundClock(TrainerCallback):
     """Seconds of each round, and what had been spent on each part when it ended."""
 
     def __init__(self, spent: dict[str, float]):
-        super().__init__()
-        self.spent, self.marks = spent, []
+        self.spent = spent
+        self.seconds: list[float] = []
+        self.marks: list[dict[str, float]] = []
 
-    def on_step_end(self, *args, **kwargs):
-        super().on_step_end(*args, **kwargs)
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.start = time.process_time()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seconds.append(time.process_time() - self.start)
         self.marks.append(dict(self.spent))
 
 
@@ -159,18 +165,18 @@ class SecondsOf:
 
     def timed(self, part: str, call):
         def noted(*args, **kwargs):
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 return call(*args, **kwargs)
             finally:
-                self.spent[part] += time.perf_counter() - start
+                self.spent[part] += time.process_time() - start
 
         return noted
 
     def cycle(self) -> None:
         """Train one cycle; what is no rollout and no teaching is the update, rewards included."""
         self.spent.clear()
-        clock = PartsClock(self.spent)
+        clock = RoundClock(self.spent)
         self.trainer.add_callback(clock)
         self.trainer.train()
         self.trainer.remove_callback(clock)
@@ -200,9 +206,9 @@ def measure_seconds(model: str, repeats: int) -> tuple[dict[int, SecondsOf], dic
             each.cycle()
             each.trainer.args.overlap_every = 0  # once is enough: the cost of measuring grows with K * (K - 1)
         for rows in (ROWS, MANY_ROWS):
-            start = time.perf_counter()
+            start = time.process_time()
             alone.engine.generate(ids[:rows], ["e0"] * rows)
-            rollouts[rows].append(time.perf_counter() - start)
+            rollouts[rows].append(time.process_time() - start)
         print(f"repeat {repeat + 1} of {repeats}", flush=True)
     return timed, {rows: median(values) for rows, values in rollouts.items()}
 

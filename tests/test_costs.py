@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import trl.trainer.utils
 from peft import get_peft_model
 from tiny import build_trainer, lora, tiny_model
 from transformers import MixtralConfig
+from trl.kernels import chunked_logprob
 from trl.trainer.utils import add_fused_lm_head
 
-from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, traffic
+from trl_copd import evaluation
+from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, space, traffic
 from trl_copd.plan.__main__ import advice, build_run, main, parse
 from trl_copd.plan.durations import rollout_seconds
 from trl_copd.plan.space import activation_bytes, base_bytes, kv_bytes
@@ -110,6 +113,11 @@ def test_memory_and_traffic_by_hand(tmp_path):
     assert quantised == size.linear * 0.5625 + (size.parameters - size.linear) * 2
     chunked = memory(size, replace(RUN, chunk_rows=8), CPU)
     assert chunked["rollouts"]["KV cache"] * 3 == memory(size, RUN, CPU)["rollouts"]["KV cache"]
+
+
+def test_tiles_and_budgets_are_those_of_the_code_that_is_modelled():
+    assert space.HEAD_TILE == (chunked_logprob.TOKEN_CHUNK_SIZE, trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE)
+    assert space.LOGITS_BUDGET == evaluation.LOGITS_BUDGET
 
 
 def test_calibration_finds_the_rates_that_made_the_times(tmp_path):

@@ -243,8 +243,8 @@ def time_table(size: ModelSize, run: Run, device: Device) -> list[str]:
         return [*lines, "  with the rates of one core that docs/scaling.md was measured on, in float32"]
     return [
         *lines,
-        "  not measured: 60 % of the data sheet's bandwidth, 40 % of its dense bf16 rate and 1 ms to launch a layer are",
-        "  assumed; expect a factor of two either way",
+        "  not measured: 60 % of the data sheet's bandwidth, 40 % of its dense bf16 rate, and 1 ms to launch a layer,",
+        "  are assumed; expect a factor of two either way",
     ]
 
 
