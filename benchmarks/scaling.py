@@ -7,7 +7,7 @@ SmolLM2-135M as it comes, 8 rows a branch (4 rollouts a prompt, 24 tokens each),
 and one OPD round; one expert alone has no OPD. Every branch has the same task, so that all do the same work.
 
 - Memory: peak resident memory (`VmHWM`) of a run of one cycle in a process of its own, with an allocator that gives
-  freed memory back, against that of a run of one `GRPOTrainer` (`single`) and of one expert. By part of a round: the
+  freed memory back, against that of a run of one `GRPOTrainer` (`grpo`) and of one expert. By part of a round: the
   highest point within it.
 - Time: CPU time of one thread, which other processes disturb less than the clock; cycles of all K in turn in one
   process, medians over the rounds, so that noise meets all alike.

@@ -77,7 +77,7 @@ DEVICES = {
     "l40s": _gpu("l40s", 48, 0.864, 362),
     "rtx4090": _gpu("rtx4090", 24, 1.008, 165),
     # one core, as `benchmarks/scaling.py` calibrated it with one expert; float32
-    "cpu": Device("cpu", 0, 7e9, 60e9, 40e9),
+    "cpu": Device("cpu", 0, 8e9, 78e9, 70e9),
 }
 
 
