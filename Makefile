@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts
+.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts bench-scaling
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -52,6 +52,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/round_cost.py $(ARGS)
+
+bench-scaling: $(INSTALLED)  ## K = 1, 2, 4, 8 experts on one base, about a quarter of an hour
+	$(BIN)/python benchmarks/scaling.py $(ARGS)
 
 bench-verifiers: $(INSTALLED)
 	$(BIN)/python benchmarks/verifiers.py $(ARGS)

@@ -21,7 +21,9 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("module", ["trl_copd.rewards", "trl_copd.topology", "trl_copd.schedule", "trl_copd.report"])
+@pytest.mark.parametrize(
+    "module", ["trl_copd.rewards", "trl_copd.topology", "trl_copd.schedule", "trl_copd.report", "trl_copd.plan"]
+)
 def test_pure_modules_load_neither_torch_nor_trl(module):
     script = f"import sys, {module}; print([m for m in ('torch', 'trl', 'peft', 'transformers') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)

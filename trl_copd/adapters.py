@@ -125,8 +125,8 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
 
 
 def _keep_differentiable(model: PeftModel) -> None:
-    # On CPUs with AVX512-BF16 bitsandbytes packs a 4-bit layer anew when it first runs in eval mode. The packed form has
-    # no backward: every update after an evaluation would lose the gradient of the layers below, without an error.
+    # On CPUs with AVX512-BF16 bitsandbytes packs a 4-bit layer anew when it first runs in eval mode. The packed form
+    # has no backward: every update after an evaluation would lose the gradient of the layers below, without an error.
     for module in model.modules():
         if hasattr(module, PACKS_FOR_INFERENCE):
             setattr(module, PACKS_FOR_INFERENCE, False)

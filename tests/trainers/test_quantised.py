@@ -10,7 +10,7 @@ from transformers import BitsAndBytesConfig
 from trl_copd import CoPDConfig, CoPDTrainer
 from trl_copd.adapters import PACKS_FOR_INFERENCE
 from trl_copd.plan import Run, count_model
-from trl_copd.plan.costs import base_bytes
+from trl_copd.plan.space import base_bytes
 
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -56,7 +56,7 @@ def test_experts_train_on_a_quantised_base_which_stays_as_it_is(tmp_path, bits):
     # the plan's size of the base, against the stored weights (the scales of tiny layers weigh more)
     size = count_model(str(tmp_path / "base"), rank=4)
     stored = sum(p.numel() * p.element_size() for n, p in trainer.model.named_parameters() if "lora_" not in n)
-    run = Run(3, "mutual", value_bytes=4, quantize=int(bits[0]))
+    run = Run(3, "mutual", weight_bytes=4, value_bytes=4, quantize=int(bits[0]))
     scales = 4 * size.linear / 64 if bits == "4bit" else 0
     assert base_bytes(size, run) == stored + scales
 

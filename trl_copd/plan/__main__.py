@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..topology import TOPOLOGIES
-from . import costs
-from .costs import DEVICES, GIB, Device, ModelSize, Run, fits, memory, peak, seconds, traffic
+from .durations import seconds
+from .inputs import DEVICES, GIB, Device, ModelSize, Run
 from .sizes import count_model
+from .space import checkpoint_bytes, fits, memory, peak, traffic
 
 
 # field of a recipe -> option of this program
@@ -42,8 +43,8 @@ RECIPE_FIELDS = {
 DEFAULTS = {
     "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 8, "accumulation": 1, "generations": 8,
     "prompt_length": 256, "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None,
-    "rank": 16, "target_modules": "all-linear", "dtype": "bf16", "quantize": None, "memory": None, "rlvr_steps": 15,
-    "opd_steps": 10, "opd_fraction": 0.5, "overlap_every": 5, "probe_prompts": 4,
+    "rank": 16, "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
+    "rlvr_steps": 15, "opd_steps": 10, "opd_fraction": 0.5, "overlap_every": 5, "probe_prompts": 4,
 }  # fmt: skip
 VALUE_BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32": 4, "auto": 2}
 
@@ -57,22 +58,20 @@ def parse(argv: list[str] | None) -> dict[str, Any]:
     parser.add_argument("--config", help="a recipe; the command line wins")
     parser.add_argument("--experts", type=int, help="K (default: 3)")
     parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
+    parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
-    parser.add_argument(
-        "--rows", type=int, help="rows per branch and process, per_device_train_batch_size (default: 8)"
-    )
+    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
     parser.add_argument("--prompt-length", type=int, help="tokens (default: 256)")
     parser.add_argument("--completion-length", type=int, help="tokens (default: 256)")
     parser.add_argument("--rank", type=int, help="of the LoRA adapters (default: 16)")
-    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of base and activations (default: bf16)")
+    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), help="of the computation (default: as --dtype)")
     parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
-    parser.add_argument(
-        "--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on, as TRL's"
-    )
+    parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on")
     parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     return {**DEFAULTS, **_recipe(given.pop("config", None)), **given}
@@ -94,8 +93,10 @@ def _recipe(path: str | None) -> dict[str, Any]:
     for bits in (4, 8):
         if recipe.get(f"load_in_{bits}bit"):
             options["quantize"] = f"{bits}bit"
+    options.setdefault("dtype", "fp32")  # TRL's defaults: float32 weights, bf16 computation
+    options["precision"] = "bf16" if recipe.get("bf16", True) or recipe.get("fp16") else "fp32"
     if recipe.get("use_cpu"):
-        options |= {"device": "cpu", "dtype": "fp32"}
+        options["device"] = "cpu"
     if "builtin_base" in recipe:
         name = f"{recipe['builtin_base']}-seed{recipe.get('seed', 0)}"
         options["model"] = str(Path(recipe.get("base_dir", "runs/bases")) / name)
@@ -126,7 +127,9 @@ def build_run(options: dict[str, Any]) -> Run:
         **{
             **{name: options[name] for name in same},
             "processes": options["gpus"],
-            "value_bytes": VALUE_BYTES[options["dtype"]],
+            "sharded": bool(options.get("fsdp")),
+            "weight_bytes": VALUE_BYTES[options["dtype"]],
+            "value_bytes": VALUE_BYTES[options["precision"] or options["dtype"]],
             "quantize": {"4bit": 4, "8bit": 8}.get(options["quantize"]),
             "checkpointing": options["gradient_checkpointing"],
             "chunk_rows": options["rollout_chunk_rows"],
@@ -214,7 +217,7 @@ def memory_table(size: ModelSize, run: Run, device: Device) -> list[str]:
                 line(f"+ {name}", sum(part.values()) / GIB, note=note + (", the peak" if name == top else ""))
             )
     lines.append(line("peak", highest / GIB, note=f"of {device.memory / GIB:.0f} GiB on {device.name}"))
-    lines.append(line("a checkpoint on disk", costs.checkpoint_bytes(size, run) / GIB))
+    lines.append(line("a checkpoint on disk", checkpoint_bytes(size, run) / GIB))
     rows = chunk_advice(size, run, device)
     lines.append(
         f"  rollouts of {run.rollout_rows()} rows at once"
@@ -236,13 +239,13 @@ def time_table(size: ModelSize, run: Run, device: Device) -> list[str]:
         lines.append(line(f"measuring {len(run.edges)} edges", parts["measuring"], "s",
                           f"every {run.overlap_every} rounds"))  # fmt: skip
     lines.append(line("a round, mean of a cycle", parts["round"], "s"))
-    source = (
-        "rates of one core of the machine of docs/results/scaling.json"
-        if device.name == "cpu"
-        else "assumed from the data sheet (60 % of the bandwidth, 40 % of the dense bf16 rate, 1 ms to launch a "
-        "layer), not measured"
-    )
-    return [*lines, f"  {source}: expect a factor of two either way" if device.name != "cpu" else f"  {source}"]
+    if device.name == "cpu":
+        return [*lines, "  with the rates of one core that docs/scaling.md was measured on, in float32"]
+    return [
+        *lines,
+        "  not measured: 60 % of the data sheet's bandwidth, 40 % of its dense bf16 rate, and 1 ms to launch a layer,",
+        "  are assumed; expect a factor of two either way",
+    ]
 
 
 def traffic_table(size: ModelSize, run: Run) -> list[str]:
@@ -250,18 +253,21 @@ def traffic_table(size: ModelSize, run: Run) -> list[str]:
     return [
         "sent by each process in a round",
         line("gradients, reduced once", sent["gradients"] / GIB),
-        line("if the base were sharded (FSDP2, ZeRO-3)", sent["sharded base"] / GIB),
+        line("with FSDP2, weights and gradients", sent["shards"] / GIB),
     ]
 
 
 def report(size: ModelSize, run: Run, device: Device, rank: int) -> str:
-    base = f"{run.quantize} bit" if run.quantize else f"{8 * run.value_bytes} bit"
+    base = f"{run.quantize} bit" if run.quantize else f"{8 * run.weight_bytes} bit"
     lines = [
         f"{run.experts} expert(s), {run.branches} branches (topology {run.topology}), {len(run.edges)} edges, on "
-        f"{size.name}: {size.parameters / 1e6:.0f}M parameters in {base}",
-        f"adapters of rank {rank}: {size.adapter / 1e6:.1f}M parameters each; {run.processes} process(es)",
-        f"{run.rows} rows a branch and process, {run.accumulation} micro-batch(es), prompts of {run.prompt_length} and "
-        f"completions of {run.completion_length} tokens, gradient checkpointing {'on' if run.checkpointing else 'off'}",
+        f"{size.name}: {size.parameters / 1e6:.0f}M parameters in {base}, "
+        f"computation in {8 * run.value_bytes} bit",
+        f"adapters of rank {rank}: {size.adapter / 1e6:.1f}M parameters each; {run.processes} process(es)"
+        + (", sharded (FSDP2)" if run.sharded else ""),
+        f"{run.rows} rows a branch and process, {run.accumulation} micro-batch(es), prompts of {run.prompt_length} "
+        f"and completions of {run.completion_length} tokens, gradient checkpointing "
+        f"{'on' if run.checkpointing else 'off'}",
         "",
         *memory_table(size, run, device),
         "",

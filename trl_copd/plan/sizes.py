@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .costs import ModelSize
+from .inputs import ModelSize
 
 
 def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] = "all-linear") -> ModelSize:
@@ -41,10 +41,11 @@ def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] 
         targets = target_modules if isinstance(target_modules, str) else list(target_modules)
         adapted = get_peft_model(base, LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM"))
     text = config.get_text_config()
-    chosen, of = getattr(text, "num_experts_per_tok", None), _first(text, "num_experts", "num_local_experts")
-    share = chosen / of if chosen and of else 1.0  # of a mixture's experts, those that a token passes
+    of = _first(text, "num_experts", "num_local_experts")
+    chosen = (_first(text, "num_experts_per_tok") or 1) if of else 1
+    share = chosen / (of or 1)  # of a mixture's experts, those that a token passes
     active = sum(n * (share if ".experts." in name else 1) for name, n in counts.items() if name not in in_embeddings)
-    width = (_first(text, "moe_intermediate_size") or text.intermediate_size) * (chosen if share < 1 else 1)
+    width = (_first(text, "moe_intermediate_size") or text.intermediate_size) * chosen
     return ModelSize(
         name=Path(model).name if Path(model).exists() else model,
         parameters=sum(counts.values()),
