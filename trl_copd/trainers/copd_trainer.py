@@ -127,7 +127,7 @@ class CoPDTrainer(HealthMixin, TeachingMixin, LogsMixin, EvaluationMixin, RunSta
         self.topology = build_topology(args.topology, tuple(self.experts), args.hub)
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
-        self.betas = check_run(self.experts, args, self.topology)
+        self.betas = check_run(self.experts, args, self.topology, peft_config)
         self._fingerprint = run_fingerprint(args, peft_config, self.experts)
         if args.resume_from_checkpoint:
             self._check_same_run(args.resume_from_checkpoint, args.output_dir)

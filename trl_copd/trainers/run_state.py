@@ -92,12 +92,9 @@ class RunStateMixin:
         folder = checkpoints.last_checkpoint(output_dir)
         if folder is None:
             torn = [path.name for path in checkpoints.list_checkpoints(output_dir)]
-            found = (
-                f"No checkpoint in {output_dir!r} can be resumed from (found: {', '.join(torn)}; the log says why)."
-            )
+            found = f"; {', '.join(torn)} cannot be resumed from, and the log says why" if torn else ""
             raise ValueError(
-                f"{found if torn else f'No checkpoint found in {output_dir!r}.'} Train without "
-                "`resume_from_checkpoint` first."
+                f"No checkpoint found in {output_dir!r}{found}. Train without `resume_from_checkpoint` first."
             )
         return folder
 
