@@ -37,7 +37,7 @@ def test_a_signal_to_one_process(tmp_path, proved):
     whole = run(tmp_path / "whole", "reward")
     resumed = run(tmp_path, "reward")
     for name in ("math", "code", "student"):
-        assert distance(resumed[0]["weights"][name], whole[0]["weights"][name]) < 1e-6
+        assert distance(resumed[0]["weights"][name], whole[0]["weights"][name]) == 0.0
     (checkpoint / "copd_state_1.pt").unlink()
     assert "'copd_state_1.pt' is missing" in defect(checkpoint)
     proved("SIGTERM to one of two processes: both saved and exited with 143, and the run went on from there")
@@ -45,5 +45,6 @@ def test_a_signal_to_one_process(tmp_path, proved):
 
 def test_a_fault_in_one_process(tmp_path, proved):
     results = run(tmp_path, "gradient")
-    assert results[0]["faults"]["math"] == {"non_finite_rewards": 5, "ungraded_rows": 5, "skipped_updates": 1}
+    faults = results[0]["faults"]["math"]
+    assert (faults["non_finite_rewards"], faults["ungraded_rows"], faults["skipped_updates"]) == (5, 5, 1)
     proved("a NaN reward in one process and a NaN gradient in the other: both processes counted and skipped alike")

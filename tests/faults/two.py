@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 import conftest  # noqa: E402, F401
 import torch  # noqa: E402
-from tiny import build_trainer, letter_reward, replay_copd, rows, weights  # noqa: E402
+from tiny import build_trainer, letter_reward, rows, weights  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
 from trl_copd import Expert, last_checkpoint  # noqa: E402
@@ -37,7 +37,6 @@ def main(folder: str, fault: str) -> None:
         rlvr_steps=2, opd_steps=1,
     )  # fmt: skip
     assert trainer.accelerator.num_processes == 2
-    replay_copd(trainer, rank=rank)
     if fault == "gradient" and rank == 0:  # averaging brings it to the other process
         parameter = trainer.branches["math"].parameters[0]
         parameter.register_hook(lambda g: g * (math.nan if trainer.state.global_step == 1 else 1.0))

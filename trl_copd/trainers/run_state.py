@@ -159,7 +159,9 @@ class RunStateMixin:
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self._load_adapters(resume_from_checkpoint)
-        state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=self.args.device)
+        # several processes on a CPU are on "cpu:0", which torch cannot load to
+        device = "cpu" if self.args.device.type == "cpu" else self.args.device
+        state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=device)
         self._step = state["step"]
         for name, branch in self.branches.items():
             branch.load_state_dict(state["branches"][name])
