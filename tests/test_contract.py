@@ -79,6 +79,7 @@ def test_what_checkpoints_are_completed_and_resumed_by():
     loop = inspect.getsource(Trainer._inner_training_loop)
     assert "self._tr_loss = torch.tensor(0.0" in loop
     assert loop.index("self._globalstep_last_logged =") < loop.index("self._run_epoch(")
+    assert "resume_from_checkpoint=resume_from_checkpoint," in loop[loop.index("self._run_epoch(") :]
     assert "self._load_rng_state(resume_from_checkpoint)" in inspect.getsource(Trainer._run_epoch)
     assert 'accelerator.clip_grad_norm_(model.parameters(), float("inf"))' in inspect.getsource(Trainer._get_grad_norm)
 

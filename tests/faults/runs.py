@@ -68,8 +68,10 @@ def history(trainer) -> list[dict]:
     ]
 
 
-def server():
+def server(monkeypatch):
     """Forks of a process that has this module loaded."""
+    # Python 3.11's server does not take over `sys.path`, and passes over what it cannot import without a word
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context

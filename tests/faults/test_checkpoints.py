@@ -193,6 +193,15 @@ def test_the_log_between_two_logs_survives(tmp_path):
     assert history(resumed) == history(whole) and len(history(whole)) == 2
 
 
+def test_a_run_that_had_ended_trains_no_further(tmp_path, whole):
+    """Killed after its last checkpoint and before its end."""
+    build(tmp_path).train()
+    resumed = build(tmp_path)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 6 and history(resumed) == history(whole)
+    assert_same_weights(resumed, whole)
+
+
 # ---- Signals --------------------------------------------------------------------------------------------------------
 
 

@@ -31,8 +31,8 @@ def moment(process, progress, rng: random.Random) -> None:
     time.sleep(rng.uniform(0.0, 0.06))
 
 
-def test_twenty_kills(tmp_path, proved):
-    rng, context = random.Random(0), runs.server()
+def test_twenty_kills(tmp_path, monkeypatch, proved):
+    rng, context = random.Random(0), runs.server(monkeypatch)
     kills, variant = [], 0
     while len(kills) < KILLS:
         folder, overrides = tmp_path / f"killed-{variant}", VARIANTS[variant % len(VARIANTS)]
