@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts bench-scaling
+.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts bench-scaling test-faults
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -24,6 +24,9 @@ smollm2: $(INSTALLED)  ## a real language model, about half an hour
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about six minutes
+	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-verifiers: provers  ## every case of every verifier, honest and hostile: about ten minutes
 	$(BIN)/python -m pytest tests/rewards $(ARGS)

@@ -34,6 +34,10 @@ SIGNATURES = {
     (Trainer, "_save"): ["self", "output_dir", "state_dict"],
     (Trainer, "_save_checkpoint"): ["self", "model", "trial"],
     (Trainer, "_save_rng_state"): ["self", "output_dir"],
+    (Trainer, "_save_checkpoint"): ["self", "model", "trial"],
+    (Trainer, "_push_from_checkpoint"): ["self", "checkpoint_folder"],
+    (Trainer, "_load_rng_state"): ["self", "checkpoint"],
+    (Trainer, "_get_grad_norm"): ["self", "model", "grad_norm"],
     (Trainer, "_load_from_checkpoint"): ["self", "resume_from_checkpoint", "model"],
     (Trainer, "_load_best_model"): ["self"],
     (Trainer, "_prepare_for_training"): ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"],
@@ -82,6 +86,25 @@ def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():
     assert "self._step % generate_every == 0 or self._buffered_inputs is None" in inspect.getsource(
         GRPOTrainer._prepare_inputs
     )
+
+
+def test_what_checkpoints_are_completed_and_resumed_by():
+    """`SavingMixin` holds pushing and rotation back; `RunStateMixin` restores the loss since the last log."""
+    source = inspect.getsource(Trainer._save_checkpoint)
+    assert "if self.args.push_to_hub:" in source and "save_total_limit=self.args.save_total_limit" in source
+    loop = inspect.getsource(Trainer._inner_training_loop)
+    assert "self._tr_loss = torch.tensor(0.0" in loop
+    assert loop.index("self._globalstep_last_logged =") < loop.index("self._run_epoch(")
+    assert "resume_from_checkpoint=resume_from_checkpoint," in loop[loop.index("self._run_epoch(") :]
+    assert "self._load_rng_state(resume_from_checkpoint)" in inspect.getsource(Trainer._run_epoch)
+    assert 'accelerator.clip_grad_norm_(model.parameters(), float("inf"))' in inspect.getsource(Trainer._get_grad_norm)
+
+
+def test_ungraded_rewards_are_nan_in_trl():
+    assert "unscorable_mask = torch.isnan(rewards_per_func).all(dim=1)" in inspect.getsource(
+        GRPOTrainer._generate_and_score_completions
+    )
+    assert "if isinstance(reward_func, nn.Module)" in inspect.getsource(GRPOTrainer._calculate_rewards)
 
 
 def test_reference_is_the_base_when_no_adapter_is_called_ref():

@@ -1,5 +1,7 @@
 """Bad input is refused before the model is loaded, with what came, why it cannot work, and what to do."""
 
+import shutil
+
 import pytest
 from datasets import Dataset, DatasetDict
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
@@ -237,3 +239,68 @@ def test_no_checkpoint(tmp_path):
         trainer.train(resume_from_checkpoint=True)
     with pytest.raises(ValueError, match="no checkpoint of a CoPD run"):
         trainer.train(resume_from_checkpoint=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with adapters of rank 2 in `experts/math`."""
+    folder = tmp_path_factory.mktemp("trained")
+    build_trainer(folder, peft_config=lora(r=2)).save_model()
+    return folder / "experts" / "math"
+
+
+def without(folder, source, name):
+    copy = folder / "adapter"
+    shutil.copytree(source, copy)
+    (copy / name).unlink()
+    return copy
+
+
+ADAPTERS = {
+    "no folder": (lambda folder, trained: folder / "nowhere", "neither as a folder nor from the Hub"),
+    "no repository": (lambda folder, trained: "someone/no-such-adapter", "neither as a folder nor from the Hub"),
+    "no configuration": (
+        lambda folder, trained: without(folder, trained, "adapter_config.json"),
+        "neither as a folder",
+    ),
+    "no weights": (lambda folder, trained: without(folder, trained, "adapter_model.safetensors"), "but no weights"),
+    "torn weights": (lambda folder, trained: torn(folder, trained), "adapter_model.safetensors cannot be read"),
+    "DoRA": (lambda folder, trained: saved(folder, LoraConfig(use_dora=True)), "DoRA"),
+}
+
+
+def torn(folder, source):
+    copy = shutil.copytree(source, folder / "adapter")
+    weights = copy / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    return copy
+
+
+def saved(folder, config):
+    get_peft_model(tiny_model(), config).save_pretrained(folder / "adapter")
+    return folder / "adapter"
+
+
+@pytest.mark.parametrize("case", ADAPTERS)
+def test_adapter_to_start_from(tmp_path, trained, case):
+    make, message = ADAPTERS[case]
+    with pytest.raises(ValueError, match=f"Expert 'math', adapter=.*{message}"):
+        build(tmp_path, experts=one(adapter=make(tmp_path, trained)), topology="mutual", opd_steps=0)
+
+
+def test_adapters_of_two_ranks_and_linear_merging(tmp_path, trained):
+    experts = [*one(adapter=trained), Expert("code", rows(1), letter_reward)]
+    with pytest.raises(ValueError, match="differ \\(r: {'math': 2, 'code': 4}\\).*merge_method='average'"):
+        build(tmp_path, experts=experts, topology="mutual", merge_method="linear")
+    build_trainer(tmp_path, experts, topology="mutual", merge_method="average", max_steps=1).train()
+
+
+def test_adapter_of_the_hub_in_the_cache(tmp_path, trained, monkeypatch):
+    """Without a network, what the cache holds is enough; the base is then looked for, in vain."""
+    cache = tmp_path / "cache" / "models--someone--adapter"
+    shutil.copytree(trained, cache / "snapshots" / ("0" * 40))
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(OSError, match="no-model"):
+        build(tmp_path, experts=one(adapter="someone/adapter"), topology="mutual", opd_steps=0)

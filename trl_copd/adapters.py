@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import file_exists, try_to_load_from_cache
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME, AuxiliaryTrainingWrapper
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME, AuxiliaryTrainingWrapper
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -94,6 +96,46 @@ def _check_mergeable(peft_config: PeftConfig, topology: Topology) -> None:
             f"topology={topology.name!r} makes the student by merging LoRA adapters, but {reason}. Use a plain "
             "`LoraConfig`, or topology='student'."
         )
+
+
+def read_adapter_config(adapter: str, topology: Topology) -> PeftConfig:
+    """
+    The configuration of a trained adapter, from a folder, the Hub, or the Hub's cache when there is no network.
+
+    Raises:
+        ValueError: It cannot be read, its weights are missing or torn, or the run cannot use its kind.
+    """
+    try:
+        config = PeftConfig.from_pretrained(adapter)
+    except Exception as error:  # of many kinds, for a repository that does not exist, is private or out of reach
+        raise ValueError(
+            f"it can be read neither as a folder nor from the Hub ({error}). Pass a folder that holds "
+            "adapter_config.json, as `save_model` writes it, or the id of a repository on the Hub."
+        )
+    names = (SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME)
+    if Path(adapter).is_dir():
+        found = any((Path(adapter) / name).is_file() for name in names)
+        if (Path(adapter) / SAFETENSORS_WEIGHTS_NAME).is_file():
+            try:
+                with safe_open(Path(adapter) / SAFETENSORS_WEIGHTS_NAME, "pt"):
+                    pass
+            except SafetensorError as error:
+                raise ValueError(f"its {SAFETENSORS_WEIGHTS_NAME} cannot be read ({error}). Save it again.")
+    else:
+        found = any(_on_hub(adapter, name) for name in names)
+    if not found:
+        raise ValueError(f"it has a configuration but no weights ({' or '.join(names)}).")
+    check_peft_config(config, BASE, topology)
+    return config
+
+
+def _on_hub(repository: str, name: str) -> bool:
+    if isinstance(try_to_load_from_cache(repository, name), str):
+        return True
+    try:
+        return file_exists(repository, name)
+    except Exception:  # offline, and not in the cache
+        return False
 
 
 # ---- Creating and activating ------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ CASES = {
     "at an epoch's end": {"save_steps": 4, "kill": 5, "rlvr_steps": 4, "opd_steps": 1, "max_steps": 8},
     "dropout, KL and adaptive entropy": {"save_steps": 5, "kill": 7, "rlvr_steps": 3, "opd_steps": 2, "beta": 0.05,
                                          "use_adaptive_entropy": True, "entropy_coef": 0.01, "entropy_target": 3.0},
+    "between two logs": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 2, "logging_steps": 3,
+                         "max_steps": 9},
 }  # fmt: skip
 
 
@@ -133,13 +135,23 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path):
     settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1, "overlap_every": 0}
     whole = build_trainer(tmp_path, **settings)
     whole.train()
-    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()  # it is written last
-    (tmp_path / "checkpoint-3" / "copd_state_0.pt").unlink()  # save_only_model leaves none
+    (tmp_path / "checkpoint-4" / "copd_manifest.json").unlink()  # it is written last
+    (tmp_path / "checkpoint-3" / "copd_state_0.pt").unlink()
     resumed = build_trainer(tmp_path, **settings)
-    with pytest.raises(ValueError, match="cannot be resumed from"):
-        resumed.train(resume_from_checkpoint=True)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    with pytest.raises(ValueError, match="checkpoint-3' cannot be resumed from: 'copd_state_0.pt' is missing"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    resumed.train(resume_from_checkpoint=True)  # from checkpoint-2
     assert distance(weights(whole, "math"), weights(resumed, "math")) == 0.0
+
+
+def test_adapters_alone_are_refused(tmp_path):
+    settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 2, "overlap_every": 0, "save_only_model": True}
+    build_trainer(tmp_path, **settings).train()
+    resumed = build_trainer(tmp_path, **settings)
+    with pytest.raises(ValueError, match="cannot be resumed from: it holds no state .* save_only_model=True"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    with pytest.raises(ValueError, match="checkpoint-2 cannot be resumed from"):
+        resumed.train(resume_from_checkpoint=True)
 
 
 def test_max_steps_and_output_dir_may_change(tmp_path):

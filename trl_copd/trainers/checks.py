@@ -7,10 +7,11 @@ from accelerate import FullyShardedDataParallelPlugin
 from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
 from datasets import IterableDataset
+from peft import PeftConfig
 from torch.distributed.fsdp import CPUOffloadPolicy
 from trl import GRPOConfig
 
-from ..adapters import BASE
+from .. import adapters
 from ..experts import Expert
 from ..schedule import cross_prompts
 from ..topology import STUDENT, Topology
@@ -41,9 +42,11 @@ def refuse_unsupported(arguments: dict[str, Any]) -> None:
             raise ValueError(f"CoPDTrainer does not take `{name}`. {UNSUPPORTED[name]}")
 
 
-def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) -> dict[str, float]:
+def check_run(
+    experts: dict[str, Expert], args: CoPDConfig, topology: Topology, peft_config: PeftConfig
+) -> dict[str, float]:
     """
-    Check experts, configuration and topology against each other.
+    Check experts, configuration, topology and adapters against each other.
 
     Returns:
         `dict[str, float]`: beta of each learner.
@@ -78,6 +81,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) 
             f"beta={args.beta} with Expert(adapter=...): TRL's reference would be the trained adapter, here it is the "
             "base. Set beta=0.0, or start from fresh adapters."
         )
+    _check_adapters(experts, args, topology, peft_config)
     return _betas(experts, args, topology)
 
 
@@ -175,7 +179,7 @@ def _check_best_model(experts: dict[str, Expert], args: CoPDConfig) -> None:
             f"{asked}, but {missing}, so no checkpoint can be the best. Give an `Expert` an eval_dataset and set "
             "eval_strategy and eval_steps, or do without the best model."
         )
-    metrics = [f"{name}/{key}" for name in (STUDENT, *experts, BASE) for key in ("accuracy", *domains)]
+    metrics = [f"{name}/{key}" for name in (STUDENT, *experts, adapters.BASE) for key in ("accuracy", *domains)]
     if str(args.metric_for_best_model).removeprefix("eval_") not in metrics:
         raise ValueError(
             f"metric_for_best_model={args.metric_for_best_model!r} is not measured by this run, so no checkpoint can "
@@ -192,6 +196,25 @@ def _check_rewards(experts: dict[str, Expert], args: CoPDConfig) -> None:
                 f"`args.reward_weights` has {len(args.reward_weights)} weights, but expert {name!r} has "
                 f"{len(expert.reward_funcs)} reward functions. Give it `Expert(reward_weights=...)`."
             )
+
+
+def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, own: PeftConfig) -> None:
+    """Read what there is to know about `Expert(adapter=...)` before the base is loaded for them."""
+    configs = dict.fromkeys(experts, own)
+    for name, expert in experts.items():
+        if expert.adapter is not None:
+            try:
+                configs[name] = adapters.read_adapter_config(str(expert.adapter), topology)
+            except ValueError as error:
+                raise ValueError(f"Expert {name!r}, adapter={str(expert.adapter)!r}: {error}") from error
+    ranks = {name: getattr(config, "r", None) for name, config in configs.items()}
+    patterns = [getattr(config, "rank_pattern", None) or {} for config in configs.values()]
+    same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)
+    if args.merge_method == "linear" and not topology.has_student_branch and not same:
+        raise ValueError(
+            f"merge_method='linear' averages the factors of adapters of one rank, but these differ (r: {ranks}). Set "
+            "merge_method='average', which takes any ranks, or train adapters of one rank."
+        )
 
 
 def _betas(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) -> dict[str, float]:

@@ -143,7 +143,7 @@ class CoPDTrainer(
         self.topology = build_topology(args.topology, tuple(self.experts), args.hub)
         self.schedule = args.build_schedule()
         adapters.check_peft_config(peft_config, model, self.topology)
-        self.betas = check_run(self.experts, args, self.topology)
+        self.betas = check_run(self.experts, args, self.topology, peft_config)
         check_engine(args, model, peft_config, self.topology, self.experts, quantization_config)
         check_hub(args)
         self._fingerprint = redact(run_fingerprint(args, peft_config, self.experts), secrets_of(args))

@@ -93,12 +93,9 @@ class RunStateMixin:
         folder = checkpoints.last_checkpoint(output_dir)
         if folder is None:
             torn = [path.name for path in checkpoints.list_checkpoints(output_dir)]
-            found = (
-                f"No checkpoint in {output_dir!r} can be resumed from (found: {', '.join(torn)}; the log says why)."
-            )
+            found = f"; {', '.join(torn)} cannot be resumed from, and the log says why" if torn else ""
             raise ValueError(
-                f"{found if torn else f'No checkpoint found in {output_dir!r}.'} Train without "
-                "`resume_from_checkpoint` first."
+                f"No checkpoint found in {output_dir!r}{found}. Train without `resume_from_checkpoint` first."
             )
         return folder
 
@@ -165,7 +162,8 @@ class RunStateMixin:
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self._load_adapters(resume_from_checkpoint)
-        device = self.args.device if self.args.device.type != "cpu" else "cpu"  # torch cannot load to `cpu:0`
+        # several processes on a CPU are on "cpu:0", which torch cannot load to
+        device = "cpu" if self.args.device.type == "cpu" else self.args.device
         state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=device)
         self._step = state["step"]
         for name, branch in self.branches.items():

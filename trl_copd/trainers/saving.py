@@ -20,7 +20,7 @@ logger = get_logger(__name__)
 class SavingMixin:
     """
     The part of [`CoPDTrainer`] that writes checkpoints, at a signal as well, and survives when it cannot. Overrides
-    `train`, `_save_checkpoint`.
+    `train`, `_run_epoch`, `_save_checkpoint`.
     """
 
     _saving = False
@@ -46,6 +46,14 @@ class SavingMixin:
                 "before with resume_from_checkpoint=True, or call `trainer.save_model(FOLDER)` where this still runs."
             )
         return result
+
+    def _run_epoch(self, *args, **kwargs) -> None:
+        """Train no further round if the checkpoint was the last one's: transformers would train one more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+            return
+        self._load_rng_state(kwargs["resume_from_checkpoint"])
+        self.control.should_training_stop = True
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """

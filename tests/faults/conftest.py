@@ -1,0 +1,19 @@
+"""`make test-faults` ends with what its tests proved."""
+
+import pytest
+
+
+PROVED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def proved(request):
+    """Call it with a sentence once a test has shown it."""
+    return request.config.stash.setdefault(PROVED, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if PROVED in config.stash:
+        terminalreporter.section("proved")
+        for line in config.stash[PROVED]:
+            terminalreporter.line(f"- {line}")
