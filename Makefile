@@ -9,7 +9,8 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 test test-verifiers test-distributed provers lint bench bench-verifiers clean test-hub test-docs test-vllm bench-rollouts bench-scaling test-faults
+.PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers
+.PHONY: test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
 
 demo: $(INSTALLED)  ## three experts and their student, about four minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -33,6 +34,7 @@ test-verifiers: provers  ## every case of every verifier, honest and hostile: ab
 
 test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about five minutes
 	$(BIN)/python -m pytest tests/distributed $(ARGS)
+
 test-hub: $(INSTALLED)  ## pushing and loading against a local Hub, faults included; the last lines say what was proved
 	$(BIN)/python tests/hub/run_hub.py $(ARGS)
 

@@ -34,7 +34,6 @@ SIGNATURES = {
     (Trainer, "_save"): ["self", "output_dir", "state_dict"],
     (Trainer, "_save_checkpoint"): ["self", "model", "trial"],
     (Trainer, "_save_rng_state"): ["self", "output_dir"],
-    (Trainer, "_save_checkpoint"): ["self", "model", "trial"],
     (Trainer, "_push_from_checkpoint"): ["self", "checkpoint_folder"],
     (Trainer, "_load_rng_state"): ["self", "checkpoint"],
     (Trainer, "_get_grad_norm"): ["self", "model", "grad_norm"],
@@ -46,7 +45,6 @@ SIGNATURES = {
     (Trainer, "_load_optimizer_and_scheduler"): ["self", "checkpoint"],
     (Trainer, "init_hf_repo"): ["self", "token", "private"],
     (Trainer, "push_to_hub"): ["self", "commit_message", "blocking", "token", "revision", "private", "kwargs"],
-    (Trainer, "_push_from_checkpoint"): ["self", "checkpoint_folder"],
     (Trainer, "_finish_current_push"): ["self"],
     (Trainer, "log"): ["self", "logs", "start_time"],
     (Trainer, "_get_dataloader"): [
