@@ -8,7 +8,7 @@ from ..schedule import Schedule
 from ..topology import TOPOLOGIES
 
 
-OPD_LOSSES = ("sampled",)
+OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed",)
 MERGE_METHODS = ("average", "linear")
 
@@ -38,7 +38,13 @@ class CoPDConfig(GRPOConfig):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
             its own (the student) is all cross. The paper does not give its value.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
-            `"sampled"` is the paper's sampled-token reverse KL.
+            `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
+            over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
+            `opd_top_k` most likely tokens and all others as one.
+        opd_clip (`float`, *optional*):
+            Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
+        opd_top_k (`int`, *optional*, defaults to `16`):
+            k of `opd_loss="topk"`, >= 1.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`.
         merge_method (`str`, *optional*, defaults to `"average"`):
@@ -75,8 +81,13 @@ class CoPDConfig(GRPOConfig):
         default=0.5, metadata={"help": "Share of cross-branch prompts of a branch in an OPD round, 0 < f < 1."}
     )
     opd_loss: str = field(
-        default="sampled", metadata={"help": "'sampled': sampled-token reverse KL, as in the paper."}
+        default="sampled",
+        metadata={"help": "'sampled' (the paper's), 'reverse_kl', 'forward_kl', 'jsd' or 'topk'."},
     )
+    opd_clip: float | None = field(
+        default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
+    )
+    opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
     schedule: str = field(default="fixed", metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps."})
     merge_method: str = field(
         default="average",
@@ -122,6 +133,8 @@ class CoPDConfig(GRPOConfig):
             "opd_beta": (int, float, dict, list),
             "opd_fraction": (int, float),
             "opd_loss": str,
+            "opd_clip": (int, float, type(None)),
+            "opd_top_k": int,
             "schedule": str,
             "merge_method": str,
             "overlap_top_k": int,
@@ -141,7 +154,13 @@ class CoPDConfig(GRPOConfig):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
 
     def _check_values(self) -> None:
-        for name, least in {"rlvr_steps": 0, "opd_steps": 0, "overlap_top_k": 1, "overlap_every": 0}.items():
+        for name, least in {
+            "rlvr_steps": 0,
+            "opd_steps": 0,
+            "overlap_top_k": 1,
+            "overlap_every": 0,
+            "opd_top_k": 1,
+        }.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be >= {least}, got {getattr(self, name)}.")
         if self.probe_prompts < 1:
@@ -150,6 +169,12 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
+            raise ValueError(f"`opd_clip` must be finite and > 0, or None, got {self.opd_clip}.")
+        if self.opd_clip is not None and self.opd_loss != "sampled":
+            raise ValueError(
+                f"`opd_clip` bounds the log-ratios of opd_loss='sampled', but opd_loss={self.opd_loss!r}. Remove it."
+            )
         if self.rlvr_steps + self.opd_steps == 0:
             raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
         for name, choices in {

@@ -396,7 +396,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         if rows.cross:
             with self._crossing():
                 batch = super()._generate_and_score_completions(rows.cross)
-            batch["advantages"] = self._teach(batch, rows.edges)
+            self._teach(batch, rows.edges)
             batches.append(batch)
         return concat_batches(batches, self._tokenizer.pad_token_id)
 
