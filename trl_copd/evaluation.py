@@ -151,15 +151,18 @@ class EvaluationMixin:
     # ---- Overlap and symmetric KL -----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _measure_edges(self, round_index: int) -> None:
+    def _measure_edges(self, round_index: int) -> list[float]:
         """
         Every `overlap_every` rounds, in both phases, compare learner and teacher of every edge on the learner's own
         rollouts for the fixed probe prompts of the edge's domain.
+
+        Returns:
+            `list[float]`: Overlap of every edge, the same on every process; empty if nothing was measured.
         """
         every = self.args.overlap_every
         edges = [edge for edge in self.topology.edges if self._probes.get(edge.domain)]
         if not edges or every == 0 or round_index % every:
-            return
+            return []
         with torch.random.fork_rng():  # measuring moves neither the run's random stream nor any weight
             torch.manual_seed(derived_seed(self.args.seed, "probe", str(round_index)))
             rollouts = self._probe_rollouts(edges)
@@ -167,9 +170,12 @@ class EvaluationMixin:
         for index, edge in enumerate(edges):
             totals[index] = self._compare(edge, rollouts[edge.learner, edge.domain])
         totals = self.accelerator.reduce(totals, reduction="sum")
+        overlaps = []
         for edge, (overlap, divergence, tokens) in zip(edges, totals.tolist(), strict=True):
+            overlaps.append(overlap / tokens)
             self._edge_metrics[f"{edge.label}/opd/overlap"].append(overlap / tokens)
             self._edge_metrics[f"{edge.label}/opd/symmetric_kl"].append(divergence / tokens)
+        return overlaps
 
     def _probe_rollouts(self, edges: list[Edge]) -> dict[tuple[str, str], list[tuple[list[int], list[int]]]]:
         """The learners' rollouts on the probe prompts of this process, `(prompt ids, completion ids)` per row."""

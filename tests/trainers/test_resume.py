@@ -47,6 +47,10 @@ CASES = {
     "several generations a round": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 2,
                                     "gradient_accumulation_steps": 2, "steps_per_generation": 1},
     "at an epoch's end": {"save_steps": 4, "kill": 5, "rlvr_steps": 4, "opd_steps": 1, "max_steps": 8},
+    "overlap decides": {"save_steps": 5, "kill": 7, "rlvr_steps": 6, "opd_steps": 6, "schedule": "overlap",
+                        "overlap_low": 0.985, "overlap_high": 0.99, "overlap_every": 1, "max_steps": 12},
+    "teachers' states in a reused generation": {"save_steps": 7, "kill": 8, "rlvr_steps": 4, "opd_steps": 4,
+                                                "num_iterations": 2, "opd_loss": "jsd", "topology": "mutual"},
     "dropout, KL and adaptive entropy": {"save_steps": 5, "kill": 7, "rlvr_steps": 3, "opd_steps": 2, "beta": 0.05,
                                          "use_adaptive_entropy": True, "entropy_coef": 0.01, "entropy_target": 3.0},
 }  # fmt: skip

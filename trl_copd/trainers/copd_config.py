@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
-from ..schedule import Schedule
+from ..schedule import OverlapSchedule, Schedule
 from ..topology import TOPOLOGIES
 
 
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
-SCHEDULES = ("fixed",)
+SCHEDULES = ("fixed", "overlap")
 MERGE_METHODS = ("average", "linear")
 
 
@@ -46,7 +46,13 @@ class CoPDConfig(GRPOConfig):
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
         schedule (`str`, *optional*, defaults to `"fixed"`):
-            `"fixed"` cycles through `rlvr_steps` and `opd_steps`.
+            `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
+            falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
+            risen over two measurements; `rlvr_steps` and `opd_steps` are then the longest phases.
+        overlap_low (`float`, *optional*, defaults to `0.9`):
+            Top-k overlap below which `schedule="overlap"` leaves RLVR, in [0, 1] (in the paper it stays above 0.90).
+        overlap_high (`float`, *optional*, defaults to `0.95`):
+            Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
             weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms).
@@ -88,7 +94,16 @@ class CoPDConfig(GRPOConfig):
         default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
-    schedule: str = field(default="fixed", metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps."})
+    schedule: str = field(
+        default="fixed",
+        metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
+    )
+    overlap_low: float = field(
+        default=0.9, metadata={"help": "Overlap below which schedule='overlap' leaves RLVR, in [0, 1]."}
+    )
+    overlap_high: float = field(
+        default=0.95, metadata={"help": "Overlap above which schedule='overlap' leaves OPD, in (overlap_low, 1]."}
+    )
     merge_method: str = field(
         default="average",
         metadata={"help": "'average': exact mean of the experts' deltas; 'linear': mean of the LoRA factors."},
@@ -120,9 +135,10 @@ class CoPDConfig(GRPOConfig):
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
 
     def build_schedule(self) -> Schedule:
-        return Schedule(
-            self.rlvr_steps, self.opd_steps, static=self.topology == "mopd", reuse=self.rounds_per_generation
-        )
+        steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
+        if self.schedule == "overlap":
+            return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high)
+        return Schedule(*steps, static=self.topology == "mopd", reuse=reuse)
 
     def _check_types(self) -> None:
         wanted = {
@@ -136,6 +152,8 @@ class CoPDConfig(GRPOConfig):
             "opd_clip": (int, float, type(None)),
             "opd_top_k": int,
             "schedule": str,
+            "overlap_low": (int, float),
+            "overlap_high": (int, float),
             "merge_method": str,
             "overlap_top_k": int,
             "overlap_every": int,
@@ -200,10 +218,29 @@ class CoPDConfig(GRPOConfig):
         for beta in self._betas():
             if not 0 < beta < float("inf"):
                 raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
+        if self.schedule == "overlap":
+            self._check_overlap_schedule()
         if self.opd_steps == 0 and self.topology in ("student", "mopd"):
             raise ValueError(
                 f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
                 "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            )
+
+    def _check_overlap_schedule(self) -> None:
+        if not 0 <= self.overlap_low < self.overlap_high <= 1:
+            raise ValueError(
+                f"overlap_low={self.overlap_low} and overlap_high={self.overlap_high} must satisfy "
+                "0 <= overlap_low < overlap_high <= 1."
+            )
+        if self.topology == "mopd":
+            raise ValueError(
+                "schedule='overlap' with topology='mopd': there the experts train to their end before they teach. Use "
+                "schedule='fixed', or another topology."
+            )
+        if 0 in (self.rlvr_steps, self.opd_steps, self.overlap_every):
+            raise ValueError(
+                f"schedule='overlap' needs phases of both kinds and measurements, got rlvr_steps={self.rlvr_steps}, "
+                f"opd_steps={self.opd_steps}, overlap_every={self.overlap_every}. Set them > 0."
             )
 
     def _check_reuse(self) -> None:
@@ -231,6 +268,11 @@ class CoPDConfig(GRPOConfig):
                 f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
             )
         rounds = self.rounds_per_generation
+        if self.schedule == "overlap" and self.overlap_every % rounds:
+            raise ValueError(
+                f"{reuse} = {rounds} rounds use one generation, but schedule='overlap' decides every "
+                f"overlap_every={self.overlap_every} rounds, which is no multiple of it. Change one of them."
+            )
         for name in ("rlvr_steps", "opd_steps"):
             if getattr(self, name) % rounds:
                 raise ValueError(

@@ -301,7 +301,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         step = self._step
         if self._measured_round != self.state.global_step:
             self._measured_round = self.state.global_step
-            self._measure_edges(self.state.global_step)
+            overlaps = self._measure_edges(self.state.global_step)
+            self.schedule.advance(self.state.global_step, overlaps)
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
             self._start_generation(model)
         if self.accelerator.num_processes > 1:

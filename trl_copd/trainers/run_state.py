@@ -69,9 +69,12 @@ class RunStateMixin:
     def _run_fingerprint(self, args: CoPDConfig, peft_config: PeftConfig) -> dict[str, Any]:
         """What makes two runs the same run; `output_dir`, logging and `max_steps` may differ."""
         settings = (
-            "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss schedule seed shuffle_dataset "
-            "num_generations generation_batch_size steps_per_generation num_iterations gradient_accumulation_steps"
+            "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss opd_clip opd_top_k schedule seed "
+            "shuffle_dataset num_generations generation_batch_size steps_per_generation num_iterations "
+            "gradient_accumulation_steps"
         )
+        if args.schedule == "overlap":
+            settings += " overlap_low overlap_high overlap_every overlap_top_k probe_prompts"
         print_ = {name: getattr(args, name) for name in settings.split()}
         print_["processes"] = args.world_size
         print_["adapter"] = adapters.config_fingerprint(peft_config)
@@ -162,6 +165,7 @@ class RunStateMixin:
         state = {
             "step": self._step,
             "live": [branch.name for branch in self._live],
+            "schedule": self.schedule.state_dict(),
             "branches": {name: branch.state_dict() for name, branch in self.branches.items()},
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             "edge_metrics": {key: list(values) for key, values in self._edge_metrics.items()},
@@ -181,6 +185,7 @@ class RunStateMixin:
         for name, branch in self.branches.items():
             branch.load_state_dict(state["branches"][name])
         self._live = [self.branches[name] for name in state["live"]]
+        self.schedule.load_state_dict(state["schedule"])
         self._metrics["train"] = defaultdict(list, state["metrics"])
         self._edge_metrics = defaultdict(list, state["edge_metrics"])
 
