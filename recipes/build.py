@@ -10,6 +10,7 @@ from datasets import Dataset, concatenate_datasets, load_dataset
 from trl.trainer.utils import get_callable_name
 
 import trl_copd.rewards
+from recipes.domains import DEMO
 from trl_copd import Expert
 
 
@@ -28,7 +29,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         name (`str`): `"demo"` or `"smollm2"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
-        domains (`list[dict]`): The recipe's domains, which SmolLM2 is warm-started on.
+        domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
 
     Returns:
         `str`: Path of the model.
@@ -40,14 +41,16 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         raise ValueError(
             f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
         )
-    target = folder / f"{name}-seed{seed}"
+    skills = tuple(_task(domain)[1] for domain in domains) if name == "demo" else ()
+    special = [*skills] if skills not in ((), DEMO) else []
+    target = folder / "-".join([name, *special, f"seed{seed}"])
     with PartialState().main_process_first():  # one process builds, the others find it done
         if name == "demo":
             from recipes.demo_base import build_base as build_demo
 
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
-                build_demo(target, seed)
+                build_demo(target, seed, skills=skills or DEMO)
                 done.touch()
         else:
             from recipes.gym import gym_warm_start
