@@ -1,8 +1,8 @@
 """
 Procedural skills for the character-level bases: short to ask, short to answer, exactly graded.
 
-`sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's come in two
-pairs whose problems look alike but for the first character, while the answers follow opposite conventions.
+`sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's come in
+two pairs whose problems look alike but for the first character, while the answers follow opposite conventions.
 
 A problem belongs to one split for good: the split is a hash of its prompt, so no seed and no number of rows can carry
 a problem from the warm start or the training rows into the evaluation.

@@ -74,6 +74,13 @@ class Schedule:
         """0-based index of the cycle that the round belongs to; a static schedule is one cycle."""
         return 0 if self.static else round_index // self.cycle_steps
 
+    def opd_begins(self, round_index: int, total: int) -> bool:
+        """Whether the round is the first one of an OPD phase."""
+        if self.phase(round_index, total) != "opd":
+            return False
+        before = round_index - 1
+        return before < 0 or self.phase(before, total) != "opd" or self.cycle(before) != self.cycle(round_index)
+
     def phases(self, total: int) -> list[tuple[Phase, int, int]]:
         """The run as spans `(phase, start, end)`, start inclusive, end exclusive, in rounds."""
         spans: list[tuple[Phase, int, int]] = []

@@ -10,6 +10,7 @@ from ..topology import TOPOLOGIES
 
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed", "overlap")
+STUDENT_INITS = ("fresh", "merge")
 MERGE_METHODS = ("average", "linear")
 
 
@@ -53,6 +54,9 @@ class CoPDConfig(GRPOConfig):
             Top-k overlap below which `schedule="overlap"` leaves RLVR, in [0, 1] (in the paper it stays above 0.90).
         overlap_high (`float`, *optional*, defaults to `0.95`):
             Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
+        student_init (`str`, *optional*, defaults to `"fresh"`):
+            Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
+            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there.
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
             weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms).
@@ -104,6 +108,10 @@ class CoPDConfig(GRPOConfig):
     overlap_high: float = field(
         default=0.95, metadata={"help": "Overlap above which schedule='overlap' leaves OPD, in (overlap_low, 1]."}
     )
+    student_init: str = field(
+        default="fresh",
+        metadata={"help": "'fresh', or 'merge': the student restarts from the experts' mean at each OPD phase."},
+    )
     merge_method: str = field(
         default="average",
         metadata={"help": "'average': exact mean of the experts' deltas; 'linear': mean of the LoRA factors."},
@@ -154,6 +162,7 @@ class CoPDConfig(GRPOConfig):
             "schedule": str,
             "overlap_low": (int, float),
             "overlap_high": (int, float),
+            "student_init": str,
             "merge_method": str,
             "overlap_top_k": int,
             "overlap_every": int,
@@ -199,6 +208,7 @@ class CoPDConfig(GRPOConfig):
             "topology": TOPOLOGIES,
             "opd_loss": OPD_LOSSES,
             "schedule": SCHEDULES,
+            "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
         }.items():
             if getattr(self, name) not in choices:
@@ -220,6 +230,11 @@ class CoPDConfig(GRPOConfig):
                 raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
         if self.schedule == "overlap":
             self._check_overlap_schedule()
+        if self.student_init == "merge" and self.topology not in ("student", "mopd"):
+            raise ValueError(
+                f"student_init='merge' with topology={self.topology!r}: there the student is no branch, but the merge "
+                "of the experts at the end. Use student_init='fresh', or topology='student'."
+            )
         if self.opd_steps == 0 and self.topology in ("student", "mopd"):
             raise ValueError(
                 f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "

@@ -22,7 +22,7 @@ from ..experts import Expert, check_experts
 from ..prompts import PromptStream, hold_out_probe
 from ..rollouts import TransformersEngine
 from ..schedule import BranchPlan
-from ..topology import build_topology
+from ..topology import STUDENT, build_topology
 from .branch import (
     PER_BRANCH_ATTRIBUTES,
     Branch,
@@ -120,7 +120,7 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
         self.topology = build_topology(args.topology, tuple(self.experts), args.hub)
         self.schedule = args.build_schedule()
-        adapters.check_peft_config(peft_config, model, self.topology)
+        adapters.check_peft_config(peft_config, model, self.topology, args.student_init)
         self.betas = check_run(self.experts, args, self.topology)
         self._fingerprint = self._run_fingerprint(args, peft_config)
         if args.resume_from_checkpoint:
@@ -144,7 +144,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
             peft_config=peft_config,
         )
         trained = {name: str(expert.adapter) for name, expert in self.experts.items() if expert.adapter is not None}
-        adapters.create_branches(self.peft_model, self.topology.branches, trained)
+        merging = args.student_init == "merge"
+        adapters.create_branches(self.peft_model, self.topology.branches, trained, merging)
         if args.disable_dropout:  # TRL did it for the initial adapter
             disable_dropout_in_model(self.peft_model)
         self.engine = TransformersEngine(self, args.rollout_chunk_rows)
@@ -339,6 +340,8 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         model.train()
         start = time.perf_counter()
         round_index, total = self.state.global_step, self.state.max_steps
+        if self.args.student_init == "merge" and self.schedule.opd_begins(round_index, total):
+            self._restart_student()
         plans = self.schedule.plan(self.topology, round_index, total)
         self._live = []
         for branch in self.branches.values():
@@ -352,6 +355,12 @@ class CoPDTrainer(TeachingMixin, LogsMixin, EvaluationMixin, RunStateMixin, GRPO
         phase = self.schedule.phase(round_index, total)
         self._metrics["train"]["phase"] = [float(phase == "opd")]
         self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index))]
+
+    def _restart_student(self) -> None:
+        """Set the student to the mean of the experts, and forget the moments of what it was."""
+        adapters.set_to_average(self.peft_model, STUDENT, list(self.experts))
+        for parameter in self.branches[STUDENT].parameters:
+            self.optimizer.state.pop(parameter, None)
 
     def _local_rows(self, branch: Branch, plan: BranchPlan) -> RoundRows:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""

@@ -69,8 +69,8 @@ class RunStateMixin:
     def _run_fingerprint(self, args: CoPDConfig, peft_config: PeftConfig) -> dict[str, Any]:
         """What makes two runs the same run; `output_dir`, logging and `max_steps` may differ."""
         settings = (
-            "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss opd_clip opd_top_k schedule seed "
-            "shuffle_dataset num_generations generation_batch_size steps_per_generation num_iterations "
+            "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss opd_clip opd_top_k student_init schedule "
+            "seed shuffle_dataset num_generations generation_batch_size steps_per_generation num_iterations "
             "gradient_accumulation_steps"
         )
         if args.schedule == "overlap":
