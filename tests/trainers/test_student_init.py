@@ -63,8 +63,9 @@ def test_resumes(tmp_path, save_steps):
     def build(folder):
         return build_trainer(tmp_path / folder, build_experts(), save_steps=save_steps, **settings)
 
-    whole, killed = build("whole"), build("killed")
+    whole = build("whole")
     whole.train()
+    killed = build("killed")
     killed.add_callback(Kill())
     with pytest.raises(KeyboardInterrupt):
         killed.train()
