@@ -10,6 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
 import trl_copd.rewards
+from recipes.domains import DEMO
 from recipes.rows import load_rows
 from trl_copd import Expert
 
@@ -29,7 +30,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         name (`str`): `"demo"` or `"smollm2"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
-        domains (`list[dict]`): The recipe's domains, which SmolLM2 is warm-started on.
+        domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
 
     Returns:
         `str`: Path of the model.
@@ -41,14 +42,15 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         raise ValueError(
             f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
         )
-    target = folder / f"{name}-seed{seed}"
+    skills = _demo_skills(domains) if name == "demo" else DEMO
+    target = folder / "-".join([name, *(skills if skills != DEMO else ()), f"seed{seed}"])
     with PartialState().main_process_first():  # one process builds, the others find it done
         if name == "demo":
             from recipes.demo_base import build_base as build_demo
 
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
-                build_demo(target, seed)
+                build_demo(target, seed, skills=skills)
                 done.touch()
         else:
             from recipes.gym import gym_warm_start
@@ -104,6 +106,12 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
 
         return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
     return load_rows(domain, n_train, n_eval, seed)
+
+
+def _demo_skills(domains: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What a character-level base is warmed up on: the demonstration's skills, unless the recipe has others."""
+    skills = tuple(_task(domain)[1] for domain in domains if str(domain.get("builtin")).startswith("demo/"))
+    return DEMO if set(skills) <= set(DEMO) else skills
 
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:

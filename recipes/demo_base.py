@@ -1,5 +1,5 @@
 """
-The demonstration's base, built on the spot: a character-level Llama of 0.3M parameters that half knows three skills.
+The demonstration's base, built on the spot: a character-level Llama of 0.3M parameters that half knows some skills.
 
 Half, because reinforcement learning needs both answers it can reward and answers it can improve. How long a skill
 takes to appear depends on the seed, so the warm start is steered, not timed: a skill is trained only while sampling
@@ -8,14 +8,14 @@ would solve it too rarely, measured on each batch before its update.
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from recipes.domains import DOMAINS, make_split
+from recipes.domains import DEMO, make_split
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-*/=:?<>., "
@@ -62,24 +62,26 @@ def build_base(
     seed: int,
     steps: int = 400,
     *,
+    skills: Sequence[str] = DEMO,
     target: float = 0.18,
     batch_size: int = 96,
     learning_rate: float = 2e-3,
 ) -> None:
     """
-    Build tokenizer and model, half teach the skills of `DOMAINS`, and save both where TRL can load them.
+    Build tokenizer and model, half teach the skills, and save both where TRL can load them.
 
     Args:
         directory (`str` or `Path`): Where model and tokenizer are saved (1.4 MB).
         seed (`int`): Seed of the weights and of the rows.
         steps (`int`): Optimizer steps at most, >= 0; fewer when every skill has reached the target.
+        skills (`Sequence[str]`): Keys of `DOMAINS`.
         target (`float`): Accuracy of sampling at which a skill is held, in (0, 1]; greedy accuracy is about twice it.
         batch_size (`int`): Rows per step.
         learning_rate (`float`): Peak learning rate.
     """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
-    _warm_start(model, tokenizer, seed, steps, target, batch_size, learning_rate)
+    _warm_start(model, tokenizer, seed, skills, steps, target, batch_size, learning_rate)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
@@ -88,6 +90,7 @@ def _warm_start(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     seed: int,
+    skills: Sequence[str],
     steps: int,
     target: float,
     batch_size: int,
@@ -95,18 +98,18 @@ def _warm_start(
 ) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     rng = random.Random(seed)
-    streams = {name: _rows(name, seed) for name in DOMAINS}
-    accuracy = dict.fromkeys(DOMAINS, 0.0)
+    streams = {name: _rows(name, seed) for name in skills}
+    accuracy = dict.fromkeys(skills, 0.0)
     model.train()
     for step in range(steps):
-        behind = {name for name in DOMAINS if accuracy[name] < target}
+        behind = {name for name in skills if accuracy[name] < target}
         if not behind:
             break
         # slower as the last skill comes near: at the peak rate accuracies swing from step to step
         distance = 1.0 - min(accuracy.values()) / target
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 30) * max(distance, 0.1)
-        names = rng.choices([*DOMAINS], k=batch_size)
+        names = rng.choices(skills, k=batch_size)
         losses, chances = _grade(model, tokenizer, [next(streams[name]) for name in names])
         # a skill at its target is measured, not trained
         torch.stack([loss for name, loss in zip(names, losses, strict=True) if name in behind]).mean().backward()

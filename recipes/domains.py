@@ -1,5 +1,8 @@
 """
-Three procedural skills for the character-level demonstration: short to ask, short to answer, exactly graded.
+Procedural skills for the character-level bases: short to ask, short to answer, exactly graded.
+
+`sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's come in
+two pairs whose problems look alike but for the first character, while the answers follow opposite conventions.
 
 A problem belongs to one split for good: the split is a hash of its prompt, so no seed and no number of rows can carry
 a problem from the warm start or the training rows into the evaluation.
@@ -8,6 +11,7 @@ a problem from the warm start or the training rows into the evaluation.
 import random
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 from datasets import Dataset
 
@@ -39,8 +43,29 @@ def _count(rng: random.Random) -> tuple[str, str]:
             return f"count:{letters}=", "".join(map(str, counts))
 
 
-# A function draws one (prompt, answer). The prefixes differ, so that what one skill asks never looks like another.
-DOMAINS: dict[str, Callable[[random.Random], tuple[str, str]]] = {"sort": _sort, "rev": _reverse, "count": _count}
+def _digits(prefix: str, descending: bool, rng: random.Random) -> tuple[str, str]:
+    """`a:418265=` -> `124568`, `d:418265=` -> `865421`; 151,200 problems each."""
+    digits = "".join(rng.sample("0123456789", k=6))
+    return f"{prefix}:{digits}=", "".join(sorted(digits, reverse=descending))
+
+
+def _letters(prefix: str, order: Callable[[str], str], rng: random.Random) -> tuple[str, str]:
+    """`b:bgachd=` -> `dhcagb` (backwards), `r:bgachd=` -> `achdbg` (rotated by two); 10^6 problems each."""
+    letters = "".join(rng.choices("abcdefghij", k=6))
+    return f"{prefix}:{letters}=", order(letters)
+
+
+# A function draws one (prompt, answer).
+DOMAINS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
+    "sort": _sort,
+    "rev": _reverse,
+    "count": _count,
+    "up": partial(_digits, "a", False),
+    "down": partial(_digits, "d", True),
+    "back": partial(_letters, "b", lambda letters: letters[::-1]),
+    "rotate": partial(_letters, "r", lambda letters: letters[2:] + letters[:2]),
+}
+DEMO = ("sort", "rev", "count")
 
 
 def split_of(prompt: str) -> str:

@@ -101,23 +101,33 @@ def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, over
     assert trainer.generation_config.do_sample  # greedy decoding was undone
 
 
+def test_adapters_of_different_ranks_are_stacked(tmp_path, caplog):
+    other = build_trainer(tmp_path / "other", build_experts(1), peft_config=lora(r=8), **MUTUAL | {"opd_steps": 0})
+    other.train()
+    adapters.save_adapter(other.peft_model, "math", tmp_path / "trained")
+    experts = build_experts(2)
+    experts[1] = Expert("code", rows(1, 20), letter_reward, adapter=tmp_path / "trained")
+    with caplog.at_level("WARNING"):
+        trainer = trained(tmp_path / "run", experts=experts)
+    assert not any("one after the other" in record.message for record in caplog.records)
+    prompts, names = [[1, 4, 14, 5], [1, 6, 14, 7]] * 3, ["math"] * 2 + ["code"] * 2 + ["base"] * 2
+    together = trainer.engine.generate(prompts, names, greedy=True)
+    trainer._stacking[frozenset(["math", "code"])] = False
+    assert together == trainer.engine.generate(prompts, names, greedy=True)
+    assert len({tuple(row) for row in together}) > 2
+
+
 FALLBACKS = {
-    "rank": ("student", lora(), {"adapter": 8}),
-    "DoRA": ("student", lora(use_dora=True), {}),
+    "DoRA": ("student", lora(use_dora=True)),
     "IA3Layer|Linear": ("student", IA3Config(target_modules=["k_proj", "down_proj"],
-                                             feedforward_modules=["down_proj"], task_type="CAUSAL_LM"), {}),
+                                             feedforward_modules=["down_proj"], task_type="CAUSAL_LM")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("reason", FALLBACKS)
 def test_unstackable_adapters_fall_back_with_one_warning(tmp_path, reason, caplog):
-    topology, config, options = FALLBACKS[reason]
-    experts = build_experts(2)
-    if options:
-        other = build_trainer(tmp_path / "other", build_experts(1), peft_config=lora(r=8), **MUTUAL | {"opd_steps": 0})
-        adapters.save_adapter(other.peft_model, "math", tmp_path / "trained")
-        experts[1] = Expert("code", rows(1, 20), letter_reward, adapter=tmp_path / "trained")
-    trainer = build_trainer(tmp_path / "run", experts, peft_config=config, topology=topology, max_steps=3,
+    topology, config = FALLBACKS[reason]
+    trainer = build_trainer(tmp_path / "run", build_experts(2), peft_config=config, topology=topology, max_steps=3,
                             rlvr_steps=1, opd_steps=1, overlap_every=1)  # fmt: skip
     before = {name: [p.detach().clone() for p in trainer.branches[name].parameters] for name in trainer.branches}
     with caplog.at_level("WARNING"):

@@ -52,3 +52,9 @@ def test_topk_overlap_by_hand():
     assert topk_overlap(learner, teacher, torch.ones(1, 3), k=2).tolist() == [[1.0, 0.5, 0.0]]
     assert topk_overlap(learner, teacher, torch.tensor([[1, 0, 0]]), k=2).tolist() == [[1.0, 0.0, 0.0]]
     assert topk_overlap(learner, teacher, torch.ones(1, 3), k=10).tolist() == [[1.0, 1.0, 1.0]]  # capped at V
+
+
+def test_bounded_log_ratios():
+    teacher, learner = torch.tensor([[-1.0, -9.0, -0.1]]), torch.tensor([[-1.5, -1.0, -9.0]])
+    advantages = token_advantages(teacher, learner, torch.ones(1, 3), 3.0, bound=2.0)
+    assert advantages.tolist() == [[1.5, -6.0, 6.0]]

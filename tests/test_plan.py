@@ -5,7 +5,7 @@ from tiny import rows
 from trl.trainer.utils import RepeatSampler
 
 from trl_copd.prompts import PromptStream, derived_seed, hold_out_probe
-from trl_copd.schedule import BranchPlan, Schedule, cross_prompts
+from trl_copd.schedule import BranchPlan, OverlapSchedule, Schedule, cross_prompts
 from trl_copd.topology import Edge, build_topology
 
 
@@ -124,3 +124,50 @@ def test_seeds_differ_by_name_and_stay():
     assert (
         derived_seed(0, "cross", "a", "b") == derived_seed(0, "cross", "a", "b") != derived_seed(0, "cross", "b", "a")
     )
+
+
+def letters(schedule, rounds):
+    return "".join(schedule.phase(i, rounds)[0] for i in range(rounds))
+
+
+def advance(schedule, measured: dict[int, list[float]], rounds: int):
+    for index in range(rounds):
+        schedule.advance(index, measured.get(index, []))
+    return schedule
+
+
+def test_overlap_ends_the_phases():
+    measured = {0: [1.0, 1.0], 2: [0.95, 0.97], 4: [0.93, 0.88], 6: [0.94, 0.93], 8: [0.97, 0.96], 10: [0.95, 0.95]}
+    schedule = advance(OverlapSchedule(8, 8), measured, 12)
+    assert letters(schedule, 12) == "rrrroooorrrr"  # 0.88 < low at round 4; all > high at round 8
+    assert schedule.phases(12) == [("rlvr", 0, 4), ("opd", 4, 8), ("rlvr", 8, 12)]
+    assert [schedule.cycle(i) for i in (0, 4, 8)] == [0, 0, 1]
+
+
+def test_phases_that_do_not_end_are_cut():
+    measured = {index: [0.93] for index in range(0, 12, 2)}  # never below low; it stalls below high
+    assert letters(advance(OverlapSchedule(4, 4), measured, 12), 12) == "rrrroooorrrr"
+    assert letters(advance(OverlapSchedule(3, 2), {}, 10), 10) == "rrroorrroo"  # nothing measured: the bounds alone
+
+
+def test_opd_ends_when_the_overlap_no_longer_rises():
+    measured = {0: [1.0], 2: [0.80], 4: [0.85], 6: [0.84], 8: [0.85], 10: [0.85]}
+    assert letters(advance(OverlapSchedule(8, 20), measured, 10), 10) == "rroooooorr"  # 0.84, 0.85 after 0.85
+
+
+def test_a_generation_is_never_cut():
+    measured = {index: [0.5] for index in range(12)}
+    schedule = advance(OverlapSchedule(4, 4, reuse=2), measured, 12)
+    assert all(start % 2 == 0 for start in schedule.starts)
+
+
+def test_overlap_schedule_resumes():
+    measured = {0: [1.0], 2: [0.80], 4: [0.85], 6: [0.84], 8: [0.85], 10: [0.85], 12: [0.7]}
+    whole = advance(OverlapSchedule(8, 20), measured, 14)
+    for kill in range(1, 14):
+        first = advance(OverlapSchedule(8, 20), measured, kill)
+        second = OverlapSchedule(8, 20)
+        second.load_state_dict(first.state_dict())
+        for index in range(kill, 14):
+            second.advance(index, measured.get(index, []))
+        assert second.starts == whole.starts

@@ -93,7 +93,9 @@ def test_held_out_problems_never_occur_in_training():
 
 def test_answers_are_right():
     by_hand = {"sort": lambda q: "".join(sorted(q)), "rev": lambda q: q[::-1],
-               "count": lambda q: "".join(str(q.count(c)) for c in "xyz")}  # fmt: skip
+               "count": lambda q: "".join(str(q.count(c)) for c in "xyz"),
+               "up": lambda q: "".join(sorted(q)), "down": lambda q: "".join(sorted(q))[::-1],
+               "back": lambda q: q[::-1], "rotate": lambda q: q[2:] + q[:2]}  # fmt: skip
     for name in DOMAINS:
         for row in make_split(name, "eval", 50, 0):
             question = row["prompt"].split(":")[1].rstrip("=")

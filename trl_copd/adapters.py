@@ -35,7 +35,9 @@ INITIAL = "default"  # the adapter that TRL creates; every branch starts as its 
 BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
 
 
-def check_peft_config(peft_config: PeftConfig | None, model: str | PreTrainedModel, topology: Topology) -> None:
+def check_peft_config(
+    peft_config: PeftConfig | None, model: str | PreTrainedModel, topology: Topology, student_init: str = "fresh"
+) -> None:
     """
     Refuse what several branches on one frozen base cannot work with, before any model is loaded.
 
@@ -78,10 +80,12 @@ def check_peft_config(peft_config: PeftConfig | None, model: str | PreTrainedMod
             "share. Use True or 'gaussian'."
         )
     if not topology.has_student_branch:
-        _check_mergeable(peft_config, topology)
+        _check_mergeable(peft_config, f"topology={topology.name!r}", "topology='student'")
+    elif student_init == "merge":
+        _check_mergeable(peft_config, "student_init='merge'", "student_init='fresh'")
 
 
-def _check_mergeable(peft_config: PeftConfig, topology: Topology) -> None:
+def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> None:
     reason = None
     if not isinstance(peft_config, LoraConfig):
         reason = f"{type(peft_config).__name__} is no LoRA"
@@ -93,8 +97,8 @@ def _check_mergeable(peft_config: PeftConfig, topology: Topology) -> None:
         reason = "target_parameters cannot be merged by PEFT"
     if reason is not None:
         raise ValueError(
-            f"topology={topology.name!r} makes the student by merging LoRA adapters, but {reason}. Use a plain "
-            "`LoraConfig`, or topology='student'."
+            f"{setting} makes the student by merging LoRA adapters, but {reason}. Use a plain `LoraConfig`, or "
+            f"{instead}."
         )
 
 
@@ -141,7 +145,7 @@ def _on_hub(repository: str, name: str) -> bool:
 # ---- Creating and activating ------------------------------------------------------------------------------------
 
 
-def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str, str]) -> None:
+def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str, str], merging: bool = False) -> None:
     """
     Give every branch an adapter that is a copy of the initial one, then drop the initial one.
 
@@ -149,6 +153,7 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
         model ([`~peft.PeftModel`]): Holds the adapter `"default"`.
         branches (`Sequence[str]`): Adapter names.
         trained (`dict[str, str]`): For the branches that start from a trained adapter, its folder or Hub id.
+        merging (`bool`): Give the student the rank of all experts together, so that it can hold their exact mean.
     """
     initial = _adapter_modules(model, INITIAL)
     _keep_differentiable(model)
@@ -156,6 +161,11 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
         for branch in branches:
             if branch in trained:
                 model.load_adapter(trained[branch], adapter_name=branch, is_trainable=True)
+                continue
+            if merging and branch == STUDENT:
+                model.add_adapter(branch, widened(model.peft_config[INITIAL], len(branches) - 1))
+                for parameter in branch_parameters(model, branch):
+                    parameter.data = parameter.data.to(_parameters(initial[0])[0].dtype)
                 continue
             model.add_adapter(branch, copy.deepcopy(model.peft_config[INITIAL]))
             for source, target in zip(initial, _adapter_modules(model, branch), strict=True):
@@ -172,6 +182,33 @@ def _keep_differentiable(model: PeftModel) -> None:
     for module in model.modules():
         if hasattr(module, PACKS_FOR_INFERENCE):
             setattr(module, PACKS_FOR_INFERENCE, False)
+
+
+def widened(config: LoraConfig, times: int) -> LoraConfig:
+    """The configuration with so many times the rank and the same scaling."""
+    config, factor = copy.deepcopy(config), times**0.5 if config.use_rslora else times
+    config.r, config.lora_alpha = config.r * times, config.lora_alpha * factor
+    config.rank_pattern = {name: rank * times for name, rank in config.rank_pattern.items()}
+    config.alpha_pattern = {name: alpha * factor for name, alpha in config.alpha_pattern.items()}
+    return config
+
+
+@torch.no_grad()
+def set_to_average(model: PeftModel, adapter: str, experts: Sequence[str]) -> None:
+    """
+    Make an adapter the exact mean of the experts' weight deltas, in place.
+
+    Args:
+        model ([`~peft.PeftModel`]): Holds them all.
+        adapter (`str`): Its rank is that of all experts together and its scaling theirs (see `create_branches`).
+        experts (`Sequence[str]`): Adapters to average with equal weight.
+    """
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and adapter in module.lora_A:
+            down = torch.cat([module.lora_A[name].weight for name in experts])  # (K * r, d_in)
+            up = torch.cat([module.lora_B[name].weight for name in experts], dim=1)  # (d_out, K * r)
+            module.lora_A[adapter].weight.copy_(down)
+            module.lora_B[adapter].weight.copy_(up / len(experts))
 
 
 def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:
@@ -271,8 +308,6 @@ def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | Non
         return "an adapter is a LoRA variant such as DoRA"
     if any(layer.lora_B[name].bias is not None for name in adapters):
         return "an adapter has a LoRA bias"
-    if len({layer.r[name] for name in adapters}) > 1:
-        return f"the adapters differ in rank ({', '.join(f'{name}: {layer.r[name]}' for name in adapters)})"
     if len({getattr(layer.lora_dropout[name], "p", 0.0) for name in adapters}) > 1:
         return "the adapters differ in dropout"
     return None
@@ -371,6 +406,10 @@ class _GroupedForward:
         null_up = torch.zeros_like(layer.lora_B[self._first].weight)
         down = [null_down if name == BASE else layer.lora_A[name].weight for name in names]
         up = [null_up if name == BASE else layer.lora_B[name].weight * layer.scaling[name] for name in names]
+        ranks = [factor.size(0) for factor in down]
+        if len(set(ranks)) > 1:  # zeros add nothing to the product
+            down = [nn.functional.pad(d, (0, 0, 0, max(ranks) - rank)) for d, rank in zip(down, ranks, strict=True)]
+            up = [nn.functional.pad(u, (0, max(ranks) - rank)) for u, rank in zip(up, ranks, strict=True)]
         return torch.stack(down).transpose(1, 2), torch.stack(up).transpose(1, 2)
 
 

@@ -155,15 +155,18 @@ class EvaluationMixin:
     # ---- Overlap and symmetric KL -----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _measure_edges(self, round_index: int) -> None:
+    def _measure_edges(self, round_index: int) -> list[float]:
         """
         Every `overlap_every` rounds, in both phases, compare learner and teacher of every edge on the learner's own
         rollouts for the fixed probe prompts of the edge's domain.
+
+        Returns:
+            `list[float]`: Overlap of every edge, the same on every process; empty if nothing was measured.
         """
         every = self.args.overlap_every
         edges = [edge for edge in self.topology.edges if self._probes.get(edge.domain)]
         if not edges or every == 0 or round_index % every:
-            return
+            return []
         totals = torch.zeros(len(edges), 3, device=self.accelerator.device)
         with sharding.gathered(self.peft_model):  # a process may have fewer probe prompts than another, or none
             with torch.random.fork_rng(), self._untracked():  # measuring moves neither the random stream nor weights
@@ -177,6 +180,7 @@ class EvaluationMixin:
             metrics[f"{edge.label}/opd/overlap"] = overlap / tokens
             metrics[f"{edge.label}/opd/symmetric_kl"] = divergence / tokens
         self._log_alone(metrics)  # now: the round's log would put them at its end, and average over `logging_steps`
+        return [overlap / tokens for overlap, _, tokens in totals.tolist()]
 
     def _probe_rollouts(self, edges: list[Edge]) -> dict[tuple[str, str], list[tuple[list[int], list[int]]]]:
         """The learners' rollouts on the probe prompts of this process, `(prompt ids, completion ids)` per row."""

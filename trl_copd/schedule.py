@@ -1,7 +1,8 @@
 """Which phase a round is in, and what each branch does in it. Pure data, no torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from .topology import STUDENT, Edge, Topology
 
@@ -44,6 +45,15 @@ class Schedule:
     static: bool = False
     reuse: int = 1
 
+    def advance(self, round_index: int, overlaps: Sequence[float]) -> None:
+        """Told before every round what was measured at its start; a fixed schedule does not mind."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
     @property
     def cycle_steps(self) -> int:
         return self.rlvr_steps + self.opd_steps
@@ -63,6 +73,13 @@ class Schedule:
     def cycle(self, round_index: int) -> int:
         """0-based index of the cycle that the round belongs to; a static schedule is one cycle."""
         return 0 if self.static else round_index // self.cycle_steps
+
+    def opd_begins(self, round_index: int, total: int) -> bool:
+        """Whether the round is the first one of an OPD phase."""
+        if self.phase(round_index, total) != "opd":
+            return False
+        before = round_index - 1
+        return before < 0 or self.phase(before, total) != "opd" or self.cycle(before) != self.cycle(round_index)
 
     def phases(self, total: int) -> list[tuple[Phase, int, int]]:
         """The run as spans `(phase, start, end)`, start inclusive, end exclusive, in rounds."""
@@ -95,6 +112,75 @@ class Schedule:
     def __str__(self) -> str:
         order = "all RLVR rounds, then all OPD rounds" if self.static else "cycles"
         return f"{order} of {self.rlvr_steps} RLVR : {self.opd_steps} OPD"
+
+
+@dataclass(frozen=True)
+class OverlapSchedule(Schedule):
+    """
+    Phases that end when teachers and learners have moved far enough apart, or together, for the next one.
+
+    RLVR ends when the overlap of any edge falls below `low`. OPD ends when that of every edge is above `high`, or when
+    the lowest has not risen over two measurements. `rlvr_steps` and `opd_steps` are the longest phases.
+
+    Args:
+        low (`float`): Top-k overlap in [0, 1].
+        high (`float`): Likewise, > `low`.
+        starts (`list[int]`): First round of each phase so far; even ones are RLVR.
+        lowest (`list[float]`): Lowest overlap at each measurement of the phase at hand.
+    """
+
+    low: float = 0.90
+    high: float = 0.95
+    starts: list[int] = field(default_factory=lambda: [0])
+    lowest: list[float] = field(default_factory=list)
+
+    def advance(self, round_index: int, overlaps: Sequence[float]) -> None:
+        """
+        Decide the phase of a round; called before each round, in order.
+
+        Args:
+            round_index (`int`): The round, 0-based.
+            overlaps (`Sequence[float]`): Overlap of every edge measured at its start; empty if nothing was measured.
+        """
+        if overlaps:
+            self.lowest.append(min(overlaps))
+        longest = self.opd_steps if self._in_opd else self.rlvr_steps
+        lasted = round_index - self.starts[-1]
+        if lasted > 0 and (lasted >= longest or (overlaps and lasted % self.reuse == 0 and self._far_enough())):
+            self.starts.append(round_index)
+            self.lowest[:-1] = []  # the next phase starts from where this one ended
+
+    @property
+    def _in_opd(self) -> bool:
+        return len(self.starts) % 2 == 0
+
+    def _far_enough(self) -> bool:
+        if not self._in_opd:
+            return self.lowest[-1] < self.low
+        stalled = len(self.lowest) > 2 and max(self.lowest[-2:]) <= max(self.lowest[:-2])
+        return self.lowest[-1] > self.high or stalled
+
+    def _index(self, round_index: int) -> int:
+        return sum(start <= round_index for start in self.starts) - 1
+
+    def phase(self, round_index: int, total: int) -> Phase:
+        """Phase of a round that was decided; of a later one, that of the latest."""
+        return "opd" if self._index(round_index) % 2 else "rlvr"
+
+    def cycle(self, round_index: int) -> int:
+        return self._index(round_index) // 2
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"starts": list(self.starts), "lowest": list(self.lowest)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.starts[:], self.lowest[:] = state["starts"], state["lowest"]
+
+    def __str__(self) -> str:
+        return (
+            f"RLVR until an edge's overlap is below {self.low} (at most {self.rlvr_steps} rounds), OPD until all are "
+            f"above {self.high} or no longer rise (at most {self.opd_steps})"
+        )
 
 
 def cross_prompts(prompts: int, fraction: float) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from peft import PeftConfig
 from transformers import PreTrainedModel
 
+from ..adapters import widened
 from ..experts import Expert
 from ..topology import Topology
 from .multi_lora import EngineUnavailable, MultiLoRAEngine, StaleAdapterError
@@ -82,6 +83,8 @@ def check_engine(
     for name, expert in experts.items():
         if expert.adapter is not None:
             configs[f"The adapter of expert {name!r}"] = PeftConfig.from_pretrained(str(expert.adapter))
+    if args.student_init == "merge":
+        configs["The student that starts from the experts' mean"] = widened(peft_config, len(experts))
     quantization_config = quantization_config or (args.model_init_kwargs or {}).get("quantization_config")
     check_vllm(args, model, configs, topology, experts, quantization_config)
 

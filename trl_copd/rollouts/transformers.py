@@ -49,10 +49,9 @@ class TransformersEngine:
         self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False
     ) -> tuple[list[list[int]], None]:
         """Sample one completion per row. See [`Engine`]."""
-        if not prompt_ids:
-            return [], None
-        size = self.chunk_rows or len(prompt_ids)
+        size = self.chunk_rows or len(prompt_ids) or 1
         completions: list[list[int]] = []
+        # gathered even for no rows: every process takes part
         with greedy_decoding(self.trainer) if greedy else nullcontext(), gathered(self.trainer.peft_model):
             for start in range(0, len(prompt_ids), size):
                 chunk = slice(start, start + size)

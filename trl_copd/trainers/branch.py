@@ -183,11 +183,11 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
     if len(batches) == 1:
         return batches[0]
     merged = {}
-    for key in batches[0]:
+    for key in batches[-1]:
         if key == "num_items_in_batch":
             merged[key] = sum(batch[key] for batch in batches)
             continue
-        tensors = [batch[key] for batch in batches]
+        tensors = [batch[key] if key in batch else _untaught(batch, batches[-1][key]) for batch in batches]
         if key == "advantages":  # a sequence's advantage holds for each of its tokens
             tensors = [
                 tensor.unsqueeze(1) * batch["completion_mask"] if tensor.dim() == 1 else tensor
@@ -197,3 +197,8 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
         side = "left" if key.startswith("prompt") else "right"
         merged[key] = pad([row for tensor in tensors for row in tensor], padding_value=value, padding_side=side)
     return merged
+
+
+def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:
+    """What native rows have in place of a teacher's tensor: one position of zeros, to be padded."""
+    return like.new_zeros(batch["prompt_ids"].size(0), 1, *like.shape[2:])

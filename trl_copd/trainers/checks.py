@@ -66,7 +66,7 @@ def check_run(
                 f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they learnt anything. "
                 "Give them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
             )
-    if topology.has_student_branch and args.max_steps > 0:
+    if topology.has_student_branch and args.max_steps > 0 and args.schedule == "fixed":
         if all(phase == "rlvr" for phase, _, _ in args.build_schedule().phases(args.max_steps)):
             logger.warning(
                 f"max_steps={args.max_steps} holds no OPD round (rlvr_steps={args.rlvr_steps}): the student "

@@ -6,12 +6,13 @@ from typing import Any
 from trl import GRPOConfig
 
 from ..redaction import redact, secrets_of
-from ..schedule import Schedule
+from ..schedule import OverlapSchedule, Schedule
 from ..topology import TOPOLOGIES
 
 
-OPD_LOSSES = ("sampled",)
-SCHEDULES = ("fixed",)
+OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
+SCHEDULES = ("fixed", "overlap")
+STUDENT_INITS = ("fresh", "merge")
 MERGE_METHODS = ("average", "linear")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
@@ -41,9 +42,24 @@ class CoPDConfig(GRPOConfig):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
             its own (the student) is all cross. The paper does not give its value.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
-            `"sampled"` is the paper's sampled-token reverse KL.
+            `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
+            over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
+            `opd_top_k` most likely tokens and all others as one.
+        opd_clip (`float`, *optional*):
+            Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
+        opd_top_k (`int`, *optional*, defaults to `16`):
+            k of `opd_loss="topk"`, >= 1.
         schedule (`str`, *optional*, defaults to `"fixed"`):
-            `"fixed"` cycles through `rlvr_steps` and `opd_steps`.
+            `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
+            falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
+            risen over two measurements; `rlvr_steps` and `opd_steps` are then the longest phases.
+        overlap_low (`float`, *optional*, defaults to `0.9`):
+            Top-k overlap below which `schedule="overlap"` leaves RLVR, in [0, 1] (in the paper it stays above 0.90).
+        overlap_high (`float`, *optional*, defaults to `0.95`):
+            Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
+        student_init (`str`, *optional*, defaults to `"fresh"`):
+            Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
+            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there.
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
             weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms).
@@ -84,9 +100,27 @@ class CoPDConfig(GRPOConfig):
         default=0.5, metadata={"help": "Share of cross-branch prompts of a branch in an OPD round, 0 < f < 1."}
     )
     opd_loss: str = field(
-        default="sampled", metadata={"help": "'sampled': sampled-token reverse KL, as in the paper."}
+        default="sampled",
+        metadata={"help": "'sampled' (the paper's), 'reverse_kl', 'forward_kl', 'jsd' or 'topk'."},
     )
-    schedule: str = field(default="fixed", metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps."})
+    opd_clip: float | None = field(
+        default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
+    )
+    opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    schedule: str = field(
+        default="fixed",
+        metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
+    )
+    overlap_low: float = field(
+        default=0.9, metadata={"help": "Overlap below which schedule='overlap' leaves RLVR, in [0, 1]."}
+    )
+    overlap_high: float = field(
+        default=0.95, metadata={"help": "Overlap above which schedule='overlap' leaves OPD, in (overlap_low, 1]."}
+    )
+    student_init: str = field(
+        default="fresh",
+        metadata={"help": "'fresh', or 'merge': the student restarts from the experts' mean at each OPD phase."},
+    )
     merge_method: str = field(
         default="average",
         metadata={"help": "'average': exact mean of the experts' deltas; 'linear': mean of the LoRA factors."},
@@ -131,9 +165,10 @@ class CoPDConfig(GRPOConfig):
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
 
     def build_schedule(self) -> Schedule:
-        return Schedule(
-            self.rlvr_steps, self.opd_steps, static=self.topology == "mopd", reuse=self.rounds_per_generation
-        )
+        steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
+        if self.schedule == "overlap":
+            return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high)
+        return Schedule(*steps, static=self.topology == "mopd", reuse=reuse)
 
     def _check_types(self) -> None:
         wanted = {
@@ -144,7 +179,12 @@ class CoPDConfig(GRPOConfig):
             "opd_beta": (int, float, dict, list),
             "opd_fraction": (int, float),
             "opd_loss": str,
+            "opd_clip": (int, float, type(None)),
+            "opd_top_k": int,
             "schedule": str,
+            "overlap_low": (int, float),
+            "overlap_high": (int, float),
+            "student_init": str,
             "merge_method": str,
             "overlap_top_k": int,
             "overlap_every": int,
@@ -164,7 +204,13 @@ class CoPDConfig(GRPOConfig):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
 
     def _check_values(self) -> None:
-        for name, least in {"rlvr_steps": 0, "opd_steps": 0, "overlap_top_k": 1, "overlap_every": 0}.items():
+        for name, least in {
+            "rlvr_steps": 0,
+            "opd_steps": 0,
+            "overlap_top_k": 1,
+            "overlap_every": 0,
+            "opd_top_k": 1,
+        }.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be >= {least}, got {getattr(self, name)}.")
         if self.probe_prompts < 1:
@@ -173,12 +219,19 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
+            raise ValueError(f"`opd_clip` must be finite and > 0, or None, got {self.opd_clip}.")
+        if self.opd_clip is not None and self.opd_loss != "sampled":
+            raise ValueError(
+                f"`opd_clip` bounds the log-ratios of opd_loss='sampled', but opd_loss={self.opd_loss!r}. Remove it."
+            )
         if self.rlvr_steps + self.opd_steps == 0:
             raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
         for name, choices in {
             "topology": TOPOLOGIES,
             "opd_loss": OPD_LOSSES,
             "schedule": SCHEDULES,
+            "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
         }.items():
             if getattr(self, name) not in choices:
@@ -198,10 +251,34 @@ class CoPDConfig(GRPOConfig):
         for beta in self._betas():
             if not 0 < beta < float("inf"):
                 raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
+        if self.schedule == "overlap":
+            self._check_overlap_schedule()
+        if self.student_init == "merge" and self.topology not in ("student", "mopd"):
+            raise ValueError(
+                f"student_init='merge' with topology={self.topology!r}: there the student is no branch, but the merge "
+                "of the experts at the end. Use student_init='fresh', or topology='student'."
+            )
         if self.opd_steps == 0 and self.topology in ("student", "mopd"):
             raise ValueError(
                 f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
                 "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            )
+
+    def _check_overlap_schedule(self) -> None:
+        if not 0 <= self.overlap_low < self.overlap_high <= 1:
+            raise ValueError(
+                f"overlap_low={self.overlap_low} and overlap_high={self.overlap_high} must satisfy "
+                "0 <= overlap_low < overlap_high <= 1."
+            )
+        if self.topology == "mopd":
+            raise ValueError(
+                "schedule='overlap' with topology='mopd': there the experts train to their end before they teach. Use "
+                "schedule='fixed', or another topology."
+            )
+        if 0 in (self.rlvr_steps, self.opd_steps, self.overlap_every):
+            raise ValueError(
+                f"schedule='overlap' needs phases of both kinds and measurements, got rlvr_steps={self.rlvr_steps}, "
+                f"opd_steps={self.opd_steps}, overlap_every={self.overlap_every}. Set them > 0."
             )
 
     def _check_reuse(self) -> None:
@@ -225,6 +302,11 @@ class CoPDConfig(GRPOConfig):
                 f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
             )
         rounds = self.rounds_per_generation
+        if self.schedule == "overlap" and self.overlap_every % rounds:
+            raise ValueError(
+                f"{reuse} = {rounds} rounds use one generation, but schedule='overlap' decides every "
+                f"overlap_every={self.overlap_every} rounds, which is no multiple of it. Change one of them."
+            )
         for name in ("rlvr_steps", "opd_steps"):
             if getattr(self, name) % rounds:
                 raise ValueError(

@@ -23,7 +23,7 @@ from ..prompts import PromptStream, check_chat_template, hold_out_probe
 from ..redaction import redact, secrets_of
 from ..rollouts import build_engine, check_engine
 from ..schedule import BranchPlan
-from ..topology import build_topology
+from ..topology import STUDENT, build_topology
 from .branch import (
     PER_BRANCH_ATTRIBUTES,
     Branch,
@@ -142,7 +142,7 @@ class CoPDTrainer(
             raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
         self.topology = build_topology(args.topology, tuple(self.experts), args.hub)
         self.schedule = args.build_schedule()
-        adapters.check_peft_config(peft_config, model, self.topology)
+        adapters.check_peft_config(peft_config, model, self.topology, args.student_init)
         self.betas = check_run(self.experts, args, self.topology, peft_config)
         check_engine(args, model, peft_config, self.topology, self.experts, quantization_config)
         check_hub(args)
@@ -175,7 +175,8 @@ class CoPDTrainer(
             peft_config=peft_config,
         )
         trained = {name: str(expert.adapter) for name, expert in self.experts.items() if expert.adapter is not None}
-        adapters.create_branches(self.peft_model, self.topology.branches, trained)
+        merging = args.student_init == "merge"
+        adapters.create_branches(self.peft_model, self.topology.branches, trained, merging)
         self._fingerprint[BASE_KEY] = base_fingerprint(self.peft_model)
         if args.disable_dropout:  # TRL did it for the initial adapter
             disable_dropout_in_model(self.peft_model)
@@ -342,7 +343,8 @@ class CoPDTrainer(
         step = self._step
         if self._measured_round != self.state.global_step:
             self._measured_round = self.state.global_step
-            self._measure_edges(self.state.global_step)
+            overlaps = self._measure_edges(self.state.global_step)
+            self.schedule.advance(self.state.global_step, overlaps)
         if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
             with self._all_or_nothing():
                 self._start_generation(model)
@@ -380,6 +382,8 @@ class CoPDTrainer(
         model.train()
         start = time.perf_counter()
         round_index, total = self.state.global_step, self.state.max_steps
+        if self.args.student_init == "merge" and self.schedule.opd_begins(round_index, total):
+            self._restart_student()
         plans = self.schedule.plan(self.topology, round_index, total)
         self._live = []
         for branch in self.branches.values():
@@ -393,6 +397,12 @@ class CoPDTrainer(
         phase = self.schedule.phase(round_index, total)
         self._metrics["train"]["phase"] = [float(phase == "opd")]
         self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index))]
+
+    def _restart_student(self) -> None:
+        """Set the student to the mean of the experts, and forget the moments of what it was."""
+        adapters.set_to_average(self.peft_model, STUDENT, list(self.experts))
+        for parameter in self.branches[STUDENT].parameters:
+            self.optimizer.state.pop(parameter, None)
 
     def _local_rows(self, branch: Branch, plan: BranchPlan) -> RoundRows:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
@@ -442,7 +452,7 @@ class CoPDTrainer(
         if rows.cross:
             with self._crossing() as logs:
                 batch = super()._generate_and_score_completions(rows.cross)
-            batch["advantages"] = self._teach(batch, rows.edges)
+            self._teach(batch, rows.edges)
             if self.log_completions:
                 self._keep_cross_rows(logs, batch, rows.edges)
             batches.append(batch)

@@ -14,9 +14,11 @@ from .copd_config import CoPDConfig
 
 
 SETTINGS = (
-    "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss schedule seed shuffle_dataset "
-    "num_generations generation_batch_size steps_per_generation num_iterations gradient_accumulation_steps"
+    "rlvr_steps opd_steps topology hub opd_beta opd_fraction opd_loss opd_clip opd_top_k student_init schedule seed "
+    "shuffle_dataset num_generations generation_batch_size steps_per_generation num_iterations "
+    "gradient_accumulation_steps"
 ).split()
+MEASURING = "overlap_low overlap_high overlap_every overlap_top_k probe_prompts".split()  # decides the phases
 BASE_KEY = "base model"  # known once the model is loaded
 SAMPLES = 64  # numbers of each tensor of the base that are compared
 # What the same base may say differently: where it lies, how it was loaded, what training and generation set
@@ -29,6 +31,8 @@ VOLATILE = (
 def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str, Expert]) -> dict[str, Any]:
     """What is known before the base is loaded; `output_dir`, logging and `max_steps` may differ."""
     print_ = {name: getattr(args, name) for name in SETTINGS}
+    if args.schedule == "overlap":
+        print_ |= {name: getattr(args, name) for name in MEASURING}
     print_["processes"] = args.world_size
     print_["adapter"] = adapters.config_fingerprint(peft_config)
     if args.topology == "mopd":

@@ -146,6 +146,7 @@ class RunStateMixin:
         state = {
             "step": self._step,
             "live": [branch.name for branch in self._live],
+            "schedule": self.schedule.state_dict(),
             "branches": {name: branch.state_dict() for name, branch in self.branches.items()},
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             "edge_metrics": {key: list(values) for key, values in self._edge_metrics.items()},
@@ -169,6 +170,7 @@ class RunStateMixin:
         for name, branch in self.branches.items():
             branch.load_state_dict(state["branches"][name])
         self._live = [self.branches[name] for name in state["live"]]
+        self.schedule.load_state_dict(state["schedule"])
         self._metrics["train"] = defaultdict(list, state["metrics"])
         self._edge_metrics = defaultdict(list, state["edge_metrics"])
         self._resumed_loss = state["loss"], state["logged"]

@@ -1,28 +1,75 @@
-"""How a teacher's log-probabilities become the learner's advantages."""
+"""How a teacher's log-probabilities, or its whole distribution, become the learner's advantages."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
 from .. import adapters, sharding
 from ..distillation import token_advantages
+from ..divergence import Divergence, last_hidden_states
 from ..rollouts import run_lengths
 from ..topology import Edge
 
 
 class TeachingMixin:
-    """The part of [`CoPDTrainer`] that scores rollouts under several adapters. Overrides nothing."""
+    """
+    The part of [`CoPDTrainer`] that teaches. Overrides `_compute_loss` and `_get_per_token_logps_and_entropies`, for
+    the divergences over the full vocabulary alone.
+    """
 
-    def _teach(self, batch: dict[str, torch.Tensor], edges: list[Edge]) -> torch.Tensor:
-        """Token advantages `(B, T)` of the acting branch's cross rows, from their teachers as they are now."""
-        learner = self._acting.name
+    _teachers: dict[str, torch.Tensor] | None = None  # inputs of the loss at hand, if they hold a teacher's states
+
+    def _teach(self, batch: dict[str, torch.Tensor], edges: list[Edge]) -> None:
+        """Put what the teachers, as they are now, say about the acting branch's cross rows into the batch."""
+        learner, mask, beta = self._acting.name, batch["completion_mask"], self.betas[self._acting.name]
         learner_logps = self._score(batch, [learner] * len(edges))  # (B, T)
-        teacher_logps = self._score(batch, [edge.teacher for edge in edges])  # (B, T)
-        mask = self._teachable(teacher_logps - learner_logps, batch["completion_mask"])
-        advantages = token_advantages(teacher_logps, learner_logps, mask, self.betas[learner])
+        sampled = self.args.opd_loss == "sampled"
+        with nullcontext() if sampled else last_hidden_states(self.peft_model.get_base_model()) as states:
+            teacher_logps = self._score(batch, [edge.teacher for edge in edges])  # (B, T)
+        mask = self._teachable(teacher_logps - learner_logps, mask)
         self._log_sampled_kl((learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
-        return advantages
+        if sampled:
+            batch["advantages"] = token_advantages(teacher_logps, learner_logps, mask, beta, self.args.opd_clip)
+            return
+        length = mask.size(1)
+        batch["teacher_states"] = torch.cat([state[:, -length - 1 : -1] for state in states])  # (B, T, H)
+        batch["taught"] = mask
+        batch["advantages"] = beta * mask.float()
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        self._teachers = inputs if "teacher_states" in inputs else None
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._teachers = None
+
+    def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
+        """
+        TRL's log-probabilities; on cross rows of a full-vocabulary `opd_loss` their gradient is that of minus the
+        divergence. With advantage beta, TRL's loss then has the gradient of beta times the divergence, under its own
+        normalisation, accumulation and importance weights.
+        """
+        inputs = self._teachers
+        if inputs is None:
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        base = self.peft_model.get_base_model()
+        with last_hidden_states(base) as states:
+            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        taught = inputs["taught"].bool()  # (B, T)
+        learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
+        divergence = Divergence(self.args.opd_loss, base, self.temperature, self.args.opd_top_k)
+        values = divergence(learner, inputs["teacher_states"][taught])  # (N,)
+        self._log_divergence(values.detach())
+        fixed = logps.detach()
+        steered = fixed.masked_scatter(taught, (fixed[taught] - (values - values.detach())).to(fixed.dtype))
+        return torch.where(taught, steered, logps), entropies, aux_loss
+
+    def _log_divergence(self, values: torch.Tensor) -> None:
+        total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+        total, count = self.accelerator.reduce(total, reduction="sum").tolist()
+        if count:
+            self._metrics["train"]["opd/divergence"].append(total / count)
 
     @torch.no_grad()
     def _score(self, batch: dict[str, torch.Tensor], names: list[str]) -> torch.Tensor:
