@@ -28,7 +28,7 @@ class Tell(TrainerCallback):
         self.progress = progress
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.progress[STARTED] = 1
+        self.progress[ROUND], self.progress[STARTED] = state.global_step, 1
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.progress[ROUND] = state.global_step

@@ -24,7 +24,10 @@ def moment(process, progress, rng: random.Random) -> None:
     while process.is_alive() and not progress[STARTED]:
         time.sleep(0.001)
     if rng.random() < 0.5:
-        time.sleep(rng.uniform(0.0, 2.0))
+        last = progress[ROUND] + rng.randint(0, 2)  # by rounds and not by the clock: machines differ tenfold
+        while process.is_alive() and progress[ROUND] < last:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0.0, 0.3))
         return
     while process.is_alive() and not progress[WRITING]:
         time.sleep(0.001)
