@@ -43,7 +43,7 @@ TORN = {
 
 
 @pytest.mark.parametrize("case", TORN)
-def test_torn(tmp_path, caplog, case):
+def test_torn(tmp_path, caplog, case, proved):
     tear, reason = TORN[case]
     for step in (2, 9, 10):
         fake(tmp_path, step)
@@ -53,6 +53,7 @@ def test_torn(tmp_path, caplog, case):
     with caplog.at_level(logging.WARNING):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
     assert "checkpoint-10 is passed over" in caplog.text and reason in caplog.text
+    proved("a torn checkpoint is passed over for the one before, with the reason")
 
 
 def test_further_files_do_no_harm_and_adapters_alone_are_no_state(tmp_path):
@@ -207,7 +208,7 @@ def test_a_run_that_had_ended_trains_no_further(tmp_path, whole):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize("strategy", ["steps", "no", "epoch"])
-def test_a_signal_saves_and_exits(tmp_path, whole, number, strategy):
+def test_a_signal_saves_and_exits(tmp_path, whole, number, strategy, proved):
     if number == signal.SIGUSR1 and strategy != "steps":
         pytest.skip("the same path")
     before = signal.getsignal(number)
@@ -224,6 +225,7 @@ def test_a_signal_saves_and_exits(tmp_path, whole, number, strategy):
     assert_same_weights(resumed, whole)
     steps = [log["step"] for log in resumed.state.log_history if "loss" in log]
     assert steps == [1, 2, 3, 4, 5, 6]
+    proved("SIGTERM and SIGUSR1: a checkpoint at the end of the round, exit by 128 + signal, same end")
 
 
 def test_a_signal_on_a_full_disk_is_an_error(tmp_path, monkeypatch):
@@ -237,7 +239,7 @@ def test_a_signal_on_a_full_disk_is_an_error(tmp_path, monkeypatch):
 # ---- Another run ----------------------------------------------------------------------------------------------------
 
 
-def test_another_base_is_refused(tmp_path):
+def test_another_base_is_refused(tmp_path, proved):
     from tiny import lora, settings, tiny_model, tiny_tokenizer
 
     from trl_copd import CoPDConfig, CoPDTrainer
@@ -256,3 +258,4 @@ def test_another_base_is_refused(tmp_path):
         on(tiny_model(rms_norm_eps=1e-3)).train(resume_from_checkpoint=True)
     manifest = json.loads((tmp_path / "checkpoint-2" / "copd.json").read_text())["fingerprint"]["base model"]
     assert "parameters in float32" in manifest["weights"]
+    proved("another base is refused on resume, with what differs; one that has moved is not")

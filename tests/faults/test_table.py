@@ -72,7 +72,7 @@ def spoilt(value, call=2, which=lambda row: row % 4 == 1):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_reward_is_no_number(tmp_path, healthy, caplog, value):
+def test_reward_is_no_number(tmp_path, healthy, caplog, value, proved):
     trainer = build(tmp_path / "bad", spoilt(value))
     trainer.train()
     ungraded = build(tmp_path / "none", spoilt(None))
@@ -85,9 +85,10 @@ def test_reward_is_no_number(tmp_path, healthy, caplog, value):
     assert not logged(trainer, "code/non_finite_rewards") and not logged(ungraded, "math/non_finite_rewards")
     assert all(math.isfinite(value) for value in logged(trainer, "math/reward"))
     assert caplog.text.count("a reward is NaN or infinite") == 1
+    proved("a NaN or infinite reward counts as ungraded, bit for bit, and moves no other branch")
 
 
-def test_reward_raises(tmp_path):
+def test_reward_raises(tmp_path, proved):
     def broken_reward(completions, trainer_state, **kwargs):
         return [1 / (3 - trainer_state.global_step)] * len(completions)
 
@@ -95,6 +96,7 @@ def test_reward_raises(tmp_path):
     with pytest.raises(RuntimeError, match=r"Expert 'math': the reward 'broken_reward' raised ZeroDivisionError"):
         trainer.train()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    proved("a reward that raises stops the run, named with its expert; the last checkpoint is intact")
 
 
 def test_asynchronous_reward_raises(tmp_path):
@@ -113,13 +115,14 @@ def test_reward_returns_words(tmp_path):
         build(tmp_path, wordy_reward).train()
 
 
-def test_no_row_is_graded(tmp_path, healthy):
+def test_no_row_is_graded(tmp_path, healthy, proved):
     trainer = build(tmp_path, spoilt(None, which=lambda row: True))
     trainer.train()
     assert_other_branch_unmoved(trainer, healthy)
     assert logged(trainer, "math/ungraded_rows") == [8.0, 8.0, 8.0]
     assert logged(trainer, "math/reward")[1] is None  # TRL's: no number to show
     assert all(tensor.isfinite().all() for tensor in weights(trainer, "math").values())
+    proved("a batch that nothing graded is counted and survived, and moves no other branch")
 
 
 def test_no_row_is_graded_for_long(tmp_path):
@@ -152,7 +155,7 @@ def with_completions(trainer, change):
 
 
 @pytest.mark.parametrize("share", ["some rows", "all rows of a branch"])
-def test_empty_completions(tmp_path, healthy, share):
+def test_empty_completions(tmp_path, healthy, share, proved):
     def empty(ids, row, name, nothing):
         return nothing if name == "math" and (share != "some rows" or row % 4 == 0) else ids
 
@@ -168,6 +171,7 @@ def test_empty_completions(tmp_path, healthy, share):
     count = 2.0 if share == "some rows" else 8.0
     assert logged(trainer, "math/empty_completions") == logged(ended, "math/empty_completions") == [count] * 3
     assert all(tensor.isfinite().all() for tensor in weights(trainer, "math").values())
+    proved("empty completions are counted and survived, and move no other branch")
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
@@ -260,7 +264,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_gradient_or_loss_is_no_number(tmp_path, healthy, caplog, case):
+def test_gradient_or_loss_is_no_number(tmp_path, healthy, caplog, case, proved):
     spoil, value, max_grad_norm = SPOILT[case]
     trainer = build(tmp_path / "bad", max_grad_norm=max_grad_norm)
     spoil(trainer, value)
@@ -278,6 +282,7 @@ def test_gradient_or_loss_is_no_number(tmp_path, healthy, caplog, case):
     assert not logged(trainer, "code/skipped_updates")
     assert all(math.isfinite(v) for key in ("loss", "grad_norm", "code/grad_norm") for v in logged(trainer, key))
     assert caplog.text.count("is not updated in this round") == 1
+    proved("a NaN or infinite gradient or loss: no update of its branch, others bit for bit the same")
 
 
 def test_every_branch_is_skipped(tmp_path):
