@@ -38,10 +38,7 @@ from trl_copd.rewards.pool import shared_pool
 
 
 # Pages that may be linked to before they are merged, and README.md, whose blocks have no rules yet. To be emptied.
-TO_COME: set[str] = {
-    "resume.md", "faults.md", "many_gpus.md", "push.md", "use_adapters.md", "watching.md", "figures.md", "scaling.md",
-    "engines.md", "README.md",
-}  # fmt: skip
+TO_COME: set[str] = set()
 SECONDS = {"quick": 240, "slow": 1800}  # a busy machine is several times slower than a quiet one
 
 

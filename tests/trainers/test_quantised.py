@@ -67,9 +67,9 @@ def test_greedy_rollouts_of_all_branches_equal_one_at_a_time(tmp_path, bits):
     trainer.train()
     prompts = [[1, 4 + i, 14, 5 + i] for i in (0, 0, 1, 1, 2, 3)]
     names = ["math", "math", "code", "code", "logic", "logic"]
-    together = trainer.engine.generate(prompts, names, greedy=True)
+    together, _ = trainer.engine.generate(prompts, names, greedy=True)
     trainer._stacking[frozenset(names)] = False  # one branch after the other
-    assert together == trainer.engine.generate(prompts, names, greedy=True)
+    assert together == trainer.engine.generate(prompts, names, greedy=True)[0]
     assert len({tuple(row) for row in together}) > 1
 
 
