@@ -37,8 +37,6 @@ from stand_ins import SETUPS, hub_home, stand_ins
 from trl_copd.rewards.pool import shared_pool
 
 
-# Pages that may be linked to before they are merged, and README.md, whose blocks have no rules yet. To be emptied.
-TO_COME: set[str] = set()
 SECONDS = {"quick": 240, "slow": 1800}  # a busy machine is several times slower than a quiet one
 
 
@@ -179,9 +177,9 @@ def page_runs(tmp_path_factory):
 
 @pytest.mark.parametrize("block", blocks())
 def test_block(block, page_runs):
-    if "skip" in block.rules or block.page.name in TO_COME:
+    if "skip" in block.rules:
         check_unrun(block)
-        pytest.skip(block.rules.get("skip", "rules to come"))
+        pytest.skip(block.rules["skip"])
     if missing(block):
         pytest.skip(f"needs {missing(block)}")
     page_runs(block.page).up_to(block)
@@ -220,8 +218,6 @@ class TestPage:
         for link in page.links:
             path, _, anchor = link.partition("#")
             target = (page.path.parent / path).resolve() if path else page.path
-            if not target.exists() and target.parent == ROOT / "docs" and target.name in TO_COME:
-                continue
             assert target.exists(), f"{page.name} links to {link}, which does not exist"
             if anchor and target.suffix == ".md":
                 assert anchor in Page(target).anchors, f"{page.name} links to {link}: no such heading"
@@ -248,12 +244,6 @@ def test_support_table():
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
     for name, version in re.findall(r"\b(torch|transformers|trl|peft|accelerate|datasets) (\d+\.\d+\.\d+)", text):
         assert pinned[name] == version, f"{name} {version}: constraints.txt has {pinned[name]}"
-
-
-def test_pages_to_come_have_not_come():
-    come = [name for name in TO_COME if (ROOT / "docs" / name).exists()]
-    come += [page.name for page in all_pages() if page.name in TO_COME and any(block.rules for block in page.blocks)]
-    assert not come, f"{come} exist: take them out of TO_COME"
 
 
 # ---- The harness itself: what it must not let pass ------------------------------------------------------------------

@@ -168,7 +168,7 @@ def replay(trainer) -> None:
             # the second process holds the end of a group that is split; probes are sampled once and have no group
             start = group - count if rank == 1 and 1 < count < group else 0
             completions += [tokens((name, ids, (start + place) % group, calls[0])) for place in range(count)]
-        return completions
+        return completions, None
 
     trainer.engine.generate = generate
 

@@ -148,8 +148,8 @@ def with_completions(trainer, change):
 
     def changed(prompt_ids, names, greedy=False):
         calls[0] += 1
-        completions = generate(prompt_ids, names, greedy)
-        return [change(ids, row, names[row]) if calls[0] == 2 else ids for row, ids in enumerate(completions)]
+        completions, logps = generate(prompt_ids, names, greedy)
+        return [change(ids, row, names[row]) if calls[0] == 2 else ids for row, ids in enumerate(completions)], logps
 
     trainer.engine.generate = changed
 
@@ -183,7 +183,8 @@ def test_a_row_of_teaching_is_no_number(tmp_path, value):
     def spoil(batch, edges):
         if trainer._acting.name != "student":
             return teach(batch, edges)
-        clean = teach(batch, edges)
+        teach(batch, edges)
+        clean = batch["advantages"]
         edge_metrics = {key: list(values) for key, values in trainer._edge_metrics.items()}
         calls = [0]
 
@@ -196,12 +197,11 @@ def test_a_row_of_teaching_is_no_number(tmp_path, value):
 
         trainer._score = scored
         try:
-            spoilt = teach(batch, edges)
+            teach(batch, edges)
         finally:
             trainer._score = score
-        taught.append((clean, spoilt))
+        taught.append((clean, batch["advantages"]))
         trainer._edge_metrics.update(edge_metrics)
-        return spoilt
 
     trainer._teach = spoil
     trainer.train()
