@@ -12,27 +12,27 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers
 .PHONY: test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
 
-demo: $(INSTALLED)  ## three experts and their student, about four minutes
+demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
 		recipes/copd.py $(ARGS)
 
 demo-no-opd: $(INSTALLED)  ## the same rounds without distillation
 	$(MAKE) demo ARGS="--no_opd --output_dir runs/demo-no-opd $(ARGS)"
 
-smollm2: $(INSTALLED)  ## a real language model, about half an hour
+smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
 		recipes/copd.py --config recipes/smollm2_cpu.yaml $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about six minutes
+test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about five minutes
 	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-verifiers: provers  ## every case of every verifier, honest and hostile: about ten minutes
 	$(BIN)/python -m pytest tests/rewards $(ARGS)
 
-test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about five minutes
+test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about three minutes
 	$(BIN)/python -m pytest tests/distributed $(ARGS)
 
 test-hub: $(INSTALLED)  ## pushing and loading against a local Hub, faults included; the last lines say what was proved
@@ -47,7 +47,7 @@ provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq,
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
 		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
 
-test-docs: $(INSTALLED)  ## every command and every example of README.md and docs/, the slow ones too
+test-docs: $(INSTALLED)  ## commands and examples of README.md and docs/, the slow ones too
 	$(BIN)/python -m pytest tests/test_docs.py -rs $(ARGS)
 
 lint: $(INSTALLED)

@@ -62,6 +62,8 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
         raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
     check_model(recipe.builtin_base, model_args.model_name_or_path)
 
+    if args.resume_from_checkpoint in ("false", "False"):
+        args.resume_from_checkpoint = None
     if args.resume_from_checkpoint in ("true", "True", True):  # the newest complete one, if there is one
         args.resume_from_checkpoint = last_checkpoint(args.output_dir)
     experts = build_experts(recipe.domains, args.seed)

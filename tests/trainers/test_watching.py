@@ -87,7 +87,7 @@ def test_trackio(tracked):
     for name in ("math", "code", "student"):
         assert found[f"completions/{name}"]["_type"] == "trackio.table"
     assert config["topology"] == "student" and config["rlvr_steps"] == 2
-    assert config["model_init_kwargs"] == {"token": "<TOKEN>"} and _no_secret(database.parent)
+    assert config["model_init_kwargs"] == {"token": None} and _no_secret(database.parent)
 
 
 def test_tensorboard(tracked):
@@ -124,8 +124,8 @@ def test_settings_keep_no_secret(tmp_path):
         generation_kwargs={"nested": {"api_key": "3", "max": 4}},
     )
     shown = args.to_dict()
-    assert shown["hub_token"] == "<HUB_TOKEN>"
-    assert shown["model_init_kwargs"] == {"token": "<TOKEN>", "dtype": "float32"}
+    assert shown["hub_token"] is None
+    assert shown["model_init_kwargs"] == {"token": None, "dtype": "float32"}
     assert shown["generation_kwargs"] == {"nested": {"api_key": "<API_KEY>", "max": 4}}
     assert args.model_init_kwargs["token"] == "hf_2"  # the run keeps it
 

@@ -89,7 +89,7 @@ def test_the_correction_sees_no_difference_in_float32(base, tmp_path):
     trainer = build(base, tmp_path, temperature=0.7)
     trainer.train()
     assert not hasattr(trainer, "vllm_generation"), "TRL started an engine of its own"
-    for log in trainer.state.log_history[:4]:
+    for log in [log for log in trainer.state.log_history if "phase" in log]:
         assert log["math/sampling/sampling_logp_difference/max"] < 1e-3
         assert log["math/sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
 

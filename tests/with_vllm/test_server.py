@@ -22,7 +22,7 @@ def test_greedy_tokens_are_those_of_generate_before_and_after_an_update(server, 
     trainer.train()
     after = compare(trainer, adapters)
     assert before[-4:] == after[-4:] and before[:4] != after[:4]
-    for log in trainer.state.log_history[:4]:
+    for log in [log for log in trainer.state.log_history if "phase" in log]:
         assert log["code/sampling/sampling_logp_difference/max"] < 1e-3
 
 

@@ -77,9 +77,11 @@ class RunStateMixin:
                 "that CoPDTrainer wrote."
             )
         reason = checkpoints.defect(folder)
+        if reason is not None and checkpoints.list_checkpoints(folder):
+            reason = "it is the folder of a run, not one of its checkpoints"
         if reason is not None:
             raise ValueError(
-                f"{str(folder)!r} cannot be resumed from: {reason}. Pass an earlier checkpoint, or True for the "
+                f"{str(folder)!r} cannot be resumed from: {reason}. Pass a `checkpoint-N` folder, or True for the "
                 "newest complete one."
             )
         differing = differences(json.loads(path.read_text())["fingerprint"], self._fingerprint)
