@@ -146,6 +146,7 @@ RUNS = {
     "same eval domain": ({"experts": one(eval_dataset={"x": rows()})
                           + [Expert("b", rows(), letter_reward, eval_dataset={"x": rows()})]}, ValueError, "'x'"),
     "hub is no expert": ({"topology": "hub", "hub": "physics"}, ValueError, "math, code, logic"),
+    "divergence and reference": ({"opd_loss": "jsd", "beta": 0.1}, ValueError, "beta=0.0, or opd_loss='sampled'"),
     "no edge": ({"experts": one(), "topology": "mutual"}, ValueError, "opd_steps=0"),
     "mopd untrained": ({"topology": "mopd", "rlvr_steps": 0}, ValueError, "Expert\\(adapter=PATH\\)"),
     "too few rows": ({"experts": one(), "per_device_train_batch_size": 64}, ValueError, "12 training rows.* 16 "),

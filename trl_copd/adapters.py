@@ -10,7 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import file_exists, try_to_load_from_cache
@@ -102,7 +104,7 @@ def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> Non
         )
 
 
-def read_adapter_config(adapter: str, topology: Topology) -> PeftConfig:
+def read_adapter_config(adapter: str, topology: Topology, student_init: str = "fresh") -> PeftConfig:
     """
     The configuration of a trained adapter, from a folder, the Hub, or the Hub's cache when there is no network.
 
@@ -129,8 +131,14 @@ def read_adapter_config(adapter: str, topology: Topology) -> PeftConfig:
         found = any(_on_hub(adapter, name) for name in names)
     if not found:
         raise ValueError(f"it has a configuration but no weights ({' or '.join(names)}).")
-    check_peft_config(config, BASE, topology)
+    check_peft_config(config, BASE, topology, student_init)
     return config
+
+
+def merging_settings(config: PeftConfig) -> dict[str, Any]:
+    """What adapters must share for `set_to_average` to give their exact mean."""
+    names = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules")
+    return {name: getattr(config, name, None) for name in names}
 
 
 def _on_hub(repository: str, name: str) -> bool:
@@ -204,11 +212,14 @@ def set_to_average(model: PeftModel, adapter: str, experts: Sequence[str]) -> No
         experts (`Sequence[str]`): Adapters to average with equal weight.
     """
     for module in model.modules():
-        if isinstance(module, LoraLayer) and adapter in module.lora_A:
-            down = torch.cat([module.lora_A[name].weight for name in experts])  # (K * r, d_in)
-            up = torch.cat([module.lora_B[name].weight for name in experts], dim=1)  # (d_out, K * r)
-            module.lora_A[adapter].weight.copy_(down)
-            module.lora_B[adapter].weight.copy_(up / len(experts))
+        if not isinstance(module, LoraLayer):
+            continue
+        for down, up in ((module.lora_A, module.lora_B), (module.lora_embedding_A, module.lora_embedding_B)):
+            if adapter not in down:
+                continue
+            a, b = _parameters(down[adapter])[0], _parameters(up[adapter])[0]
+            a.copy_(torch.cat([_parameters(down[name])[0] for name in experts]))  # (K * r, d_in)
+            b.copy_(torch.cat([_parameters(up[name])[0] for name in experts], dim=1) / len(experts))  # (d_out, K * r)
 
 
 def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:
@@ -483,15 +494,31 @@ def adapter_weights(model: PeftModel, adapter: str) -> dict[str, torch.Tensor]:
     return {name: sharding.full(tensor.detach()).clone().contiguous() for name, tensor in weights.items()}
 
 
-def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
-    """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    weights = adapter_weights(model, adapter)
-    save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+@dataclass(frozen=True)
+class AdapterCopy:
+    """An adapter at one moment: its configuration and, on the CPU, its weights under PEFT's names."""
+
+    config: PeftConfig
+    weights: dict[str, torch.Tensor]
+
+    def write(self, directory: str | Path) -> None:
+        """Write it so that `PeftModel.from_pretrained(base, directory)` loads it."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(self.weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+        self.config.save_pretrained(str(directory))
+
+
+def copy_adapter(model: PeftModel, adapter: str) -> AdapterCopy:
+    """Copy one adapter; every process must call if the weights are sharded."""
     config = copy.deepcopy(model.peft_config[adapter])
     config.inference_mode = True
-    config.save_pretrained(str(directory))
+    return AdapterCopy(config, {name: tensor.cpu() for name, tensor in adapter_weights(model, adapter).items()})
+
+
+def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
+    """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
+    copy_adapter(model, adapter).write(directory)
 
 
 def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: bool = False) -> int:

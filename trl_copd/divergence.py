@@ -77,7 +77,9 @@ class Divergence:
             return divergence
 
         def chunk(hidden: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-            logits = [nn.functional.linear(states, weight, bias).float() for states in (hidden, taught)]
+            logits = [
+                nn.functional.linear(states.to(weight.dtype), weight, bias).float() for states in (hidden, taught)
+            ]
             if cap is not None:
                 logits = [cap * torch.tanh(part / cap) for part in logits]
             return topk_reverse_kl(logits[0] / self.temperature, logits[1] / self.temperature, self.top_k)

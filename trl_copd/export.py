@@ -62,6 +62,8 @@ def export(
     root = _find_run(source, revision)
     adapter = _find_adapter(root, source, expert)
     config = PeftConfig.from_pretrained(str(adapter))
+    if base is not None:
+        config.revision = None  # that of the base it was trained on
     base = base or config.base_model_name_or_path
     _check_base(base, config)
     tokenizer = _load_tokenizer(root, base)

@@ -67,11 +67,17 @@ def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def whole_parameters(model: nn.Module, modules: Iterable[nn.Module]) -> Iterator[None]:
+def whole_parameters(model: nn.Module, parts: Iterable[nn.Module | nn.Parameter]) -> Iterator[None]:
     """Replace the sharded parameters of some modules by whole, plain ones for the length of the context."""
     reshard(model)
     replaced = []
-    for module in modules:
+    for module in parts:
+        if isinstance(module, nn.Parameter):  # of an embedding, which has no module of its own
+            if isinstance(module, DTensor):
+                raise ValueError(
+                    "Adapters on embeddings cannot be merged under FSDP2. Leave embeddings out, or use DDP."
+                )
+            continue
         for name, parameter in list(module.named_parameters(recurse=False)):
             if isinstance(parameter, DTensor):
                 replaced.append((module, name, parameter))

@@ -188,3 +188,34 @@ def test_reused_rollouts_and_accumulation_run(tmp_path):
     trainer.train()
     for name in trainer.branches:
         assert distance(before[name], weights(trainer, name)) > 1e-4
+
+
+@pytest.mark.parametrize("lengths", [(6, 2), (2, 6)])
+def test_cross_rows_shorter_or_longer_than_native_ones(tmp_path, lengths):
+    """Completions on `math` and on `code` differ in length: the teachers' tensors are padded to the longer ones."""
+    trainer = build_trainer(
+        tmp_path, build_experts(2), topology="mutual", opd_loss="reverse_kl", rlvr_steps=1, opd_steps=1, max_steps=2,
+        overlap_every=0,
+    )  # fmt: skip
+    replay_copd(trainer)
+    generate = trainer.engine.generate
+
+    def cut(prompt_ids, names, greedy=False):
+        completions, logps = generate(prompt_ids, names, greedy)
+        native = {"math": 0, "code": 1}  # the rows of expert i read `<n+i>+<n>=`
+        texts = trainer.processing_class.batch_decode(prompt_ids, skip_special_tokens=True)
+        sums = [text.replace(" ", "").rstrip("=").split("+") for text in texts]
+        own = [int(a) - int(b) == native[name] for (a, b), name in zip(sums, names, strict=True)]
+        return [ids[: lengths[0 if mine else 1]] for ids, mine in zip(completions, own, strict=True)], logps
+
+    trainer.engine.generate = cut
+    before = {name: weights(trainer, name) for name in trainer.branches}
+    trainer.train()
+    for name in trainer.branches:
+        assert distance(before[name], weights(trainer, name)) > 1e-4
+
+
+def test_topk_takes_hidden_states_of_another_precision_than_the_heads():
+    model = tiny_model().bfloat16()
+    states = torch.randn(2, 5, 32)
+    assert Divergence("topk", model, top_k=3)(*states).shape == (5,)

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
-from tiny import build_experts, build_trainer, distance, lora, weights
+from peft import get_peft_model
+from tiny import build_experts, build_trainer, distance, lora, tiny_model, weights
 from transformers import TrainerCallback
+
+from trl_copd import adapters
 
 
 def deltas(model, adapter):
@@ -74,3 +77,29 @@ def test_resumes(tmp_path, save_steps):
     resumed.train(resume_from_checkpoint=True)
     for name in whole.branches:
         assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
+
+
+@pytest.mark.parametrize("other", [{"r": 8}, {"lora_alpha": 16}, {"target_modules": ["q_proj"]}])
+def test_an_expert_that_starts_from_another_kind_of_adapter_is_refused(tmp_path, other):
+    get_peft_model(tiny_model(), lora(**other)).save_pretrained(tmp_path / "trained")
+    experts = build_experts()
+    experts[0].adapter = tmp_path / "trained"
+    with pytest.raises(ValueError, match="student_init='merge' needs adapters like"):
+        build_trainer(tmp_path / "run", experts, student_init="merge")
+
+
+@pytest.mark.parametrize("settings", [{"topology": "mutual"}, {"topology": "student", "student_init": "merge"}])
+def test_adapters_on_embeddings_are_averaged_and_saved(tmp_path, settings):
+    config = lora(target_modules=["q_proj", "embed_tokens"])
+    trainer = build_trainer(tmp_path, peft_config=config, rlvr_steps=1, opd_steps=1, max_steps=2, **settings)
+    with torch.no_grad():
+        for name in trainer.experts:
+            for parameter in trainer.branches[name].parameters:
+                parameter.normal_()
+    embedding = next(m for m in trainer.peft_model.modules() if hasattr(m, "lora_embedding_A") and m.lora_embedding_A)
+    mean = sum(embedding.get_delta_weight(name) for name in trainer.experts) / 3
+    if settings["topology"] == "student":
+        adapters.set_to_average(trainer.peft_model, "student", list(trainer.experts))
+    with trainer._with_student():
+        torch.testing.assert_close(embedding.get_delta_weight("student"), mean, atol=1e-5, rtol=1e-4)
+    trainer.save_model()

@@ -126,7 +126,7 @@ def test_settings_keep_no_secret(tmp_path):
     shown = args.to_dict()
     assert shown["hub_token"] is None
     assert shown["model_init_kwargs"] == {"token": None, "dtype": "float32"}
-    assert shown["generation_kwargs"] == {"nested": {"api_key": "<API_KEY>", "max": 4}}
+    assert shown["generation_kwargs"] == {"nested": {"api_key": None, "max": 4}}
     assert args.model_init_kwargs["token"] == "hf_2"  # the run keeps it
 
 

@@ -114,15 +114,23 @@ class Branch:
         for domain, consumed in position["cross"].items():
             self.cross[domain].skip_to(consumed)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything of the branch that a resume needs besides weights and optimizer moments."""
+    def state_dict(self, spent: bool = False) -> dict[str, Any]:
+        """
+        Everything of the branch that a resume needs besides weights and optimizer moments.
+
+        Args:
+            spent (`bool`): Whether the next step samples anew: the rollouts at hand are then left out.
+        """
+        kept = {name: self.attributes[name] for name in CHECKPOINTED_ATTRIBUTES}
+        if spent:
+            kept["_buffered_inputs"] = None
         return {
             **self.position(),
             "faults": dict(self.faults),
             "in_a_row": dict(self.in_a_row),
             "random_state": self.random_state,
             "metrics": {key: list(values) for key, values in self.attributes["_metrics"]["train"].items()},
-            **{name: self.attributes[name] for name in CHECKPOINTED_ATTRIBUTES},
+            **kept,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -200,5 +208,5 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
 
 
 def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    """What native rows have in place of a teacher's tensor: one position of zeros, to be padded."""
-    return like.new_zeros(batch["prompt_ids"].size(0), 1, *like.shape[2:])
+    """What native rows have in place of a teacher's tensor `(B, T, ...)`: zeros, as long as their completions."""
+    return like.new_zeros(*batch["completion_ids"].shape, *like.shape[2:])

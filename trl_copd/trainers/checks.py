@@ -72,6 +72,11 @@ def check_run(
                 f"max_steps={args.max_steps} holds no OPD round (rlvr_steps={args.rlvr_steps}): the student "
                 "will not learn."
             )
+    if args.opd_loss != "sampled" and args.beta != 0.0:
+        raise ValueError(
+            f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the log-probabilities "
+            "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
+        )
     _check_distribution(args)
     _check_data(experts, args)
     _check_best_model(experts, args)
@@ -204,9 +209,17 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
     for name, expert in experts.items():
         if expert.adapter is not None:
             try:
-                configs[name] = adapters.read_adapter_config(str(expert.adapter), topology)
+                configs[name] = adapters.read_adapter_config(str(expert.adapter), topology, args.student_init)
             except ValueError as error:
                 raise ValueError(f"Expert {name!r}, adapter={str(expert.adapter)!r}: {error}") from error
+            there, here = adapters.merging_settings(configs[name]), adapters.merging_settings(own)
+            differing = [key for key in here if there[key] != here[key]]
+            if args.student_init == "merge" and differing:
+                raise ValueError(
+                    f"Expert {name!r}, adapter={str(expert.adapter)!r}: student_init='merge' needs adapters like "
+                    f"`peft_config`, but {differing[0]} is {there[differing[0]]!r} there and {here[differing[0]]!r} "
+                    "here. Change `peft_config`, or set student_init='fresh'."
+                )
     ranks = {name: getattr(config, "r", None) for name, config in configs.items()}
     patterns = [getattr(config, "rank_pattern", None) or {} for config in configs.values()]
     same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)

@@ -17,6 +17,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import disable_dropout_in_model, get_config_model_id
 
 from .. import adapters, sharding
+from ..divergence import Divergence
 from ..evaluation import EvaluationMixin
 from ..experts import Expert, check_experts
 from ..prompts import PromptStream, check_chat_template, hold_out_probe
@@ -178,6 +179,9 @@ class CoPDTrainer(
         merging = args.student_init == "merge"
         adapters.create_branches(self.peft_model, self.topology.branches, trained, merging)
         self._fingerprint[BASE_KEY] = base_fingerprint(self.peft_model)
+        if args.opd_loss != "sampled":
+            base = self.peft_model.get_base_model()
+            self.divergence = Divergence(args.opd_loss, base, self.temperature, args.opd_top_k)
         if args.disable_dropout:  # TRL did it for the initial adapter
             disable_dropout_in_model(self.peft_model)
         self._stacking: dict[frozenset[str], bool] = {}
@@ -341,12 +345,12 @@ class CoPDTrainer(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
         step = self._step
-        if self._measured_round != self.state.global_step:
-            self._measured_round = self.state.global_step
-            overlaps = self._measure_edges(self.state.global_step)
-            self.schedule.advance(self.state.global_step, overlaps)
-        if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
-            with self._all_or_nothing():
+        with self._all_or_nothing():
+            if self._measured_round != self.state.global_step:
+                overlaps = self._measure_edges(self.state.global_step)
+                self.schedule.advance(self.state.global_step, overlaps)
+                self._measured_round = self.state.global_step
+            if step % (self.args.steps_per_generation * self.num_iterations) == 0 or not self._live:
                 self._start_generation(model)
         if self.accelerator.num_processes > 1:
             model = self.peft_model  # DDP would reduce in each backward, and trips over branches that take no part

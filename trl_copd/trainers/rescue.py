@@ -39,13 +39,17 @@ class RescueMixin:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Put prompts and random numbers back if the engine fails, so that a resumed run draws them again."""
-        numbers, live = random_state(), self._live
+        numbers, live, logged = random_state(), self._live, len(self.state.log_history)
+        measured, phases = self._measured_round, self.schedule.state_dict()
         positions = {name: branch.position() for name, branch in self.branches.items()}
         try:
             yield
         except EngineUnavailable:
             set_random_state(numbers)
             self._live = live
+            self._measured_round = measured
+            self.schedule.load_state_dict(phases)
+            del self.state.log_history[logged:]  # the resumed run measures again
             for name, position in positions.items():
                 self.branches[name].move_to(position)
             raise

@@ -121,19 +121,19 @@ class RunStateMixin:
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Write the student at the root and each expert in `experts/<name>/`."""
-        if not self.args.should_save:
-            if self.is_fsdp_enabled:
-                self._gather_adapters()
+        if not (self.args.should_save or self.is_fsdp_enabled):
             return
-        with self._remembering_errors():
-            self._write_adapters(output_dir)
-
-    def _write_adapters(self, output_dir: str | None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        for name in self.experts:
-            adapters.save_adapter(self.peft_model, name, folder / EXPERTS_FOLDER / name)
+        # all of them before any is written: under FSDP2 every process takes part, whether the disk is full or not
+        copies = {f"{EXPERTS_FOLDER}/{name}": adapters.copy_adapter(self.peft_model, name) for name in self.experts}
         with self._with_student():
-            adapters.save_adapter(self.peft_model, STUDENT, folder)
+            copies[""] = adapters.copy_adapter(self.peft_model, STUDENT)
+        if self.args.should_save:
+            with self._remembering_errors():
+                self._write(Path(output_dir or self.args.output_dir), copies)
+
+    def _write(self, folder: Path, copies: dict[str, adapters.AdapterCopy]) -> None:
+        for place, copied in copies.items():
+            copied.write(folder / place)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
         torch.save(without_secrets(self._shown_args or self.args), folder / "training_args.bin")
@@ -141,15 +141,17 @@ class RunStateMixin:
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None) -> None:
         if self.is_world_process_zero():
-            write_model_card(self, model_name or Path(self.args.output_dir).name, dataset_name, tags)
+            with self._remembering_errors():
+                write_model_card(self, model_name or Path(self.args.output_dir).name, dataset_name, tags)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
+        spent = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
         state = {
             "step": self._step,
             "live": [branch.name for branch in self._live],
             "schedule": self.schedule.state_dict(),
-            "branches": {name: branch.state_dict() for name, branch in self.branches.items()},
+            "branches": {name: branch.state_dict(spent) for name, branch in self.branches.items()},
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             "edge_metrics": {key: list(values) for key, values in self._edge_metrics.items()},
             # of the rounds since the last log
@@ -169,6 +171,7 @@ class RunStateMixin:
         device = "cpu" if self.args.device.type == "cpu" else self.args.device
         state = torch.load(self._state_file(resume_from_checkpoint), weights_only=True, map_location=device)
         self._step = state["step"]
+        self._measured_round = -1  # the round to come is measured anew
         for name, branch in self.branches.items():
             branch.load_state_dict(state["branches"][name])
         self._live = [self.branches[name] for name in state["live"]]

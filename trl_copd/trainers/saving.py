@@ -38,6 +38,7 @@ class SavingMixin:
             if self._interruption.signal is None:
                 raise
             self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+            self._await_pushes()  # an interpreter that ends starts no thread for them
             if self._unsaved is None:
                 raise
         if self._unsaved is not None:

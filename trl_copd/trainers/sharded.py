@@ -7,7 +7,6 @@ from torch.utils.data import DataLoader
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from .. import adapters, sharding
-from ..topology import STUDENT
 
 
 class ShardedMixin:
@@ -32,13 +31,6 @@ class ShardedMixin:
         self._save(output_dir)
         if self.args.push_to_hub and not _internal_call:
             self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)
-
-    def _gather_adapters(self) -> None:
-        """Give this process's shards to the one that saves: the same gathers in the same order as in `_save`."""
-        for name in self.experts:
-            adapters.adapter_weights(self.peft_model, name)
-        with self._with_student():
-            adapters.adapter_weights(self.peft_model, STUDENT)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:

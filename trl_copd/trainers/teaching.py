@@ -7,7 +7,7 @@ import torch
 
 from .. import adapters, sharding
 from ..distillation import token_advantages
-from ..divergence import Divergence, last_hidden_states
+from ..divergence import last_hidden_states
 from ..rollouts import run_lengths
 from ..topology import Edge
 
@@ -58,8 +58,7 @@ class TeachingMixin:
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         taught = inputs["taught"].bool()  # (B, T)
         learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
-        divergence = Divergence(self.args.opd_loss, base, self.temperature, self.args.opd_top_k)
-        values = divergence(learner, inputs["teacher_states"][taught])  # (N,)
+        values = self.divergence(learner, inputs["teacher_states"][taught])  # (N,)
         self._log_divergence(values.detach())
         fixed = logps.detach()
         steered = fixed.masked_scatter(taught, (fixed[taught] - (values - values.detach())).to(fixed.dtype))
