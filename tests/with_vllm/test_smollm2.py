@@ -25,7 +25,7 @@ def smollm2():
 
 
 def run_recipe(model: str, output_dir: Path, steps: int, *options: str) -> list[dict]:
-    """Run the recipe in a process of its own; what it logged per round."""
+    """Run the recipe in a process of its own; what it logged."""
     command = [
         sys.executable, "recipes/copd.py", "--config", "tests/with_vllm/smollm2.yaml", "--model_name_or_path", model,
         "--output_dir", str(output_dir), "--max_steps", str(steps), "--use_vllm", "true", *options,
@@ -33,17 +33,19 @@ def run_recipe(model: str, output_dir: Path, steps: int, *options: str) -> list[
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert run.returncode == 0, run.stderr[-3000:]
     state = json.loads((output_dir / f"checkpoint-{steps}" / "trainer_state.json").read_text())
-    return [log for log in state["log_history"] if "phase" in log]
+    return state["log_history"]
 
 
 def check_two_cycles(model: str, output_dir: Path, *options: str) -> None:
     run_recipe(model, output_dir, 2, *options)
     logs = run_recipe(model, output_dir, 4, "--resume_from_checkpoint", "true", *options)
-    assert [log["phase"] for log in logs] == [0, 1, 0, 1]
-    for log in logs:
+    rounds = [log for log in logs if "phase" in log]
+    assert [log["phase"] for log in rounds] == [0, 1, 0, 1]
+    for log in rounds:
         for name in ("sums", "words"):
             assert log[f"{name}/sampling/sampling_logp_difference/max"] < 1e-2
-        assert log["sums->words/opd/overlap"] <= 1
+    overlaps = [log["sums->words/opd/overlap"] for log in logs if "sums->words/opd/overlap" in log]
+    assert overlaps and max(overlaps) <= 1
     matrix = json.loads((output_dir / "capability_matrix.json").read_text())
     assert list(matrix) == ["base", "sums", "words", "student"]
     assert (output_dir / "adapter_model.safetensors").is_file()
