@@ -41,7 +41,7 @@ DEFAULTS = {
     "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None, "rank": 16,
     "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
     "rlvr_steps": 15, "opd_steps": 10, "opd_fraction": 0.5, "student_init": "fresh", "overlap_every": 5,
-    "probe_prompts": 4, "eval_rows": 8, "not_counted": [],
+    "probe_prompts": 4, "eval_rows": None, "not_counted": [],
 }  # fmt: skip
 LEAST = {
     "experts": 1, "gpus": 1, "rows": 1, "accumulation": 1, "generations": 2, "steps_per_generation": 1,
@@ -200,7 +200,7 @@ def check(options: dict[str, Any]) -> None:
     rows = options["rows"] * options["gpus"] * (_steps_per_generation(options) or options["accumulation"])
     if rows % options["generations"]:
         raise ValueError(
-            f"{rows} rows of a branch are sampled at a time (rows * gpus * steps_per_generation), no multiple of "
+            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
             f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
         )
 
@@ -256,7 +256,7 @@ def build_run(options: dict[str, Any]) -> Run:
 
 def not_counted(options: dict[str, Any], run: Run) -> list[str]:
     """What of the recipe changes the answer and is not in it."""
-    rows = options["eval_rows"] * (run.experts + 2)  # base, experts and student
+    rows = (options["eval_rows"] or 0) * (run.experts + 2)  # base, experts and student
     rows = min(rows, run.chunk_rows or rows)
     if rows <= run.rollout_rows():
         return options["not_counted"]
