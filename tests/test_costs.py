@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 import trl.trainer.utils
+import yaml
 from peft import get_peft_model
 from tiny import build_trainer, lora, tiny_model
 from transformers import MixtralConfig
 from trl.kernels import chunked_logprob
 from trl.trainer.utils import add_fused_lm_head
 
-from trl_copd import evaluation
+from trl_copd import CoPDConfig, evaluation
 from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, space, traffic
-from trl_copd.plan.__main__ import advice, build_run, main, parse
+from trl_copd.plan.__main__ import advice, main
 from trl_copd.plan.durations import rollout_seconds
+from trl_copd.plan.options import build_run, check, parse
 from trl_copd.plan.space import activation_bytes, base_bytes, kv_bytes
 
 
@@ -175,3 +177,156 @@ def test_a_recipe_gives_the_settings_and_the_command_line_wins():
 def test_bad_input_is_named_before_anything_is_counted(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def written(tmp_path, **fields):
+    """Path of a recipe with the tiny model in its folder."""
+    saved(tmp_path)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"model_name_or_path": str(tmp_path), "num_generations": 4} | fields))
+    return str(path)
+
+
+def run_of(tmp_path, **fields):
+    options = parse(["--config", written(tmp_path, **fields)])
+    check(options)
+    return build_run(options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 8),
+        ({"gradient_accumulation_steps": 2}, 16),
+        ({"steps_per_generation": 4, "num_iterations": 2}, 32),
+        ({"generation_batch_size": 32}, 32),
+        ({"generation_batch_size": 8, "gradient_accumulation_steps": 3}, 8),
+        ({"per_device_train_batch_size": "2", "steps_per_generation": 2}, 4),
+    ],
+)
+def test_rows_that_are_sampled_at_once_are_those_of_trl(tmp_path, fields, rows):
+    """The independent value is what `CoPDConfig` makes of the same recipe."""
+    run = run_of(tmp_path, topology="mutual", opd_steps=0, **fields)
+    whole = {name: int(value) for name, value in fields.items()}
+    args = CoPDConfig(str(tmp_path), topology="mutual", opd_steps=0, num_generations=4, use_cpu=True, bf16=False,
+                      **whole)  # fmt: skip
+    assert run.generation_rows == args.generation_batch_size == rows
+    assert run.rollout_rows() == 3 * rows
+    reuse = args.num_iterations * args.steps_per_generation / args.gradient_accumulation_steps
+    assert run.generations_per_round == pytest.approx(1 / reuse)
+    assert run.scores_again == (
+        args.gradient_accumulation_steps % (args.num_iterations * args.steps_per_generation) > 0
+    )
+
+
+def test_a_generation_for_several_rounds_takes_its_memory_and_a_share_of_its_time(tmp_path):
+    _, size = saved(tmp_path)
+    device = DEVICES["h100"]
+    once, four = replace(RUN, opd_steps=0), replace(RUN, opd_steps=0, steps_per_generation=4)
+    accumulated = replace(RUN, opd_steps=0, accumulation=4)
+    for name in ("KV cache", "prefill", "scores of the next token"):
+        held = [memory(size, run, device)["rollouts"][name] for run in (once, four, accumulated)]
+        assert held[1] == held[2] == 4 * held[0]
+    assert seconds(size, four, device)["update"] == seconds(size, once, device)["update"]
+    assert seconds(size, four, device)["rollouts"] < seconds(size, once, device)["rollouts"]
+    halved = replace(four, rows=4, accumulation=2, steps_per_generation=8)
+    assert halved.rollout_rows() == four.rollout_rows()
+
+
+def test_cross_rows_of_a_generation_for_two_rounds_are_the_trainers(tmp_path):
+    phases = {"topology": "mutual", "rlvr_steps": 2, "opd_steps": 2}
+    trainer = build_trainer(tmp_path, **phases, steps_per_generation=2, max_steps=3)
+    trainer.train()
+    run = replace(RUN, **phases, steps_per_generation=2)
+    assert sum(len(branch.rows.cross) for branch in trainer._live) == run.cross_rows() > 0
+    assert sum(len(b.rows.native + b.rows.cross) for b in trainer._live) == run.rollout_rows()
+
+
+def test_a_merged_student_has_the_rank_of_all_experts(tmp_path):
+    _, size = saved(tmp_path)
+    fields = {"topology": "student", "student_init": "merge", "rlvr_steps": 1, "opd_steps": 1}
+    run = replace(RUN, topology="student", merging=True, rlvr_steps=1, opd_steps=1)
+    trainer = build_trainer(tmp_path / "run", **fields)
+    held = sum(p.numel() * p.element_size() for b in trainer.branches.values() for p in b.parameters)
+    resident = memory(size, run, CPU)["resident"]
+    assert resident["adapters"] == held == 6 * 4 * size.adapter
+    assert resident["optimizer moments"] == 2 * held
+    assert run_of(tmp_path, **fields).adapters == 6
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("use_vllm", True), ("opd_loss", "jsd"), ("use_dora", True), ("optim", "adafactor"), ("schedule", "overlap"),
+     ("per_device_eval_batch_size", 64)],
+)  # fmt: skip
+def test_what_of_a_recipe_is_not_counted_is_said(tmp_path, field, value, capsys):
+    assert main(["--config", written(tmp_path, use_cpu=True, **{field: value})]) == 0
+    printed = capsys.readouterr().out
+    assert f"\nnot counted: {field}={value!r}: " in printed
+    assert printed.endswith("It fits, without what is not counted.\n")
+
+
+def test_baselines_fsdp_and_target_modules_of_a_recipe(tmp_path):
+    experts = run_of(tmp_path, method="experts", rlvr_steps=0)
+    assert (experts.topology, experts.rlvr_steps, experts.opd_steps, experts.branches) == ("mutual", 1, 0, 3)
+    assert run_of(tmp_path, method="mixed").branches == 1
+    assert run_of(tmp_path, fsdp="full_shard").sharded
+    adapters = {}
+    for name, targets in {
+        "peft": None,
+        "list": ["all-linear"],
+        "text": "all-linear",
+        "two": ["q_proj", "v_proj"],
+    }.items():
+        options = parse(["--config", written(tmp_path, lora_target_modules=targets)])
+        adapters[name] = count_model(str(tmp_path), 4, options["target_modules"]).adapter
+    assert adapters["peft"] == adapters["two"] < adapters["list"] == adapters["text"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"topology": "foo"}, "topology='foo' is unknown"),
+        ({"rlvr_steps": 0, "opd_steps": 0}, "no round to train in"),
+        ({"per_device_train_batch_size": "eight"}, "per_device_train_batch_size must be >= 1"),
+        ({"per_device_train_batch_size": 8.5}, "got 8.5"),
+        ({"max_completion_length": [8]}, "got [8]"),
+        ({"rollout_chunk_rows": 0}, "rollout_chunk_rows must be >= 1"),
+        ({"opd_fraction": "half"}, "half"),
+        ({"gradient_checkpointing": "no"}, "must be true or false"),
+        ({"domains": 3}, "`domains` must be a list"),
+        ({"method": "magic"}, "method='magic' is unknown"),
+        ({"generation_batch_size": 12}, "no multiple of rows * gpus = 8"),
+        ({"generation_batch_size": 8, "steps_per_generation": 1}, "Set one of them"),
+        ({"student_init": "merge", "topology": "mutual"}, "whose student is no branch"),
+    ],
+)
+def test_a_bad_recipe_exits_with_2(tmp_path, fields, message, capsys):
+    assert main(["--config", written(tmp_path, **fields)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--memory", "-3"], ["--memory", "0"], ["--memory", "nan"], ["--rollout-chunk-rows", "-5"]]
+)
+def test_no_memory_and_no_rows_fit_nothing(tmp_path, arguments, capsys):
+    assert main(["--config", written(tmp_path), *arguments]) == 2
+    assert arguments[0].strip("-").replace("-", "_") in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_yaml_exits_with_2(tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("domains: [")
+    assert main(["--config", str(path)]) == 2
+    assert "is no YAML file" in capsys.readouterr().err
+
+
+def test_a_base_that_is_built_by_the_first_run(tmp_path, capsys):
+    bases = tmp_path / "bases"
+    recipe = written(tmp_path, builtin_base="demo", base_dir=str(bases))
+    assert main(["--config", recipe]) == 2
+    assert "built by the first run" in (error := capsys.readouterr().err) and "make demo" in error
+    assert parse(["--config", recipe, "--model", "other"])["model"] == "other"
+    target = bases / "demo-sort-case-seed3"  # as recipes/build.py names it for other skills
+    saved(target)
+    assert parse(["--config", recipe])["model"] == str(target)

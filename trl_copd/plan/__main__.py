@@ -5,146 +5,14 @@ Print what a run will need before it is started; exit with 1 and advice if it do
     python -m trl_copd.plan --config recipes/qwen3_0.6b_gpu.yaml --device a100
 """
 
-import argparse
-import dataclasses
-import os
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from ..topology import TOPOLOGIES
 from .durations import seconds
-from .inputs import DEVICES, GIB, Device, ModelSize, Run
+from .inputs import GIB, Device, ModelSize, Run
+from .options import build_device, build_run, check, not_counted, parse
 from .sizes import count_model
 from .space import checkpoint_bytes, fits, memory, peak, traffic
-
-
-# field of a recipe -> option of this program
-RECIPE_FIELDS = {
-    "model_name_or_path": "model",
-    "topology": "topology",
-    "per_device_train_batch_size": "rows",
-    "gradient_accumulation_steps": "accumulation",
-    "num_generations": "generations",
-    "max_completion_length": "completion_length",
-    "gradient_checkpointing": "gradient_checkpointing",
-    "rollout_chunk_rows": "rollout_chunk_rows",
-    "lora_r": "rank",
-    "lora_target_modules": "target_modules",
-    "dtype": "dtype",
-    "rlvr_steps": "rlvr_steps",
-    "opd_steps": "opd_steps",
-    "opd_fraction": "opd_fraction",
-    "overlap_every": "overlap_every",
-    "probe_prompts": "probe_prompts",
-}
-# TRL's and `CoPDConfig`'s own defaults, where they have one
-DEFAULTS = {
-    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 8, "accumulation": 1, "generations": 8,
-    "prompt_length": 256, "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None,
-    "rank": 16, "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
-    "rlvr_steps": 15, "opd_steps": 10, "opd_fraction": 0.5, "overlap_every": 5, "probe_prompts": 4,
-}  # fmt: skip
-VALUE_BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32": 4, "auto": 2}
-
-
-def parse(argv: list[str] | None) -> dict[str, Any]:
-    """Options of the command line over those of the recipe over the defaults."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", help="Hub id, folder, or config.json")
-    parser.add_argument("--config", help="a recipe; the command line wins")
-    parser.add_argument("--experts", type=int, help="K (default: 3)")
-    parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
-    parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
-    parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
-    parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
-    parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
-    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
-    parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
-    parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
-    parser.add_argument("--prompt-length", type=int, help="tokens (default: 256)")
-    parser.add_argument("--completion-length", type=int, help="tokens (default: 256)")
-    parser.add_argument("--rank", type=int, help="of the LoRA adapters (default: 16)")
-    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), help="of the computation (default: as --dtype)")
-    parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
-    parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on")
-    parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
-    given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
-    return {**DEFAULTS, **_recipe(given.pop("config", None)), **given}
-
-
-def _recipe(path: str | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    import yaml
-
-    if not Path(path).is_file():
-        raise ValueError(f"There is no recipe at {path!r}. Pass the path of a YAML file, as to recipes/copd.py.")
-    recipe = yaml.safe_load(Path(path).read_text())
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path!r} holds {type(recipe).__name__}, not the fields of a recipe.")
-    options = {option: recipe[name] for name, option in RECIPE_FIELDS.items() if recipe.get(name) is not None}
-    if recipe.get("domains"):
-        options["experts"] = len(recipe["domains"])
-    for bits in (4, 8):
-        if recipe.get(f"load_in_{bits}bit"):
-            options["quantize"] = f"{bits}bit"
-    options.setdefault("dtype", "fp32")  # TRL's defaults: float32 weights, bf16 computation
-    options["precision"] = "bf16" if recipe.get("bf16", True) or recipe.get("fp16") else "fp32"
-    if recipe.get("use_cpu"):
-        options["device"] = "cpu"
-    if "builtin_base" in recipe:
-        name = f"{recipe['builtin_base']}-seed{recipe.get('seed', 0)}"
-        options["model"] = str(Path(recipe.get("base_dir", "runs/bases")) / name)
-    return options
-
-
-def check(options: dict[str, Any]) -> None:
-    if not options.get("model"):
-        raise ValueError("No model is named. Pass --model with a Hub id, a folder or a config.json.")
-    if options["dtype"] not in VALUE_BYTES:
-        raise ValueError(f"dtype={options['dtype']!r} is unknown. Choose one of {', '.join(sorted(VALUE_BYTES))}.")
-    names = "experts gpus rows accumulation generations prompt_length completion_length rank"
-    for name in names.split():
-        if options[name] < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be >= 1, got {options[name]}.")
-    rows = options["rows"] * options["accumulation"] * options["gpus"]
-    if rows % options["generations"]:
-        raise ValueError(
-            f"{rows} rows a branch (rows * accumulation * gpus) are no multiple of {options['generations']} "
-            "generations, which TRL refuses. Change --rows or --generations."
-        )
-
-
-def build_run(options: dict[str, Any]) -> Run:
-    same = {field.name for field in dataclasses.fields(Run)} & set(options)
-    alone = options["topology"] in ("mutual", "hub") and options["experts"] == 1
-    return Run(
-        **{
-            **{name: options[name] for name in same},
-            "processes": options["gpus"],
-            "sharded": bool(options.get("fsdp")),
-            "weight_bytes": VALUE_BYTES[options["dtype"]],
-            "value_bytes": VALUE_BYTES[options["precision"] or options["dtype"]],
-            "quantize": {"4bit": 4, "8bit": 8}.get(options["quantize"]),
-            "checkpointing": options["gradient_checkpointing"],
-            "chunk_rows": options["rollout_chunk_rows"],
-            **({"opd_steps": 0} if alone else {}),  # one expert has nobody to learn from
-        }
-    )
-
-
-def build_device(options: dict[str, Any]) -> Device:
-    device = DEVICES[options["device"]]
-    if options["memory"] is not None:
-        return replace(device, memory=options["memory"] * GIB)
-    if not device.memory:
-        return replace(device, memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return device
 
 
 # ---- Advice -----------------------------------------------------------------------------------------------------
@@ -171,7 +39,8 @@ def remedy(size: ModelSize, run: Run, device: Device) -> Run | None:
     if top == "update" and not run.checkpointing:
         return replace(run, checkpointing=True)
     if top in ("update", "teaching") and run.rows % 2 == 0:
-        return replace(run, rows=run.rows // 2, accumulation=run.accumulation * 2)
+        steps = run.steps_per_generation and 2 * run.steps_per_generation  # the same rows are sampled at once
+        return replace(run, rows=run.rows // 2, accumulation=run.accumulation * 2, steps_per_generation=steps)
     return replace(run, quantize=4) if run.quantize is None else None
 
 
@@ -191,6 +60,8 @@ def advice(size: ModelSize, run: Run, device: Device) -> tuple[str, Run | None]:
         changes.append(
             f"per_device_train_batch_size={changed.rows} and gradient_accumulation_steps={changed.accumulation}"
         )
+        if changed.steps_per_generation:
+            changes.append(f"steps_per_generation={changed.steps_per_generation} (the same generation_batch_size)")
     if changed.quantize != run.quantize:
         changes.append("a base in 4 bit (quantization_config)")
     return f"It fits with {', '.join(changes)}.", changed
@@ -263,7 +134,9 @@ def report(size: ModelSize, run: Run, device: Device, rank: int) -> str:
         f"{run.experts} expert(s), {run.branches} branches (topology {run.topology}), {len(run.edges)} edges, on "
         f"{size.name}: {size.parameters / 1e6:.0f}M parameters in {base}, "
         f"computation in {8 * run.value_bytes} bit",
-        f"adapters of rank {rank}: {size.adapter / 1e6:.1f}M parameters each; {run.processes} process(es)"
+        f"adapters of rank {rank}: {size.adapter / 1e6:.1f}M parameters each"
+        + (f", the student's of rank {run.student_rank * rank}" if run.student_rank > 1 else "")
+        + f"; {run.processes} process(es)"
         + (", sharded (FSDP2)" if run.sharded else ""),
         f"{run.rows} rows a branch and process, {run.accumulation} micro-batch(es), prompts of {run.prompt_length} "
         f"and completions of {run.completion_length} tokens, gradient checkpointing "
@@ -280,20 +153,23 @@ def report(size: ModelSize, run: Run, device: Device, rank: int) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     try:
-        options = parse(argv)
+        options = parse(argv, __doc__)
         check(options)
         size = count_model(options["model"], options["rank"], options["target_modules"])
         run, device = build_run(options), build_device(options)
-    except ValueError as error:
+        table, enough = report(size, run, device, options["rank"]), fits(size, run, device)
+        missing = not_counted(options, run)
+        advised = "" if enough else advice(size, run, device)[0]
+    except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(report(size, run, device, options["rank"]))
-    if fits(size, run, device):
-        print("\nIt fits.")
+    print(table, end="\n\n")
+    for field in missing:
+        print(f"not counted: {field}")
+    if enough:
+        print("It fits, without what is not counted." if missing else "It fits.")
         return 0
-    print(
-        f"\nIt does not fit: an allocator needs about a tenth of the memory to spare. {advice(size, run, device)[0]}"
-    )
+    print(f"It does not fit: an allocator needs about a tenth of the memory to spare. {advised}")
     return 1
 
 

@@ -54,21 +54,23 @@ def update_seconds(size: ModelSize, run: Run, device: Device) -> float:
 def seconds(size: ModelSize, run: Run, device: Device) -> dict[str, float]:
     """
     Seconds of a round, of each part: `rollouts`, `update` (the more expensive phase's), `teaching` (of an OPD round),
-    `measuring` (each time), and the mean over a cycle, `round`. Rewards are not included.
+    `measuring` (each time), and the mean over a cycle, `round`. Rewards are not included. Where a generation serves
+    several rounds, each bears its share.
     """
     parts: dict[str, float] = {"rollouts": 0.0, "update": 0.0, "teaching": 0.0, "measuring": 0.0}
     mean = 0.0
     for phase in run.phases():
         live = len(run.live(phase))
-        rows = live * run.rows * run.accumulation
+        rows = live * run.generation_rows
         unique = rows / run.generations if run.branches > 1 else rows
         rollouts = rollout_seconds(size, run, device, rows, live, unique)
+        if run.scores_again:
+            rollouts += _score_seconds(size, run, device, rows)
+        rollouts *= run.generations_per_round
         update = live * update_seconds(size, run, device)
         teaching = 0.0
         if phase == "opd" and run.edges:
-            tokens = run.cross_rows() * run.tokens
-            scored = run.cross_rows() * run.completion_length if device.head == "triton" else tokens
-            teaching = 2 * forward_seconds(size, run, device, tokens, scored)
+            teaching = 2 * _score_seconds(size, run, device, run.cross_rows()) * run.generations_per_round
             parts["teaching"] = teaching
         parts["rollouts"], parts["update"] = max(parts["rollouts"], rollouts), max(parts["update"], update)
         share = run.rlvr_steps if phase == "rlvr" else run.opd_steps
@@ -77,6 +79,13 @@ def seconds(size: ModelSize, run: Run, device: Device) -> dict[str, float]:
         parts["measuring"] = _measuring_seconds(size, run, device)
         mean += parts["measuring"] / run.overlap_every
     return {**parts, "round": mean}
+
+
+def _score_seconds(size: ModelSize, run: Run, device: Device, rows: int) -> float:
+    tokens = rows * run.tokens
+    return forward_seconds(
+        size, run, device, tokens, rows * run.completion_length if device.head == "triton" else tokens
+    )
 
 
 def _measuring_seconds(size: ModelSize, run: Run, device: Device) -> float:

@@ -93,6 +93,8 @@ class Run:
         sharded (`bool`): Whether FSDP2 shards base, adapters, gradients and moments over them.
         rows (`int`): `per_device_train_batch_size`: rows per branch, process and micro-batch.
         accumulation (`int`): Micro-batches of a round, `gradient_accumulation_steps`.
+        steps_per_generation (`int`, *optional*): Micro-batches that are sampled at once; those of a round by default.
+        num_iterations (`int`): Times that a generation is used.
         generations (`int`): `num_generations`.
         prompt_length, completion_length (`int`): Tokens, as padded.
         weight_bytes (`int`): Bytes of a weight of the base: 4 or 2 (`dtype`; TRL's default is float32).
@@ -100,6 +102,7 @@ class Run:
         quantize (`int`, *optional*): Bits of a quantised base, 4 or 8.
         checkpointing (`bool`): `gradient_checkpointing`.
         chunk_rows (`int`, *optional*): `rollout_chunk_rows`.
+        merging (`bool`): `student_init="merge"`: the student's adapter has the rank of all experts together.
         rlvr_steps, opd_steps, opd_fraction, overlap_every, probe_prompts: As in [`CoPDConfig`].
     """
 
@@ -109,6 +112,8 @@ class Run:
     sharded: bool = False
     rows: int = 8
     accumulation: int = 1
+    steps_per_generation: int | None = None
+    num_iterations: int = 1
     generations: int = 8
     prompt_length: int = 256
     completion_length: int = 256
@@ -117,6 +122,7 @@ class Run:
     quantize: int | None = None
     checkpointing: bool = True
     chunk_rows: int | None = None
+    merging: bool = False
     rlvr_steps: int = 15
     opd_steps: int = 10
     opd_fraction: float = 0.5
@@ -137,6 +143,31 @@ class Run:
         return len(self.graph.branches)
 
     @property
+    def generation_rows(self) -> int:
+        """Rows of a branch that one process samples at once."""
+        return self.rows * (self.steps_per_generation or self.accumulation)
+
+    @property
+    def generations_per_round(self) -> float:
+        """Below 1 where a generation serves several rounds."""
+        return self.rows * self.accumulation / (self.generation_rows * self.num_iterations)
+
+    @property
+    def scores_again(self) -> bool:
+        """TRL scores rollouts once more if a later round uses them, for the importance weights."""
+        return self.accumulation % (self.generation_rows // self.rows * self.num_iterations) != 0
+
+    @property
+    def student_rank(self) -> int:
+        """Rank of the student's adapter, in ranks of an expert's."""
+        return self.experts if self.merging and self.graph.has_student_branch else 1
+
+    @property
+    def adapters(self) -> int:
+        """All branches' adapters, in adapters of an expert."""
+        return self.branches + self.student_rank - 1
+
+    @property
     def tokens(self) -> int:
         return self.prompt_length + self.completion_length
 
@@ -154,8 +185,8 @@ class Run:
         return [(plan.native, bool(plan.edges)) for plan in plans if not plan.idle]
 
     def cross_rows(self) -> int:
-        """Rows that are taught in an OPD round, of all branches, on one process."""
-        prompts = self.rows * self.accumulation * self.processes // self.generations
+        """Rows of one generation that are taught in OPD, of all branches, on one process."""
+        prompts = self.generation_rows * self.processes // self.generations
         total = 0
         for native, cross in self.live("opd"):
             taken = cross_prompts(prompts, self.opd_fraction) if native else prompts
@@ -168,9 +199,13 @@ class Run:
     def most_live(self) -> int:
         return max(len(self.live(phase)) for phase in self.phases())
 
+    def live_adapters(self) -> int:
+        """Those of the branches that take part in a round, at most, in adapters of an expert."""
+        return max(sum(1 if native else self.student_rank for native, _ in self.live(p)) for p in self.phases())
+
     def rollout_rows(self) -> int:
-        """Most rows of one `generate` of a round."""
-        rows = self.most_live() * self.rows * self.accumulation
+        """Most rows of one `generate`."""
+        rows = self.most_live() * self.generation_rows
         return min(rows, self.chunk_rows or rows)
 
     def probe_rows(self) -> int:

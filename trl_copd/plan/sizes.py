@@ -7,14 +7,15 @@ from typing import Any
 from .inputs import ModelSize
 
 
-def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] = "all-linear") -> ModelSize:
+def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] | None = "all-linear") -> ModelSize:
     """
     Build model and adapter on the meta device and count.
 
     Args:
         model (`str`): Hub id, local folder, or `config.json`.
         rank (`int`): Rank of the LoRA adapters.
-        target_modules (`str` or `Sequence[str]`): As in [`~peft.LoraConfig`].
+        target_modules (`str` or `Sequence[str]`, *optional*): As in [`~peft.LoraConfig`]; `None` are PEFT's own for
+            the model.
 
     Raises:
         ValueError: The configuration cannot be found, or is not that of a causal language model.
@@ -38,7 +39,7 @@ def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] 
             for module in base.modules()
             if isinstance(module, nn.Linear) and id(module.weight) not in embeddings
         )
-        targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+        targets = target_modules if isinstance(target_modules, str | None) else list(target_modules)
         adapted = get_peft_model(base, LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM"))
     text = config.get_text_config()
     of = _first(text, "num_experts", "num_local_experts")

@@ -71,18 +71,19 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
     """
     adapter, live, several = adapter_bytes(size, run), run.most_live(), run.branches > 1
     share = 1 / run.processes if run.sharded else 1.0
-    whole = (1 - share) * (base_bytes(size, run) + run.branches * adapter)  # what a gather adds
+    whole = (1 - share) * (base_bytes(size, run) + run.adapters * adapter)  # what a gather adds
     width = run.value_bytes * (4 * size.hidden + 3 * size.mlp)  # a layer's intermediate results of one token
     rows, unique = run.rollout_rows(), run.rollout_rows()
     if several:  # rows of one prompt share its prefill
         unique = math.ceil(rows / run.generations)
-    stacked = adapter * min(live, math.ceil(rows / (run.rows * run.accumulation))) if several else 0
+    widest = adapter * run.student_rank  # stacked adapters are padded to the largest rank
+    stacked = widest * min(live, math.ceil(rows / run.generation_rows)) if several else 0
     parts = {
         "resident": {
             "libraries and device context": device.process,
             "base": share * base_bytes(size, run),
-            "adapters": share * run.branches * adapter,
-            "optimizer moments": share * 2 * run.branches * adapter,
+            "adapters": share * run.adapters * adapter,
+            "optimizer moments": share * 2 * run.adapters * adapter,
         },
         "rollouts": {
             "KV cache": rows * kv_bytes(size, run, run.tokens) * (1 + 1 / size.layers),
@@ -92,7 +93,7 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
             "gathered weights": whole,
         },
         "update": {
-            "gradients": share * (live - 1) * adapter,  # of the branches before the last one
+            "gradients": share * (run.live_adapters() - 1) * adapter,  # of the branches before the last one
             "activations of one branch": activation_bytes(size, run),
             "LM head": head_bytes(size, run, device, run.rows),
             "gathered layers": 2 / size.layers * whole,
@@ -101,15 +102,18 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
     if run.opd_steps and run.edges:
         teaching_rows = min(run.rows, run.cross_rows())
         parts["teaching"] = {
-            "stacked adapters": adapter * min(run.branches, teaching_rows),
+            "stacked adapters": widest * min(run.branches, teaching_rows),
             "scoring": teaching_rows * run.tokens * width,
             "LM head": head_bytes(size, run, device, teaching_rows) / 2,
             "gathered weights": whole,
         }
         if run.overlap_every:
-            parts["measuring"] = {**_measuring(size, run, adapter), "gathered weights": whole}
+            parts["measuring"] = {**_measuring(size, run, widest), "gathered weights": whole}
     if run.processes > 1 and not run.sharded:
-        parts["reduction"] = {"gradients": live * adapter, "their copy and mean": 2 * live * adapter}
+        parts["reduction"] = {
+            "gradients": run.live_adapters() * adapter,
+            "their copy and mean": 2 * run.live_adapters() * adapter,
+        }
     return parts
 
 
@@ -136,7 +140,7 @@ def fits(size: ModelSize, run: Run, device: Device, margin: float = 0.1) -> bool
 def checkpoint_bytes(size: ModelSize, run: Run) -> float:
     """Adapters and their moments, and the merge of the experts where the student is no branch."""
     merged = 0 if run.graph.has_student_branch else run.experts
-    return (3 * run.branches + merged) * adapter_bytes(size, run)
+    return (3 * run.adapters + merged) * adapter_bytes(size, run)
 
 
 def traffic(size: ModelSize, run: Run) -> dict[str, float]:
@@ -147,7 +151,8 @@ def traffic(size: ModelSize, run: Run) -> dict[str, float]:
     """
     share = (run.processes - 1) / run.processes
     live = run.most_live()
-    gathers = 1 + 2 * live * run.accumulation + (2 * live if run.opd_steps and run.edges else 0)
-    weights = base_bytes(size, run) + run.branches * adapter_bytes(size, run)
-    gradients = live * adapter_bytes(size, run)
+    sampling = 1 + (2 * live if run.opd_steps and run.edges else 0)
+    gathers = run.generations_per_round * sampling + 2 * live * run.accumulation
+    weights = base_bytes(size, run) + run.adapters * adapter_bytes(size, run)
+    gradients = run.live_adapters() * adapter_bytes(size, run)
     return {"gradients": 2 * share * gradients, "shards": share * (gathers * weights + run.accumulation * gradients)}

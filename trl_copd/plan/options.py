@@ -1,0 +1,273 @@
+"""From the command line and a recipe to what is counted; says what of a recipe is not counted."""
+
+import argparse
+import dataclasses
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..topology import TOPOLOGIES
+from .inputs import DEVICES, GIB, Device, Run
+
+
+# field of a recipe -> option of this program
+RECIPE_FIELDS = {
+    "model_name_or_path": "model",
+    "topology": "topology",
+    "per_device_train_batch_size": "rows",
+    "gradient_accumulation_steps": "accumulation",
+    "steps_per_generation": "steps_per_generation",
+    "generation_batch_size": "generation_batch_size",
+    "num_iterations": "num_iterations",
+    "num_generations": "generations",
+    "max_completion_length": "completion_length",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "rollout_chunk_rows": "rollout_chunk_rows",
+    "per_device_eval_batch_size": "eval_rows",
+    "lora_r": "rank",
+    "dtype": "dtype",
+    "rlvr_steps": "rlvr_steps",
+    "opd_steps": "opd_steps",
+    "opd_fraction": "opd_fraction",
+    "student_init": "student_init",
+    "overlap_every": "overlap_every",
+    "probe_prompts": "probe_prompts",
+}
+# TRL's and `CoPDConfig`'s own defaults, where they have one
+DEFAULTS = {
+    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 8, "accumulation": 1, "generations": 8,
+    "steps_per_generation": None, "generation_batch_size": None, "num_iterations": 1, "prompt_length": 256,
+    "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None, "rank": 16,
+    "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
+    "rlvr_steps": 15, "opd_steps": 10, "opd_fraction": 0.5, "student_init": "fresh", "overlap_every": 5,
+    "probe_prompts": 4, "eval_rows": None, "not_counted": [],
+}  # fmt: skip
+LEAST = {
+    "experts": 1, "gpus": 1, "rows": 1, "accumulation": 1, "generations": 2, "steps_per_generation": 1,
+    "generation_batch_size": 1, "num_iterations": 1, "prompt_length": 1, "completion_length": 1,
+    "rollout_chunk_rows": 1, "rank": 1, "rlvr_steps": 0, "opd_steps": 0, "overlap_every": 0, "probe_prompts": 1,
+    "eval_rows": 1,
+}  # fmt: skip
+VALUE_BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32": 4, "auto": 2}
+ADAMW = ("adamw_torch", "adamw_torch_fused")
+# field of a recipe -> (values that change nothing, what is missing otherwise)
+NOT_COUNTED: dict[str, tuple[tuple, str]] = {
+    "use_vllm": (
+        (False,),
+        "vLLM's own memory (vllm_gpu_memory_utilization) and speed; rollouts are transformers' own",
+    ),
+    "opd_loss": (("sampled",), "the teacher's states of all cross rows, and the divergence over the vocabulary"),
+    "use_dora": ((False,), "its magnitudes and norms; its adapters cannot share a forward"),
+    "optim": (ADAMW, "counted as AdamW, with two moments a weight"),
+    "schedule": (("fixed",), "phases end when the overlap says so; their longest lengths are counted"),
+    "beta": ((0, 0.0), "the reference's log-probabilities, one more forward"),
+    "lora_modules_to_save": ((), "these modules are trained as a whole"),
+    "lora_target_parameters": ((), "adapters on parameters outside of linear layers"),
+    "model_init_kwargs": ((), "what it changes in the model"),
+    "use_liger_kernel": ((False,), "other kernels"),
+    "use_transformers_continuous_batching": ((False,), "its paged cache"),
+    "deepspeed": ((), "what it shards or offloads"),
+}
+
+
+def parse(argv: list[str] | None, description: str | None = None) -> dict[str, Any]:
+    """Options of the command line over those of the recipe over the defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trl_copd.plan", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="Hub id, folder, or config.json")
+    parser.add_argument("--config", help="a recipe; the command line wins")
+    parser.add_argument("--experts", type=int, help="K (default: 3)")
+    parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
+    parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
+    parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
+    parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
+    parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
+    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
+    parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
+    parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
+    parser.add_argument("--prompt-length", type=int, help="tokens (default: 256)")
+    parser.add_argument("--completion-length", type=int, help="max_completion_length (default: 256)")
+    parser.add_argument("--rank", type=int, help="lora_r of the adapters (default: 16)")
+    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), help="of the computation (default: as --dtype)")
+    parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
+    parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on")
+    parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
+    given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    path = given.pop("config", None)
+    recipe = _load(path) if path is not None else {}
+    options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
+    if "builtin_base" in recipe and "model" not in given:
+        options["model"] = _builtin_base(recipe, path)
+    return options
+
+
+# ---- A recipe ---------------------------------------------------------------------------------------------------
+
+
+def _load(path: str) -> dict[str, Any]:
+    import yaml
+
+    if not Path(path).is_file():
+        raise ValueError(f"There is no recipe at {path!r}. Pass the path of a YAML file, as to recipes/copd.py.")
+    try:
+        recipe = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path!r} is no YAML file: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path!r} holds {type(recipe).__name__}, not the fields of a recipe.")
+    return recipe
+
+
+def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    options = {option: recipe[name] for name, option in RECIPE_FIELDS.items() if recipe.get(name) is not None}
+    domains = recipe.get("domains") or []
+    if not isinstance(domains, list):
+        raise ValueError(f"`domains` must be a list, got {domains!r}.")
+    if domains:
+        options["experts"] = len(domains)
+    for bits in (4, 8):
+        if recipe.get(f"load_in_{bits}bit"):
+            options["quantize"] = f"{bits}bit"
+    options.setdefault("dtype", "fp32")  # TRL's defaults: float32 weights, bf16 computation
+    options["precision"] = "bf16" if recipe.get("bf16", True) or recipe.get("fp16") else "fp32"
+    targets = recipe.get("lora_target_modules")  # none: PEFT's own for the model
+    options["target_modules"] = targets[0] if isinstance(targets, list) and len(targets) == 1 else targets
+    if recipe.get("use_cpu"):
+        options["device"] = "cpu"
+    if recipe.get("fsdp"):
+        options["fsdp"] = True
+    options["not_counted"] = [
+        f"{name}={recipe[name]!r}: {missing}"
+        for name, (harmless, missing) in NOT_COUNTED.items()
+        if recipe.get(name) not in (None, *harmless)
+    ]
+    return {**options, **_method(recipe)}
+
+
+def _method(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The baselines of recipes/copd.py: the same rounds without distillation, or one policy on all data."""
+    method = "experts" if recipe.get("no_opd") else recipe.get("method", "copd")
+    if method not in ("copd", "experts", "mixed"):
+        raise ValueError(f"method={method!r} is unknown. Choose one of 'copd', 'experts', 'mixed'.")
+    if method == "copd":
+        return {}
+    alone: dict[str, Any] = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 0}  # every round is the same
+    return alone | ({"experts": 1} if method == "mixed" else {})
+
+
+def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
+    """A base that a run has built; those of one name differ in seed and skills, not in size."""
+    name, folder = recipe["builtin_base"], Path(recipe.get("base_dir", "runs/bases"))
+    built = sorted(folder.glob(f"{name}-*seed*/config.json"))
+    if not built:
+        raise ValueError(
+            f"builtin_base={name!r} is built by the first run, and {str(folder)!r} holds none yet. Start the recipe "
+            f"once (`make {name}`, or `python recipes/copd.py --config {path}`), or pass --model."
+        )
+    return str(built[0].parent)
+
+
+# ---- What is counted ----------------------------------------------------------------------------------------------
+
+
+def check(options: dict[str, Any]) -> None:
+    """Refuse what cannot be counted, and turn text that TRL would read as a number into one."""
+    if not options.get("model"):
+        raise ValueError("No model is named. Pass --model with a Hub id, a folder or a config.json.")
+    for name, choices in {"dtype": VALUE_BYTES, "topology": TOPOLOGIES, "student_init": ("fresh", "merge")}.items():
+        if options[name] not in choices:
+            raise ValueError(f"{name}={options[name]!r} is unknown. Choose one of {', '.join(sorted(choices))}.")
+    for name, least in LEAST.items():
+        if options[name] is not None:
+            options[name] = _whole(_label(name), options[name], least)
+    if not isinstance(options["gradient_checkpointing"], bool):
+        raise ValueError(f"gradient_checkpointing must be true or false, got {options['gradient_checkpointing']!r}.")
+    options["opd_fraction"] = float(options["opd_fraction"])
+    if not 0 < options["opd_fraction"] < 1:
+        raise ValueError(f"opd_fraction must lie strictly between 0 and 1, got {options['opd_fraction']}.")
+    if options["memory"] is not None and not 0 < options["memory"] < float("inf"):
+        raise ValueError(f"--memory must be > 0 GiB, got {options['memory']}.")
+    if options["rlvr_steps"] + options["opd_steps"] == 0:
+        raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
+    if options["student_init"] == "merge" and options["topology"] not in ("student", "mopd"):
+        raise ValueError(
+            f"student_init='merge' with topology={options['topology']!r}, whose student is no branch. Set "
+            "student_init='fresh', or topology='student'."
+        )
+    rows = options["rows"] * options["gpus"] * (_steps_per_generation(options) or options["accumulation"])
+    if rows % options["generations"]:
+        raise ValueError(
+            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
+            f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
+        )
+
+
+def _label(name: str) -> str:
+    """The recipe's name of an option, which `--help` gives as well, or that of the command line alone."""
+    fields = [field for field, option in RECIPE_FIELDS.items() if option == name]
+    return fields[0] if fields else f"--{name.replace('_', '-')}"
+
+
+def _whole(label: str, value: Any, least: int) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ValueError(f"{label} must be >= {least}, a whole number, got {value!r}.")
+    return number
+
+
+def _steps_per_generation(options: dict[str, Any]) -> int | None:
+    """TRL's rule: micro-batches that are sampled at once; `None`, those of one round, unless the recipe says so."""
+    steps, batch = options["steps_per_generation"], options["generation_batch_size"]
+    if batch is None:
+        return steps
+    if steps is not None:
+        raise ValueError("generation_batch_size and steps_per_generation say the same. Set one of them.")
+    rows = options["rows"] * options["gpus"]
+    if batch % rows:
+        raise ValueError(f"generation_batch_size={batch} is no multiple of rows * gpus = {rows}, which TRL refuses.")
+    return batch // rows
+
+
+def build_run(options: dict[str, Any]) -> Run:
+    same = {field.name for field in dataclasses.fields(Run)} & set(options)
+    alone = options["topology"] in ("mutual", "hub") and options["experts"] == 1
+    return Run(
+        **{
+            **{name: options[name] for name in same},
+            "processes": options["gpus"],
+            "sharded": bool(options.get("fsdp")),
+            "steps_per_generation": _steps_per_generation(options),
+            "weight_bytes": VALUE_BYTES[options["dtype"]],
+            "value_bytes": VALUE_BYTES[options["precision"] or options["dtype"]],
+            "quantize": {"4bit": 4, "8bit": 8}.get(options["quantize"]),
+            "checkpointing": options["gradient_checkpointing"],
+            "chunk_rows": options["rollout_chunk_rows"],
+            "merging": options["student_init"] == "merge",
+            **({"opd_steps": 0} if alone else {}),  # one expert has nobody to learn from
+        }
+    )
+
+
+def not_counted(options: dict[str, Any], run: Run) -> list[str]:
+    """What of the recipe changes the answer and is not in it."""
+    rows = (options["eval_rows"] or 0) * (run.experts + 2)  # base, experts and student
+    rows = min(rows, run.chunk_rows or rows)
+    if rows <= run.rollout_rows():
+        return options["not_counted"]
+    sampled = f"per_device_eval_batch_size={options['eval_rows']}: an evaluation samples {rows} rows at once"
+    return [*options["not_counted"], sampled]
+
+
+def build_device(options: dict[str, Any]) -> Device:
+    device = DEVICES[options["device"]]
+    if options["memory"] is not None:
+        return replace(device, memory=options["memory"] * GIB)
+    if not device.memory:
+        return replace(device, memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return device
