@@ -11,8 +11,9 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from trl import ModelConfig, TrlParser, get_peft_config
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
@@ -76,8 +77,15 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     if recipe.builtin_base is not None:
         model = build_base(recipe.builtin_base, Path(recipe.base_dir), args.seed, recipe.domains)
     model_args.use_peft = True
+    args.model_init_kwargs = {**loading_options(model_args), **(args.model_init_kwargs or {})}
 
-    trainer = CoPDTrainer(model=model, experts=experts, args=args, peft_config=get_peft_config(model_args))
+    trainer = CoPDTrainer(
+        model=model,
+        experts=experts,
+        args=args,
+        quantization_config=get_quantization_config(model_args),
+        peft_config=get_peft_config(model_args),
+    )
     if trainer.is_world_process_zero():
         print(trainer.topology, trainer.schedule, f"{trainer.accelerator.num_processes} process(es)", sep="\n")
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -97,6 +105,14 @@ def check_model(builtin_base: str | None, name: str | None) -> None:
         raise ValueError(f"The recipe {given}. Set either model_name_or_path or builtin_base.")
     if name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
         raise ValueError(f"model_name_or_path={name!r} is neither a folder (looked in {Path.cwd()}) nor a Hub id.")
+
+
+def loading_options(model_args: ModelConfig) -> dict[str, Any]:
+    """How the base is loaded, from TRL's `ModelConfig`, as TRL's own scripts have it."""
+    options = {"dtype": model_args.dtype, "attn_implementation": model_args.attn_implementation}
+    if model_args.model_revision != "main":
+        options["revision"] = model_args.model_revision
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def without_opd(args: CoPDConfig) -> CoPDConfig:

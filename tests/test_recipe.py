@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import ModelConfig
 
 from recipes.build import build_experts, find_reward, pool
-from recipes.copd import check_model
+from recipes.copd import check_model, loading_options, main
 from recipes.demo_base import build_base
 from recipes.domains import DOMAINS, make_domain, make_split, split_of
 from trl_copd import CoPDConfig
@@ -255,3 +257,15 @@ def test_every_recipe_parses(path, tmp_path, monkeypatch):
     recipe, args, _ = parser.parse_args_and_config(["--config", str(path), *extra])
     assert recipe.domains and all("name" in domain for domain in recipe.domains)
     assert args.loss_type == "grpo" and args.epsilon_high == 0.28 and args.beta == 0.0  # the paper's
+
+
+def test_the_base_is_loaded_as_the_recipe_says(base_dir, config, tmp_path):
+    base = str(base_dir / "demo-seed0")
+    options = [*FEW, "--model_name_or_path", base, "--dtype", "bfloat16", "--attn_implementation", "eager"]
+    recipe = yaml.safe_load(Path(config).read_text())
+    recipe.pop("builtin_base")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    trainer = main(["--config", str(tmp_path / "recipe.yaml"), "--output_dir", str(tmp_path / "run"), *options])
+    model = trainer.peft_model.get_base_model()
+    assert model.lm_head.weight.dtype == torch.bfloat16 and model.config._attn_implementation == "eager"
+    assert loading_options(ModelConfig(model_revision="v1", dtype=None)) == {"revision": "v1"}
