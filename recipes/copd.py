@@ -22,6 +22,7 @@ sys.path.append(str(Path.cwd()))  # rewards of one's own
 from recipes.build import build_base, build_experts, pool
 from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint
 from trl_copd.evaluation import matrix_table
+from trl_copd.rollouts.vllm_checks import check_installed
 
 
 METHODS = ("copd", "experts", "mixed")
@@ -62,6 +63,7 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
     check_model(recipe.builtin_base, model_args.model_name_or_path)
+    check_installed(args)  # before a base is built
 
     if args.resume_from_checkpoint in ("false", "False"):
         args.resume_from_checkpoint = None

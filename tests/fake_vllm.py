@@ -28,6 +28,7 @@ class FakeVLLM:
         self.loaded: list[str] = []  # every name that was ever loaded
         self.asked: list[dict] = []
         self.takes_adapters, self.raw_logprobs, self.down = True, False, False
+        self.models: tuple[int, str] | None = None  # status and body of /v1/models, where another server answers
         self.before_answer: Callable[[dict, bytes], None] = lambda body, weights: None
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"fake": self})
@@ -72,8 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def _answer(self, status: int, body: dict) -> None:
-        data = json.dumps(body).encode()
+    def _answer(self, status: int, body: dict | str) -> None:
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -82,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.fake.down:
             return self._answer(503, {})
+        if self.fake.models is not None:
+            return self._answer(*self.fake.models)
         self._answer(200, {"data": [{"id": self.fake.base, "root": self.fake.base, "parent": None}]})
 
     def do_POST(self):
@@ -91,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(500, {"error": {"message": "EngineCore is out of memory"}})
         if self.path == "/v1/completions":
             return self._answer(*fake.complete(body))
-        if not fake.takes_adapters:
+        if not fake.takes_adapters or not self.path.startswith("/v1/"):
             return self._answer(404, {"detail": "Not Found"})
         name = body.get("lora_name")
         if name is None:

@@ -52,7 +52,7 @@ class Engine(Protocol):
 
     def generate(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False) -> Completions:
         """
-        Sample one completion per row.
+        Sample one completion per row. Every process calls it, with rows of its own or none.
 
         Args:
             prompt_ids (`list[list[int]]`): Token ids of N prompts.

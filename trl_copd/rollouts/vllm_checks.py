@@ -106,12 +106,17 @@ def _check_adapter(name: str, config: PeftConfig) -> None:
         raise ValueError(f"{name} has rank {largest}, but vLLM serves ranks up to {RANKS[-1]}. Lower r.")
 
 
-def _check_colocated(args: CoPDConfig, quantization_config: Any) -> None:
-    if not is_vllm_available():
+def check_installed(args: CoPDConfig) -> None:
+    """Refuse `use_vllm=True` where vLLM would have to run in this process and is missing."""
+    if args.use_vllm and args.vllm_mode == "colocate" and not is_vllm_available():
         raise ImportError(
             "use_vllm=True with vllm_mode='colocate', but vLLM is not installed here. Install a version that TRL "
             "supports (docs/engines.md), start a server elsewhere and set vllm_mode='server', or set use_vllm=False."
         )
+
+
+def _check_colocated(args: CoPDConfig, quantization_config: Any) -> None:
+    check_installed(args)
     if quantization_config is not None and not getattr(quantization_config, "load_in_4bit", False):
         raise ValueError(
             f"use_vllm=True with {type(quantization_config).__name__}: of what quantises a base while it is loaded, "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import requests
 import torch
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 
 from .multi_lora import EngineUnavailable, HeldAdapter, MultiLoRAEngine
 from .vllm_options import sampling_options
@@ -27,6 +31,7 @@ logger = get_logger(__name__)
 
 REQUESTS_AT_ONCE = 64  # as TRL's client
 RETRY_SECONDS = 1.0
+ADAPTERS = "_rollout_adapters-"  # folders in `output_dir`; the underscore keeps them out of what is pushed to the Hub
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
@@ -39,6 +44,8 @@ class VLLMServer:
         url (`str`): Base URL.
         timeout (`float`): Seconds.
     """
+
+    _advice = "Start it again and resume the run from its last checkpoint."
 
     def __init__(self, url: str, timeout: float):
         self.url, self.timeout = url.rstrip("/"), timeout
@@ -56,9 +63,6 @@ class VLLMServer:
         url = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
         return cls(url, args.vllm_server_timeout)
 
-    def get(self, path: str) -> dict[str, Any]:
-        return self._send("GET", path, None).json()
-
     def post(self, path: str, body: dict[str, Any]) -> requests.Response:
         """The server's answer, with a status below 500."""
         return self._send("POST", path, body)
@@ -73,6 +77,11 @@ class VLLMServer:
                     self._away = False
                     return response
                 failure = f"answered {response.status_code}: {response.text:.300}"
+            except (InvalidSchema, InvalidURL, MissingSchema) as error:
+                raise ValueError(
+                    f"The vLLM server's address {self.url!r} is no URL such as 'http://localhost:8000'. Correct "
+                    "vllm_server_base_url."
+                ) from error
             except requests.RequestException as error:
                 failure = f"did not answer: {type(error).__name__}"
             failing_since = failing_since or time.monotonic()
@@ -81,14 +90,27 @@ class VLLMServer:
                 logger.warning(f"The vLLM server at {self.url} {failure}. Waiting up to {self.timeout:.0f} s for it.")
             if time.monotonic() - failing_since >= self.timeout:
                 raise EngineUnavailable(
-                    f"The vLLM server at {self.url} {failure}, for {self.timeout:.0f} s (vllm_server_timeout). Start "
-                    "it again and resume the run from its last checkpoint."
+                    f"The vLLM server at {self.url} {failure}, for {self.timeout:.0f} s "
+                    f"(vllm_server_timeout). {self._advice}"
                 )
             time.sleep(RETRY_SECONDS)
 
     def base(self) -> dict[str, Any]:
-        """The base model's entry among those that are served."""
-        return next(entry for entry in self.get("/v1/models")["data"] if entry.get("parent") is None)
+        """
+        The base model's entry among those that are served.
+
+        Raises:
+            ValueError: What answers there is not vLLM's OpenAI server.
+        """
+        response = self._send("GET", "/v1/models", None)
+        try:
+            response.raise_for_status()
+            return next(entry for entry in response.json()["data"] if entry["id"] and entry.get("parent") is None)
+        except (requests.RequestException, LookupError, TypeError, AttributeError, StopIteration) as error:
+            raise ValueError(
+                f"What answers at {self.url} is no vLLM OpenAI server (`trl vllm-serve` is not one), or one that asks "
+                f"for a key: to /v1/models it says {response.status_code} {response.text[:100]!r}. {self._advice}"
+            ) from error
 
     def check(self, model: str, command: str, correction: bool) -> None:
         """
@@ -96,18 +118,18 @@ class VLLMServer:
 
         Raises:
             EngineUnavailable: It is not up in time.
-            ValueError: It serves another base, takes no adapters, or reports log-probabilities before temperature.
+            ValueError: It is another kind of server, serves another base, takes no adapters, or reports
+                log-probabilities before temperature.
         """
+        self._advice = f"Start it with `{command}`."
         base = self.base()
         if base.get("root") != model:
             raise ValueError(
-                f"The vLLM server at {self.url} serves {base.get('root')!r}, but the run trains {model!r}. Start it "
-                f"with `{command}`."
+                f"The vLLM server at {self.url} serves {base.get('root')!r}, but the run trains {model!r}. "
+                f"{self._advice}"
             )
         if self.post("/v1/load_lora_adapter", {}).status_code == 404:
-            raise ValueError(
-                f"The vLLM server at {self.url} takes no adapters while it runs. Start it with `{command}`."
-            )
+            raise ValueError(f"The vLLM server at {self.url} takes no adapters while it runs. {self._advice}")
         # after top-k sampling with k = 1 the one token that is left has probability 1; raw log-probabilities show less
         probe = {"model": base["id"], "prompt": [1], "max_tokens": 1, "top_k": 1, "logprobs": 0, "ignore_eos": True}
         choice = self.post("/v1/completions", probe).json()["choices"][0]
@@ -125,7 +147,8 @@ class VLLMServerEngine(MultiLoRAEngine):
 
     Adapters are written below `output_dir`, which server and trainer must both see under one path. A server that has
     been restarted does not know them any more: they are loaded again from there. Of several processes the first one
-    writes and loads, and each asks for its own rows.
+    writes and loads, and each asks for its own rows; what one cannot do fails on all, so that none waits for another
+    that has gone to save. So `sync` and `generate` must be called on all processes.
 
     Args:
         trainer ([`CoPDTrainer`]): Owns the model and the generation settings.
@@ -136,8 +159,9 @@ class VLLMServerEngine(MultiLoRAEngine):
         output_dir.mkdir(parents=True, exist_ok=True)
         folder = [None]
         if trainer.accelerator.is_main_process:
-            # the underscore keeps it out of what is pushed to the Hub
-            self._folder = tempfile.TemporaryDirectory(prefix="_rollout_adapters-", dir=output_dir)
+            for left in output_dir.glob(f"{ADAPTERS}*"):  # by a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            self._folder = tempfile.TemporaryDirectory(prefix=ADAPTERS, dir=output_dir)
             Path(self._folder.name).chmod(0o755)  # for a server that runs as another user
             folder = [self._folder.name]
         path = Path(broadcast_object_list(folder)[0])
@@ -146,16 +170,35 @@ class VLLMServerEngine(MultiLoRAEngine):
         self._reloading = threading.Lock()
         self.sync(trainer.topology.branches)  # an adapter that vLLM cannot serve fails before training
 
-    def sync(self, adapters):
-        super().sync(adapters)
-        self.trainer.accelerator.wait_for_everyone()
+    def generate(self, prompt_ids, adapters, greedy=False):
+        with self._together():  # also where no row falls to this process
+            return super().generate(prompt_ids, adapters, greedy)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Wait for all processes, and raise on each of them if one has failed: the same kind of error everywhere."""
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            error = raised
+        failures = gather_object([error and (isinstance(error, EngineUnavailable), str(error))])
+        failures = [failure for failure in failures if failure]
+        if not failures:
+            return
+        unavailable, message = min(failures)  # what is no outage comes first: nobody saves then
+        if error is None or isinstance(error, EngineUnavailable) != unavailable:
+            error = (EngineUnavailable if unavailable else RuntimeError)(f"Another process failed: {message}")
+        raise error
 
     def _write(self, name: str, folder: Path) -> int:
-        return super()._write(name, folder) if self.trainer.accelerator.is_main_process else 0
+        with self._together():
+            return super()._write(name, folder) if self.trainer.accelerator.is_main_process else 0
 
     def _load(self, adapter: HeldAdapter) -> None:
-        if self.trainer.accelerator.is_main_process:
-            self._post_adapter(adapter)
+        with self._together():
+            if self.trainer.accelerator.is_main_process:
+                self._post_adapter(adapter)
 
     def _post_adapter(self, adapter: HeldAdapter) -> None:
         response = self.server.post(
@@ -165,8 +208,9 @@ class VLLMServerEngine(MultiLoRAEngine):
             raise ValueError(f"The vLLM server did not load {adapter.folder}: {_message(response)}")
 
     def _unload(self, adapter: HeldAdapter) -> None:
-        if self.trainer.accelerator.is_main_process:  # a server that was restarted does not know it: as good
-            self.server.post("/v1/unload_lora_adapter", {"lora_name": adapter.name})
+        with self._together():
+            if self.trainer.accelerator.is_main_process:  # a server that was restarted does not know it: as good
+                self.server.post("/v1/unload_lora_adapter", {"lora_name": adapter.name})
 
     def _sample(self, prompt_ids, adapters, greedy):
         options = sampling_options(self.trainer, greedy)
