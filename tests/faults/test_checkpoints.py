@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from runs import history
+from killed_runs import history
 from tiny import build_experts, build_trainer, distance, weights
 from transformers import TrainerCallback
 

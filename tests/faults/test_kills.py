@@ -5,9 +5,9 @@ import shutil
 import signal
 import time
 
+import killed_runs
 import pytest
-import runs
-from runs import ROUND, STARTED, WRITING
+from killed_runs import ROUND, STARTED, WRITING
 
 from trl_copd import last_checkpoint
 from trl_copd.checkpoints import defect, list_checkpoints
@@ -35,14 +35,14 @@ def moment(process, progress, rng: random.Random) -> None:
 
 
 def test_twenty_kills(tmp_path, monkeypatch, proved):
-    rng, context = random.Random(0), runs.server(monkeypatch)
+    rng, context = random.Random(0), killed_runs.server(monkeypatch)
     kills, variant = [], 0
     while len(kills) < KILLS:
         folder, overrides = tmp_path / f"killed-{variant}", VARIANTS[variant % len(VARIANTS)]
         schedule, ended = Schedule(2, 2), False
         while not ended:
             before = last_checkpoint(folder)
-            process, progress = runs.start(context, folder, overrides)
+            process, progress = killed_runs.start(context, folder, overrides)
             if len(kills) < KILLS:
                 moment(process, progress, rng)
             else:
@@ -54,14 +54,14 @@ def test_twenty_kills(tmp_path, monkeypatch, proved):
             if ended:
                 continue
             torn = [path for path in list_checkpoints(folder) if defect(path) is not None]
-            phase = schedule.phase(progress[ROUND], runs.SETTINGS["max_steps"])
+            phase = schedule.phase(progress[ROUND], killed_runs.SETTINGS["max_steps"])
             kills.append((phase, bool(progress[WRITING]), len(torn)))
             assert before is None or last_checkpoint(folder) is not None, "the last complete checkpoint was lost"
         whole = tmp_path / f"whole-{variant}"
-        process, _ = runs.start(context, whole, overrides)
+        process, _ = killed_runs.start(context, whole, overrides)
         process.join(300)
         assert process.exitcode == 0
-        runs.assert_same_end(folder, whole)
+        killed_runs.assert_same_end(folder, whole)
         shutil.rmtree(whole)
         variant += 1
     in_phase = {phase: sum(p == phase for p, _, _ in kills) for phase in ("rlvr", "opd")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent / "cases"), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from runs import pushing_trainer  # noqa: E402
+from hub_runs import pushing_trainer  # noqa: E402
 
 
 strategy = "checkpoint" if "checkpoint" in sys.argv else "every_save"

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hub_runs import ADAPTERS, assert_same_logits, loaded_logits, logits, messages, pushing_trainer
 from local_hub import READ_TOKEN, Fault
-from runs import ADAPTERS, assert_same_logits, loaded_logits, logits, messages, pushing_trainer
 from tiny import distance, weights
 
 from trl_copd.trainers import hub as pushing

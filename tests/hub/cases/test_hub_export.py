@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from hub_runs import PROMPT, logits, pushing_trainer
 from huggingface_hub import HfApi
-from runs import PROMPT, logits, pushing_trainer
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 import torch
+from hub_runs import ADAPTERS, PROMPT, assert_same_logits, loaded_logits, logits, messages, pushing_trainer, status
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from local_hub import OTHER_TOKEN, Fault
 from peft import AutoPeftModelForCausalLM
-from runs import ADAPTERS, PROMPT, assert_same_logits, loaded_logits, logits, messages, pushing_trainer, status
 from tiny import distance, tiny_model, weights
 from transformers import AutoTokenizer, TrainerCallback
 

@@ -4,7 +4,7 @@ import logging
 
 import local_hub
 import torch
-from runs import messages, pushing_trainer
+from hub_runs import messages, pushing_trainer
 from tiny import tiny_model
 
 
