@@ -192,6 +192,13 @@ def test_run(tmp_path, case):
         build(tmp_path, **overrides)
 
 
+@pytest.mark.parametrize("inside", [[], ["run", "again"]])
+def test_output_dir_that_cannot_be(tmp_path, inside):
+    (tmp_path / "taken").touch()
+    with pytest.raises(ValueError, match="taken' is no folder"):
+        build(tmp_path.joinpath("taken", *inside))
+
+
 def test_wrong_args_class(tmp_path):
     from trl import GRPOConfig
 

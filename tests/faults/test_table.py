@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from tiny import build_trainer, distance, letter_reward, replay_copd, rows, weights
+from safetensors.torch import load_file
+from tiny import build_trainer, distance, length_reward, letter_reward, replay_copd, rows, weights
 from transformers import TrainerCallback
 
-from trl_copd import Expert, last_checkpoint
+from trl_copd import Expert, adapters, last_checkpoint
 from trl_copd.trainers.health import MOST_IN_A_ROW
 
 
@@ -97,6 +98,24 @@ def test_reward_raises(tmp_path, proved):
         trainer.train()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
     proved("a reward that raises stops the run, named with its expert; the last checkpoint is intact")
+
+
+def test_a_verifier_that_raises_in_the_last_matrix_loses_nothing(tmp_path):
+    def late_reward(completions, trainer_state, **kwargs):
+        if trainer_state.global_step == 3:
+            raise KeyError("solution")
+        return length_reward(completions)
+
+    experts = [
+        Expert(name, rows(i, 20), late_reward, eval_dataset=rows(i, 4)) for i, name in enumerate(("math", "code"))
+    ]
+    trainer = build_trainer(tmp_path, experts, topology="mutual", opd_steps=0, max_steps=3)
+    with pytest.raises(RuntimeError, match="late_reward") as raised:
+        trainer.train()
+    assert "saved in" in raised.value.__notes__[0]
+    saved = load_file(tmp_path / "experts" / "math" / "adapter_model.safetensors")
+    kept = adapters.adapter_weights(trainer.peft_model, "math")
+    assert all(torch.equal(saved[name], kept[name]) for name in kept)
 
 
 def test_asynchronous_reward_raises(tmp_path):

@@ -1,6 +1,7 @@
 """What a run is refused for, before its model is loaded."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from accelerate import FullyShardedDataParallelPlugin
@@ -78,6 +79,7 @@ def check_run(
             "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
         )
     _check_distribution(args)
+    _check_output_dir(args.output_dir)
     _check_data(experts, args)
     _check_best_model(experts, args)
     _check_rewards(experts, args)
@@ -142,6 +144,15 @@ def _launched_for_several() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
         "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
     )
+
+
+def _check_output_dir(output_dir: str) -> None:
+    there = Path(output_dir).absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "is no folder" if not there.is_dir() else "cannot be written to"
+        raise ValueError(f"output_dir={output_dir!r}: {str(there)!r} {what}. Name another output_dir.")
 
 
 def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:

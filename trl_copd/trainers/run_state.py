@@ -48,13 +48,23 @@ class RunStateMixin:
             self._check_same_run(resume_from_checkpoint, self.args.output_dir)
         result = super().train(resume_from_checkpoint, *args, **kwargs)
         if self.args.matrix_at_end and self._all_eval_datasets():
-            self.capability_matrix()
+            self._last_matrix()
         self.save_state()
         if self.is_world_process_zero():
             (Path(self.args.output_dir) / RUN_FILE).write_text(json.dumps(self._describe_run(), indent=2))
             self._draw_figures(self.args.output_dir)
         self.create_model_card()
         return result
+
+    def _last_matrix(self) -> None:
+        """Measure what was learnt; whatever a verifier raises, it is saved."""
+        try:
+            self.capability_matrix()
+        except Exception as error:
+            if not self.is_fsdp_enabled:  # where saving takes every process, and this one may be alone
+                self._save()
+                error.add_note(f"The training was over: student and experts are saved in {self.args.output_dir!r}.")
+            raise
 
     def _draw_figures(self, folder: str | Path, quiet: bool = False) -> None:
         if importlib.util.find_spec("matplotlib") is None:
