@@ -106,6 +106,16 @@ def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     return max((a[name].double() - b[name].double()).abs().max().item() for name in a)
 
 
+def history(trainer) -> list[dict]:
+    """The log without what depends on the clock."""
+    timed = ("step_time", "rollout_time", "runtime", "per_second")
+    return [
+        {k: v for k, v in log.items() if not any(t in k for t in timed)}
+        for log in trainer.state.log_history
+        if "train_runtime" not in log
+    ]
+
+
 def build_experts(count: int = 3, size: int = 20, **overrides):
     from trl_copd import Expert
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tiny import build_experts, build_trainer, rows
+from tiny import build_experts, build_trainer, history, rows
 from transformers import TrainerCallback
 
 from trl_copd import last_checkpoint
@@ -56,16 +56,6 @@ def run(folder: str, progress, overrides: dict) -> None:
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     trainer.save_model(f"{folder}/end")
     (Path(folder) / "end" / "history.json").write_text(json.dumps(history(trainer)))
-
-
-def history(trainer) -> list[dict]:
-    """The log without what depends on the clock."""
-    timed = ("step_time", "rollout_time", "runtime", "per_second")
-    return [
-        {k: v for k, v in log.items() if not any(t in k for t in timed)}
-        for log in trainer.state.log_history
-        if "train_runtime" not in log
-    ]
 
 
 def server(monkeypatch):

@@ -7,8 +7,7 @@ import signal
 
 import pytest
 import torch
-from killed_runs import history
-from tiny import build_experts, build_trainer, distance, weights
+from tiny import build_experts, build_trainer, distance, history, weights
 from transformers import TrainerCallback
 
 import trl_copd.adapters

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import build_experts, build_trainer, distance, weights
+from tiny import build_experts, build_trainer, distance, history, weights
 from transformers import TrainerCallback
 
 
@@ -21,16 +21,6 @@ class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == self.rounds:
             raise KeyboardInterrupt
-
-
-def history(trainer) -> list[dict]:
-    """The log without what depends on the clock."""
-    timed = ("step_time", "rollout_time", "runtime", "per_second")
-    return [
-        {k: v for k, v in log.items() if not any(t in k for t in timed)}
-        for log in trainer.state.log_history
-        if "train_runtime" not in log
-    ]
 
 
 # save_every and the schedule decide what the checkpoint falls into; 8 rows are an epoch of 4 RLVR rounds

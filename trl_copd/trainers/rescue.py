@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import checkpoints
 from ..rollouts import EngineUnavailable
 from .branch import random_state, set_random_state
 
@@ -22,6 +23,7 @@ class RescueMixin:
             return super().train(*args, **kwargs)
         except EngineUnavailable as error:
             folder = self._save_complete_rounds()
+            self._await_pushes()
             if folder is not None:
                 error.add_note(f"All rounds up to here are saved: resume from {str(folder)!r}.")
             raise
@@ -32,9 +34,9 @@ class RescueMixin:
         if self.args.save_only_model or step == 0 or self._step != step * self.args.gradient_accumulation_steps:
             return None  # nothing to resume from, nothing learnt yet, or gradients that a checkpoint cannot hold
         folder = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if not (folder / "trainer_state.json").is_file():
+        if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
             self._save_checkpoint(self.model, trial=None)
-        return folder
+        return folder if self._unsaved is None else None
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
