@@ -224,6 +224,8 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
             except ValueError as error:
                 raise ValueError(f"Expert {name!r}, adapter={str(expert.adapter)!r}: {error}") from error
             there, here = adapters.merging_settings(configs[name]), adapters.merging_settings(own)
+            if here["target_modules"] == "all-linear":  # which layers that is, the loaded base tells
+                del here["target_modules"]
             differing = [key for key in here if there[key] != here[key]]
             if args.student_init == "merge" and differing:
                 raise ValueError(
