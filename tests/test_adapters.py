@@ -177,6 +177,53 @@ def test_linear_merge_differs_by_cross_terms(tmp_path):
     assert max((linear[k] - mean[k]).abs().max() for k in mean) > 1e-5
 
 
+def best_of_rank(delta, rank):
+    u, values, v = torch.linalg.svd(delta, full_matrices=False)
+    return u[:, :rank] * values[:rank] @ v[:rank]
+
+
+@pytest.mark.parametrize("config", [lora(), lora(use_rslora=True)])
+@pytest.mark.parametrize("method", ["svd", "ties", "dare"])
+def test_merges_at_rank_r_against_the_dense_deltas(tmp_path, config, method):
+    trainer = trained(tmp_path, peft_config=config)
+    model, names = trainer.peft_model, list(trainer.experts)
+    deltas = {k: torch.stack([dense(model, name)[k] for name in names]) for k in dense(model, "math")}
+    random_state = torch.random.get_rng_state()
+    with adapters.merged_student(model, names, method, density=1.0):
+        merged = dense(model, "student")
+        assert model.peft_config["student"].r == 4
+    assert torch.equal(random_state, torch.random.get_rng_state())
+    for layer, parts in deltas.items():
+        if method == "ties":  # nothing is pruned: the mean of those whose sign is that of the sum
+            agree = parts.sign() == parts.sum(0).sign()
+            mean = (parts * agree).sum(0) / agree.sum(0).clamp(min=1)
+        else:
+            mean = parts.mean(0)
+        torch.testing.assert_close(merged[layer], best_of_rank(mean, 4), atol=2e-6, rtol=1e-4)
+        assert merged[layer].abs().max() > 1e-4
+
+
+def test_dare_draws_the_same_each_time(tmp_path):
+    trainer = trained(tmp_path)
+    merges = []
+    for density in (0.5, 0.5, 1.0):
+        with adapters.merged_student(trainer.peft_model, list(trainer.experts), "dare", density):
+            merges.append(dense(trainer.peft_model, "student"))
+    first, second, whole = merges
+    assert all(torch.equal(first[layer], second[layer]) for layer in first)
+    assert any((first[layer] - whole[layer]).abs().max() > 1e-4 for layer in first)
+
+
+@pytest.mark.parametrize("config", [lora(), lora(use_rslora=True)])
+def test_linear_is_exact_for_equal_factors(tmp_path, config):
+    trainer = trained(tmp_path, peft_config=config)
+    model = trainer.peft_model
+    alone = dense(model, "math")
+    with adapters.merged_student(model, ["math"], "linear"):
+        for layer, delta in dense(model, "student").items():
+            torch.testing.assert_close(delta, alone[layer], atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("topology", ["student", "mutual"])
 def test_saved_student_and_experts_load_with_peft(tmp_path, topology):
     trainer = trained(tmp_path, topology=topology)

@@ -8,7 +8,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -441,27 +441,49 @@ class _GroupedForward:
 # ---- Merging, saving, loading -----------------------------------------------------------------------------------
 
 
+# By `merge_method`: PEFT's name for it, and the weight of each of K experts. PEFT's TIES divides by the experts that
+# agree in sign, so that a weight of 1 gives their mean.
+_COMBINATIONS: dict[str, tuple[str, Callable[[int], float]]] = {
+    "average": ("cat", lambda k: 1 / k),
+    "linear": ("linear", lambda k: 1 / k),
+    "svd": ("svd", lambda k: 1 / k),
+    "ties": ("ties_svd", lambda k: 1.0),
+    "dare": ("dare_linear_svd", lambda k: 1 / k),
+}
+
+
 @contextmanager
-def merged_student(model: PeftModel, experts: Sequence[str], method: str = "average") -> Iterator[None]:
+def merged_student(
+    model: PeftModel, experts: Sequence[str], method: str = "average", density: float = 0.5
+) -> Iterator[None]:
     """
     Add the merge of the experts as the adapter `"student"` for the length of the context; the experts stay.
 
     Args:
         model ([`~peft.PeftModel`]): Holds one LoRA adapter per expert.
-        experts (`Sequence[str]`): Adapters to average with equal weight.
-        method (`str`): `"average"`: the exact mean of the weight deltas, at rank K*r (PEFT's `cat`). `"linear"`: the
-            mean of the factors (PEFT's `linear`), which is exact only if the factors agree.
+        experts (`Sequence[str]`): Adapters to merge with equal weight.
+        method (`str`): `"average"`: the exact mean of the weight deltas, at rank K*r (PEFT's `cat`). At rank r:
+            `"linear"`: the mean of the factors, which is exact only if the factors agree; `"svd"`: the closest to the
+            exact mean; `"ties"` (arXiv 2306.01708) and `"dare"` (arXiv 2311.03099) of the deltas, then the closest to
+            what they give.
+        density (`float`): Share of each expert's delta that `"ties"` and `"dare"` keep, in (0, 1]. `"dare"` draws it
+            from a fixed seed.
     """
-    combination = {"average": "cat", "linear": "linear"}[method]
+    combination, weight = _COMBINATIONS[method]
     active = model.active_adapters[0]
     factors = [part for expert in experts for part in _adapter_modules(model, expert)]
     # PEFT draws initial weights that the merge overwrites, and cannot put shards together
     with torch.random.fork_rng(), torch.no_grad(), sharding.whole_parameters(model, factors):
+        torch.manual_seed(0)  # the same draw in every process and at every evaluation
         model.base_model.add_weighted_adapter(
-            list(experts), [1 / len(experts)] * len(experts), STUDENT, combination_type=combination
+            list(experts),
+            [weight(len(experts))] * len(experts),
+            STUDENT,
+            combination_type=combination,
+            density=density if method in ("ties", "dare") else None,
+            svd_full_matrices=False,
         )
-        if method == "average":
-            _undo_scaling(model)
+        _undo_scaling(model)
     try:
         model.set_adapter(active)
         yield
@@ -471,7 +493,7 @@ def merged_student(model: PeftModel, experts: Sequence[str], method: str = "aver
 
 
 def _undo_scaling(model: PeftModel) -> None:
-    # `cat` folds each expert's scaling into the factors and expects a scaling of 1, which rsLoRA does not give
+    # PEFT folds each expert's scaling into the factors and expects a scaling of 1, which rsLoRA does not give
     for module in model.modules():
         if isinstance(module, LoraLayer) and STUDENT in module.lora_B:
             module.lora_B[STUDENT].weight.data /= module.scaling[STUDENT]

@@ -37,7 +37,9 @@ class EvaluationMixin:
         """The student as an adapter: its own branch, or the merge of the experts for the length of the context."""
         merging = nullcontext()
         if not self.topology.has_student_branch:
-            merging = adapters.merged_student(self.peft_model, list(self.experts), self.args.merge_method)
+            merging = adapters.merged_student(
+                self.peft_model, list(self.experts), self.args.merge_method, self.args.merge_density
+            )
         with merging:
             yield
         self._stacking = {key: value for key, value in self._stacking.items() if STUDENT not in key}

@@ -13,7 +13,7 @@ from ..topology import TOPOLOGIES
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed", "overlap")
 STUDENT_INITS = ("fresh", "merge")
-MERGE_METHODS = ("average", "linear")
+MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
 
@@ -62,7 +62,10 @@ class CoPDConfig(GRPOConfig):
             start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there.
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
-            weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms).
+            weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms), `"svd"` is the
+            rank-r matrix closest to the exact mean, `"ties"` and `"dare"` prune the deltas first (rank r).
+        merge_density (`float`, *optional*, defaults to `0.5`):
+            Share of each expert's delta that `merge_method="ties"` and `"dare"` keep, 0 < d <= 1.
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
@@ -123,7 +126,10 @@ class CoPDConfig(GRPOConfig):
     )
     merge_method: str = field(
         default="average",
-        metadata={"help": "'average': exact mean of the experts' deltas; 'linear': mean of the LoRA factors."},
+        metadata={"help": "'average' (exact, rank K*r), or at rank r 'linear', 'svd', 'ties' or 'dare'."},
+    )
+    merge_density: float = field(
+        default=0.5, metadata={"help": "Share of a delta that merge_method='ties' and 'dare' keep, 0 < d <= 1."}
     )
     overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
     overlap_every: int = field(
@@ -186,6 +192,7 @@ class CoPDConfig(GRPOConfig):
             "overlap_high": (int, float),
             "student_init": str,
             "merge_method": str,
+            "merge_density": (int, float),
             "overlap_top_k": int,
             "overlap_every": int,
             "probe_prompts": int,
@@ -219,6 +226,8 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if not 0 < self.merge_density <= 1:
+            raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
             raise ValueError(f"`opd_clip` must be finite and > 0, or None, got {self.opd_clip}.")
         if self.opd_clip is not None and self.opd_loss != "sampled":
