@@ -215,7 +215,7 @@ def test_dare_draws_the_same_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("config", [lora(), lora(use_rslora=True)])
-def test_linear_is_exact_for_equal_factors(tmp_path, config):
+def test_linear_merge_of_one_adapter_is_that_adapter(tmp_path, config):
     trainer = trained(tmp_path, peft_config=config)
     model = trainer.peft_model
     alone = dense(model, "math")
