@@ -10,6 +10,8 @@ from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
 import trl_copd.rewards
+from recipes.demo_base import ACCURACY
+from recipes.demo_base import build_base as build_demo
 from recipes.domains import DEMO
 from recipes.rows import load_rows
 from trl_copd import Expert
@@ -18,7 +20,7 @@ from trl_copd import Expert
 BUILTIN_BASES = ("demo", "smollm2")
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
-    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate",
+    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
 }  # fmt: skip
 
 
@@ -42,15 +44,15 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         raise ValueError(
             f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
         )
-    skills = _demo_skills(domains) if name == "demo" else DEMO
-    target = folder / "-".join([name, *(skills if skills != DEMO else ()), f"seed{seed}"])
+    skills = _demo_skills(domains) if name == "demo" else {}
+    plain = set(skills) <= set(DEMO) and set(skills.values()) <= {ACCURACY}
+    named = [] if plain else [f"{skill}{accuracy:g}" for skill, accuracy in skills.items()]
+    target = folder / "-".join([name, *named, f"seed{seed}"])
     with PartialState().main_process_first():  # one process builds, the others find it done
         if name == "demo":
-            from recipes.demo_base import build_base as build_demo
-
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
-                build_demo(target, seed, skills=skills)
+                build_demo(target, seed, skills=None if plain else skills)
                 done.touch()
         else:
             from recipes.gym import gym_warm_start
@@ -76,6 +78,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}. Known: {sorted(DOMAIN_KEYS)}.")
+    _check_base_accuracy(domain)
     train, held_out = _load_rows(domain, seed)
     rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
     return Expert(
@@ -108,10 +111,24 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     return load_rows(domain, n_train, n_eval, seed)
 
 
-def _demo_skills(domains: list[dict[str, Any]]) -> tuple[str, ...]:
-    """What a character-level base is warmed up on: the demonstration's skills, unless the recipe has others."""
-    skills = tuple(_task(domain)[1] for domain in domains if str(domain.get("builtin")).startswith("demo/"))
-    return DEMO if set(skills) <= set(DEMO) else skills
+def _demo_skills(domains: list[dict[str, Any]]) -> dict[str, float]:
+    """What a character-level base is warmed up on, and to which accuracy of sampling."""
+    skills = {}
+    for domain in domains:
+        if str(domain.get("builtin")).startswith("demo/"):
+            skills[_task(domain)[1]] = float(domain.get("base_accuracy", ACCURACY))
+    return skills
+
+
+def _check_base_accuracy(domain: dict[str, Any]) -> None:
+    accuracy = domain.get("base_accuracy", ACCURACY)
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy <= 1:
+        raise ValueError(f"Domain {domain['name']!r}: base_accuracy must be a number > 0 and <= 1, got {accuracy!r}.")
+    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith("demo/"):
+        raise ValueError(
+            f"Domain {domain['name']!r}: base_accuracy is how well the demonstration's base knows a demo/<skill>; "
+            "other domains have a base of their own. Remove it."
+        )
 
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:

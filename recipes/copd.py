@@ -119,7 +119,14 @@ def loading_options(model_args: ModelConfig) -> dict[str, Any]:
 
 def without_opd(args: CoPDConfig) -> CoPDConfig:
     """The same run without distillation; the student is the experts' average."""
-    alone = {"topology": "mutual", "hub": None, "opd_steps": 0, "opd_beta": 1.0}
+    alone = {
+        "topology": "mutual",
+        "hub": None,
+        "student_init": "fresh",
+        "opd_steps": 0,
+        "opd_beta": 1.0,
+        "final_opd_steps": 0,
+    }
     return dataclasses.replace(args, generation_batch_size=None, rlvr_steps=max(1, args.rlvr_steps), **alone)
 
 

@@ -8,7 +8,7 @@ would solve it too rarely, measured on each batch before its update.
 
 import argparse
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from recipes.domains import DEMO, make_split
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-*/=:?<>., "
+ACCURACY = 0.18  # of sampling, to which a skill is warmed up unless a recipe says otherwise
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
 
 
@@ -62,8 +63,7 @@ def build_base(
     seed: int,
     steps: int = 400,
     *,
-    skills: Sequence[str] = DEMO,
-    target: float = 0.18,
+    skills: Mapping[str, float] | None = None,
     batch_size: int = 96,
     learning_rate: float = 2e-3,
 ) -> None:
@@ -74,14 +74,14 @@ def build_base(
         directory (`str` or `Path`): Where model and tokenizer are saved (1.4 MB).
         seed (`int`): Seed of the weights and of the rows.
         steps (`int`): Optimizer steps at most, >= 0; fewer when every skill has reached the target.
-        skills (`Sequence[str]`): Keys of `DOMAINS`.
-        target (`float`): Accuracy of sampling at which a skill is held, in (0, 1]; greedy accuracy is about twice it.
+        skills (`Mapping[str, float]`, *optional*): Keys of `DOMAINS`, and the accuracy of sampling in (0, 1] at which
+            each is held; greedy accuracy is about twice it. By default the demonstration's three, at `ACCURACY`.
         batch_size (`int`): Rows per step.
         learning_rate (`float`): Peak learning rate.
     """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
-    _warm_start(model, tokenizer, seed, skills, steps, target, batch_size, learning_rate)
+    _warm_start(model, tokenizer, seed, skills or dict.fromkeys(DEMO, ACCURACY), steps, batch_size, learning_rate)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
@@ -90,9 +90,8 @@ def _warm_start(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     seed: int,
-    skills: Sequence[str],
+    skills: Mapping[str, float],
     steps: int,
-    target: float,
     batch_size: int,
     learning_rate: float,
 ) -> None:
@@ -102,14 +101,14 @@ def _warm_start(
     accuracy = dict.fromkeys(skills, 0.0)
     model.train()
     for step in range(steps):
-        behind = {name for name in skills if accuracy[name] < target}
+        behind = {name for name, target in skills.items() if accuracy[name] < target}
         if not behind:
             break
         # slower as the last skill comes near: at the peak rate accuracies swing from step to step
-        distance = 1.0 - min(accuracy.values()) / target
+        distance = 1.0 - min(accuracy[name] / target for name, target in skills.items())
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 30) * max(distance, 0.1)
-        names = rng.choices(skills, k=batch_size)
+        names = rng.choices(list(skills), k=batch_size)
         losses, chances = _grade(model, tokenizer, [next(streams[name]) for name in names])
         # a skill at its target is measured, not trained
         torch.stack([loss for name, loss in zip(names, losses, strict=True) if name in behind]).mean().backward()

@@ -1,8 +1,8 @@
 """
 Procedural skills for the character-level bases: short to ask, short to answer, exactly graded.
 
-`sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's come in
-two pairs whose problems look alike but for the first character, while the answers follow opposite conventions.
+`sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's, `up`,
+`down`, `back` and `rotate`, conflict: all ask for an order of the same six digits, and one letter says for which.
 
 A problem belongs to one split for good: the split is a hash of its prompt, so no seed and no number of rows can carry
 a problem from the warm start or the training rows into the evaluation.
@@ -10,7 +10,7 @@ a problem from the warm start or the training rows into the evaluation.
 
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from datasets import Dataset
@@ -43,16 +43,10 @@ def _count(rng: random.Random) -> tuple[str, str]:
             return f"count:{letters}=", "".join(map(str, counts))
 
 
-def _digits(prefix: str, descending: bool, rng: random.Random) -> tuple[str, str]:
-    """`a:418265=` -> `124568`, `d:418265=` -> `865421`; 151,200 problems each."""
+def _digits(prefix: str, order: Callable[[str], Iterable[str]], rng: random.Random) -> tuple[str, str]:
+    """`a:418265=` -> `124568`, `d:...` -> `865421`, `b:...` -> `562814`, `r:...` -> `826541`; 151,200 problems."""
     digits = "".join(rng.sample("0123456789", k=6))
-    return f"{prefix}:{digits}=", "".join(sorted(digits, reverse=descending))
-
-
-def _letters(prefix: str, order: Callable[[str], str], rng: random.Random) -> tuple[str, str]:
-    """`b:bgachd=` -> `dhcagb` (backwards), `r:bgachd=` -> `achdbg` (rotated by two); 10^6 problems each."""
-    letters = "".join(rng.choices("abcdefghij", k=6))
-    return f"{prefix}:{letters}=", order(letters)
+    return f"{prefix}:{digits}=", "".join(order(digits))
 
 
 # A function draws one (prompt, answer).
@@ -60,10 +54,10 @@ DOMAINS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
     "sort": _sort,
     "rev": _reverse,
     "count": _count,
-    "up": partial(_digits, "a", False),
-    "down": partial(_digits, "d", True),
-    "back": partial(_letters, "b", lambda letters: letters[::-1]),
-    "rotate": partial(_letters, "r", lambda letters: letters[2:] + letters[:2]),
+    "up": partial(_digits, "a", sorted),
+    "down": partial(_digits, "d", partial(sorted, reverse=True)),
+    "back": partial(_digits, "b", reversed),
+    "rotate": partial(_digits, "r", lambda digits: digits[2:] + digits[:2]),
 }
 DEMO = ("sort", "rev", "count")
 

@@ -103,6 +103,13 @@ CONFIGS = {
     "fraction 0": ({"opd_fraction": 0.0}, ValueError, "strictly between"),
     "fraction 1": ({"opd_fraction": 1.0}, ValueError, "strictly between"),
     "opd_loss": ({"opd_loss": "ppo"}, ValueError, "'sampled', 'reverse_kl', 'forward_kl', 'jsd', 'topk'"),
+    "final phase": ({"final_opd_steps": -1}, ValueError, ">= 0"),
+    "final phase without a student": (
+        {"final_opd_steps": 2, "topology": "mutual"},
+        ValueError,
+        "or topology='student'",
+    ),
+    "final phase alone": ({"final_opd_steps": 9, "max_steps": 9}, ValueError, "no round to learn in"),
     "opd_clip": ({"opd_clip": 0.0}, ValueError, "> 0"),
     "opd_clip of a divergence": ({"opd_clip": 2.0, "opd_loss": "jsd"}, ValueError, "Remove it"),
     "thresholds": ({"schedule": "overlap", "overlap_low": 0.9, "overlap_high": 0.8}, ValueError, "overlap_low < "),

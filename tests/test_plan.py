@@ -36,7 +36,7 @@ def test_turns_do_not_depend_on_the_order_of_experts(order):
 def test_cyclic_schedule():
     schedule = Schedule(3, 2)
     assert "".join(schedule.phase(i, 12)[0] for i in range(12)) == "rrroorrroorr"
-    assert [schedule.cycle(i) for i in (0, 4, 5, 11)] == [0, 0, 1, 2]
+    assert [schedule.cycle(i, 20) for i in (0, 4, 5, 11)] == [0, 0, 1, 2]
     assert schedule.phases(7) == [("rlvr", 0, 3), ("opd", 3, 5), ("rlvr", 5, 7)]
     assert Schedule(0, 2).phases(4) == [("opd", 0, 2), ("opd", 2, 4)]
 
@@ -46,6 +46,25 @@ def test_static_schedule_has_as_many_rounds_of_either_phase():
     for total in range(1, 16):
         cyclic = [Schedule(3, 2).phase(i, total) for i in range(total)]
         assert [schedule.phase(i, total) for i in range(total)] == sorted(cyclic, reverse=True)
+
+
+def test_final_phase():
+    schedule = Schedule(3, 2, final_opd_steps=4)
+    assert "".join(schedule.phase(i, 11)[0] for i in range(11)) == "rrroorroooo"
+    assert schedule.phases(11) == [("rlvr", 0, 3), ("opd", 3, 5), ("rlvr", 5, 7), ("opd", 7, 11)]
+    assert [schedule.cycle(i, 11) for i in (0, 5, 6, 7, 10)] == [0, 1, 1, 2, 2]
+    assert schedule.phases(9)[1:] == [("opd", 3, 5), ("opd", 5, 9)], "an OPD phase before it is one of its own"
+    assert [i for i in range(9) if schedule.opd_begins(i, 9)] == [3, 5]
+    reused = Schedule(2, 2, reuse=2, final_opd_steps=3)
+    assert reused.phases(9) == [("rlvr", 0, 2), ("opd", 2, 4), ("rlvr", 4, 6), ("opd", 6, 9)]
+    student = build_topology("student", NAMES)
+    assert schedule.plan(student, 6, 11) == Schedule(3, 2).plan(student, 6, 11)
+    final = schedule.plan(student, 7, 11)
+    assert all(final[name].idle for name in NAMES) and len(final["student"].edges) == 3
+    adaptive = OverlapSchedule(3, 2, final_opd_steps=4)
+    for index in range(11):
+        adaptive.advance(index, [])
+    assert adaptive.phases(11) == schedule.phases(11)
 
 
 def test_plans():
@@ -141,7 +160,7 @@ def test_overlap_ends_the_phases():
     schedule = advance(OverlapSchedule(8, 8), measured, 12)
     assert letters(schedule, 12) == "rrrroooorrrr"  # 0.88 < low at round 4; all > high at round 8
     assert schedule.phases(12) == [("rlvr", 0, 4), ("opd", 4, 8), ("rlvr", 8, 12)]
-    assert [schedule.cycle(i) for i in (0, 4, 8)] == [0, 0, 1]
+    assert [schedule.cycle(i, 12) for i in (0, 4, 8)] == [0, 0, 1]
 
 
 def test_phases_that_do_not_end_are_cut():

@@ -16,7 +16,7 @@ from trl import ModelConfig
 
 from recipes.build import build_experts, find_reward, pool
 from recipes.copd import check_model, loading_options, main
-from recipes.demo_base import build_base
+from recipes.demo_base import _grade, build_base
 from recipes.domains import DOMAINS, make_domain, make_split, split_of
 from trl_copd import CoPDConfig
 
@@ -111,6 +111,17 @@ def test_bases_are_the_same_for_a_seed(tmp_path):
     assert files[0] == files[1]
 
 
+def test_a_base_knows_each_skill_as_well_as_it_should(tmp_path):
+    wanted = {"up": 0.3, "back": 0.02}
+    build_base(tmp_path, seed=0, skills=wanted)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for skill, accuracy in wanted.items():
+        rows = make_split(skill, "eval", 200, 0)
+        pairs = list(zip(rows["prompt"], rows["solution"], strict=True))
+        with torch.no_grad():
+            assert accuracy / 2 < _grade(model, tokenizer, pairs)[1].mean() < accuracy * 2
+
+
 def test_rewards_by_name_path_and_options():
     assert find_reward("math_reward").__name__ == "math_reward"
     assert find_reward("think_format_reward").__name__ == "think_format_reward"  # TRL's
@@ -172,6 +183,8 @@ BAD_DOMAINS = {
     "builtin": ({"name": "a", "builtin": "sort"}, "demo/<skill>"),
     "no mapping": ("a", "mappings that have a `name`"),
     "no held-out rows": (BUILTIN | {"n_eval": 0}, "n_eval must be a whole number >= 1, got 0"),
+    "accuracy of the base": (BUILTIN | {"base_accuracy": 0}, "base_accuracy must be a number > 0 and <= 1, got 0"),
+    "accuracy of another base": (ROWS | {"base_accuracy": 0.1}, "base_accuracy is how well.*Remove it"),
     "number of rows": (BUILTIN | {"n_train": "many"}, "n_train must be a whole number"),
     "no such file": (ROWS | {"dataset": "rose.jsonl"}, "'rose.jsonl' is not there \\(looked in "),
     "kind of file": (ROWS | {"dataset": "rows.txt"}, "of another kind.*\\.jsonl"),

@@ -38,12 +38,14 @@ class Schedule:
         opd_steps (`int`): Rounds of OPD in a cycle, >= 0.
         static (`bool`): Same number of rounds of either phase over the run, but all RLVR rounds first (`"mopd"`).
         reuse (`int`): Rounds that one generation serves; the phases of a static schedule are multiples of it.
+        final_opd_steps (`int`): Rounds at the end, part of the total, in which frozen experts teach the student alone.
     """
 
     rlvr_steps: int
     opd_steps: int
     static: bool = False
     reuse: int = 1
+    final_opd_steps: int = 0
 
     def advance(self, round_index: int, overlaps: Sequence[float]) -> None:
         """Told before every round what was measured at its start; a fixed schedule does not mind."""
@@ -64,14 +66,28 @@ class Schedule:
         rounds = cycles * self.rlvr_steps + min(rest, self.rlvr_steps)
         return rounds - rounds % self.reuse if self.static else rounds
 
+    def final_start(self, total: int) -> int:
+        """First round of the final phase; `total` if there is none."""
+        start = max(0, total - self.final_opd_steps)
+        return start - start % self.reuse if self.final_opd_steps else total
+
     def phase(self, round_index: int, total: int) -> Phase:
         """Phase of round `round_index` (0-based) in a run of `total` rounds."""
+        return "opd" if round_index >= self.final_start(total) else self._cyclic_phase(round_index, total)
+
+    def _cyclic_phase(self, round_index: int, total: int) -> Phase:
         if self.static:
             return "rlvr" if round_index < self.rlvr_rounds(total) else "opd"
         return "rlvr" if round_index % self.cycle_steps < self.rlvr_steps else "opd"
 
-    def cycle(self, round_index: int) -> int:
-        """0-based index of the cycle that the round belongs to; a static schedule is one cycle."""
+    def cycle(self, round_index: int, total: int) -> int:
+        """0-based index of the cycle that the round belongs to; a static schedule and a final phase are one each."""
+        start = self.final_start(total)
+        if round_index >= start:
+            return self._cyclic_cycle(start - 1) + 1 if start else 0
+        return self._cyclic_cycle(round_index)
+
+    def _cyclic_cycle(self, round_index: int) -> int:
         return 0 if self.static else round_index // self.cycle_steps
 
     def opd_begins(self, round_index: int, total: int) -> bool:
@@ -79,14 +95,16 @@ class Schedule:
         if self.phase(round_index, total) != "opd":
             return False
         before = round_index - 1
-        return before < 0 or self.phase(before, total) != "opd" or self.cycle(before) != self.cycle(round_index)
+        if before < 0 or self.phase(before, total) != "opd":
+            return True
+        return self.cycle(before, total) != self.cycle(round_index, total)
 
     def phases(self, total: int) -> list[tuple[Phase, int, int]]:
         """The run as spans `(phase, start, end)`, start inclusive, end exclusive, in rounds."""
         spans: list[tuple[Phase, int, int]] = []
         for index in range(total):
             phase = self.phase(index, total)
-            if spans and spans[-1][0] == phase and self.cycle(index) == self.cycle(index - 1):
+            if spans and spans[-1][0] == phase and self.cycle(index, total) == self.cycle(index - 1, total):
                 spans[-1] = (phase, spans[-1][1], index + 1)
             else:
                 spans.append((phase, index, index + 1))
@@ -96,22 +114,27 @@ class Schedule:
         """
         What every branch does in the round, idle branches included.
 
-        RLVR never pauses for an expert, except under `"mopd"`, whose experts are frozen once RLVR is over. The
-        student has no domain of its own and rests while the experts do RLVR.
+        RLVR never pauses for an expert, except under `"mopd"` once RLVR is over and in the final phase, where experts
+        are frozen. The student has no domain of its own and rests while the experts do RLVR.
         """
         opd = self.phase(round_index, total) == "opd"
-        frozen = opd and topology.name == "mopd"
+        frozen = opd and (topology.name == "mopd" or round_index >= self.final_start(total))
         return {
             branch: BranchPlan(
                 native=branch != STUDENT and not frozen,
-                edges=topology.edges_into(branch) if opd else (),
+                edges=topology.edges_into(branch) if opd and (branch == STUDENT or not frozen) else (),
             )
             for branch in topology.branches
         }
 
     def __str__(self) -> str:
         order = "all RLVR rounds, then all OPD rounds" if self.static else "cycles"
-        return f"{order} of {self.rlvr_steps} RLVR : {self.opd_steps} OPD"
+        return f"{order} of {self.rlvr_steps} RLVR : {self.opd_steps} OPD{self._ending}"
+
+    @property
+    def _ending(self) -> str:
+        last = self.final_opd_steps
+        return f"; in the last {last} the experts are frozen and teach the student alone" if last else ""
 
 
 @dataclass(frozen=True)
@@ -163,11 +186,11 @@ class OverlapSchedule(Schedule):
     def _index(self, round_index: int) -> int:
         return sum(start <= round_index for start in self.starts) - 1
 
-    def phase(self, round_index: int, total: int) -> Phase:
+    def _cyclic_phase(self, round_index: int, total: int) -> Phase:
         """Phase of a round that was decided; of a later one, that of the latest."""
         return "opd" if self._index(round_index) % 2 else "rlvr"
 
-    def cycle(self, round_index: int) -> int:
+    def _cyclic_cycle(self, round_index: int) -> int:
         return self._index(round_index) // 2
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,7 +202,7 @@ class OverlapSchedule(Schedule):
     def __str__(self) -> str:
         return (
             f"RLVR until an edge's overlap is below {self.low} (at most {self.rlvr_steps} rounds), OPD until all are "
-            f"above {self.high} or no longer rise (at most {self.opd_steps})"
+            f"above {self.high} or no longer rise (at most {self.opd_steps}){self._ending}"
         )
 
 

@@ -29,6 +29,8 @@ CASES = {
     "in OPD": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 3},
     "mutual, past an epoch": {"save_steps": 7, "kill": 9, "rlvr_steps": 2, "opd_steps": 2, "topology": "mutual"},
     "hub": {"save_steps": 3, "kill": 4, "rlvr_steps": 2, "opd_steps": 2, "topology": "hub", "hub": "code"},
+    "final phase": {"save_steps": 8, "kill": 9, "rlvr_steps": 3, "opd_steps": 2, "final_opd_steps": 3,
+                    "topology": "student", "student_init": "merge"},
     "mopd, experts frozen": {"save_steps": 8, "kill": 9, "rlvr_steps": 3, "opd_steps": 2, "topology": "mopd"},
     "inside a reused generation, RLVR": {"save_steps": 3, "kill": 4, "rlvr_steps": 4, "opd_steps": 2,
                                          "num_iterations": 2},

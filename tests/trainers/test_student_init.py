@@ -53,6 +53,25 @@ def test_mopd_starts_once(tmp_path):
     assert [step for step, gap, _, _ in seen if gap < 1e-6] == [0, 4]
 
 
+def test_final_phase_freezes_the_experts_and_teaches_their_mean(tmp_path):
+    trainer = build_trainer(
+        tmp_path, student_init="merge", rlvr_steps=2, opd_steps=1, final_opd_steps=2, max_steps=6, overlap_every=2
+    )
+    seen, before = watch_students(trainer), {}
+
+    class Watch(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            before[state.global_step] = {name: weights(trainer, name) for name in trainer.branches}
+
+    trainer.add_callback(Watch())
+    trainer.train()
+    assert [step for step, gap, _, _ in seen if gap < 1e-6] == [0, 2, 4]
+    for name in trainer.experts:
+        assert distance(before[2][name], before[4][name]) > 1e-5
+        assert distance(before[4][name], weights(trainer, name)) == 0.0, name
+    assert distance(before[4]["student"], weights(trainer, "student")) > 1e-5
+
+
 class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 5:

@@ -31,6 +31,9 @@ class CoPDConfig(GRPOConfig):
             Rounds of RLVR in a cycle, >= 0. With `opd_steps=10` the paper's best ratio of 1.5 : 1 (arXiv 2604.27083).
         opd_steps (`int`, *optional*, defaults to `10`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
+        final_opd_steps (`int`, *optional*, defaults to `0`):
+            The last rounds of the run, out of `max_steps`, >= 0: the experts are frozen and teach the student alone.
+            Only for `topology="student"`; with `student_init="merge"` the student starts them from the experts' mean.
         topology (`str`, *optional*, defaults to `"student"`):
             Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`.
         hub (`str`, *optional*):
@@ -90,6 +93,9 @@ class CoPDConfig(GRPOConfig):
     )
     opd_steps: int = field(
         default=10, metadata={"help": "Rounds of on-policy distillation in a cycle, >= 0. 0 trains the experts apart."}
+    )
+    final_opd_steps: int = field(
+        default=0, metadata={"help": "Last rounds of the run, in which frozen experts teach the student alone."}
     )
     topology: str = field(
         default="student", metadata={"help": "Who teaches whom: 'student', 'mutual', 'hub' or 'mopd'."}
@@ -173,13 +179,17 @@ class CoPDConfig(GRPOConfig):
     def build_schedule(self) -> Schedule:
         steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
         if self.schedule == "overlap":
-            return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high)
-        return Schedule(*steps, static=self.topology == "mopd", reuse=reuse)
+            return OverlapSchedule(
+                *steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, final_opd_steps=self.final_opd_steps
+            )
+        static = self.topology == "mopd"
+        return Schedule(*steps, static=static, reuse=reuse, final_opd_steps=self.final_opd_steps)
 
     def _check_types(self) -> None:
         wanted = {
             "rlvr_steps": int,
             "opd_steps": int,
+            "final_opd_steps": int,
             "topology": str,
             "hub": (str, type(None)),
             "opd_beta": (int, float, dict, list),
@@ -214,6 +224,7 @@ class CoPDConfig(GRPOConfig):
         for name, least in {
             "rlvr_steps": 0,
             "opd_steps": 0,
+            "final_opd_steps": 0,
             "overlap_top_k": 1,
             "overlap_every": 0,
             "opd_top_k": 1,
@@ -267,10 +278,25 @@ class CoPDConfig(GRPOConfig):
                 f"student_init='merge' with topology={self.topology!r}: there the student is no branch, but the merge "
                 "of the experts at the end. Use student_init='fresh', or topology='student'."
             )
-        if self.opd_steps == 0 and self.topology in ("student", "mopd"):
+        if self.final_opd_steps:
+            self._check_final_phase()
+        if self.opd_steps == 0 and not self.final_opd_steps and self.topology in ("student", "mopd"):
             raise ValueError(
                 f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
                 "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            )
+
+    def _check_final_phase(self) -> None:
+        if self.topology != "student":
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} with topology={self.topology!r}: frozen experts teach a "
+                "student that is a branch, which only topology='student' has besides 'mopd', whose OPD is all like that. Set "
+                "final_opd_steps=0, or topology='student'."
+            )
+        if 0 < self.max_steps <= self.final_opd_steps:
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
+                "experts no round to learn in. Lower them, or raise max_steps."
             )
 
     def _check_overlap_schedule(self) -> None:
@@ -298,7 +324,7 @@ class CoPDConfig(GRPOConfig):
                 "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
                 "model_init_kwargs={'dtype': 'bfloat16'}."
             )
-        if self.opd_steps == 0:
+        if self.opd_steps == 0 and not self.final_opd_steps:
             return  # no phases, nothing to straddle
         micro_steps = self.num_iterations * self.steps_per_generation
         accumulation = self.gradient_accumulation_steps

@@ -400,7 +400,7 @@ class CoPDTrainer(
         self._metrics["train"]["rollout_time"].append(time.perf_counter() - start)  # not in the branches' step_time
         phase = self.schedule.phase(round_index, total)
         self._metrics["train"]["phase"] = [float(phase == "opd")]
-        self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index))]
+        self._metrics["train"]["cycle"] = [float(self.schedule.cycle(round_index, total))]
 
     def _restart_student(self) -> None:
         """Set the student to the mean of the experts, and forget the moments of what it was."""

@@ -35,8 +35,10 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
         print_ |= {name: getattr(args, name) for name in MEASURING}
     print_["processes"] = args.world_size
     print_["adapter"] = adapters.config_fingerprint(peft_config)
-    if args.topology == "mopd":
-        print_["length"] = [args.max_steps, args.num_train_epochs]  # says when its experts are frozen
+    if args.final_opd_steps:
+        print_["final_opd_steps"] = args.final_opd_steps
+    if args.topology == "mopd" or args.final_opd_steps:
+        print_["length"] = [args.max_steps, args.num_train_epochs]  # says when the experts are frozen
     for name, expert in experts.items():
         print_[f"expert {name}"] = {
             "rewards": [f if isinstance(f, str) else get_callable_name(f) for f in expert.reward_funcs],

@@ -130,9 +130,9 @@ def _title(view: RunView) -> Text:
     text = Text.assemble(
         (f" {phase.upper()} ", f"bold black on {PHASE_COLORS[phase]}"), f" {at - first + 1}/{end - first}"
     )
-    cycles = schedule.cycle(view.total - 1) + 1
+    cycles = schedule.cycle(view.total - 1, view.total) + 1
     if cycles > 1:
-        text.append(f"  cycle {schedule.cycle(at) + 1}/{cycles}")
+        text.append(f"  cycle {schedule.cycle(at, view.total) + 1}/{cycles}")
     return Text.assemble(("CoPD", "bold"), " ", text, f"  round {view.round}/{view.total}")
 
 

@@ -51,7 +51,9 @@ class PhaseProgress(ProgressCallback):
         if state.is_world_process_zero and self.training_bar is not None:
             schedule = self.trainer.schedule
             phase = schedule.phase(state.global_step, state.max_steps).upper()
-            self.training_bar.set_description(f"cycle {schedule.cycle(state.global_step) + 1} {phase:>4}")
+            self.training_bar.set_description(
+                f"cycle {schedule.cycle(state.global_step, state.max_steps) + 1} {phase:>4}"
+            )
 
     def on_log(self, args, state, control, logs: dict[str, Any] | None = None, **kwargs):
         if state.is_world_process_zero and self.training_bar is not None and logs:
