@@ -290,7 +290,7 @@ class CoPDConfig(GRPOConfig):
         if self.topology != "student":
             raise ValueError(
                 f"final_opd_steps={self.final_opd_steps} with topology={self.topology!r}: frozen experts teach a "
-                "student that is a branch, which only topology='student' has besides 'mopd', whose OPD is all like that. Set "
+                "student that is a branch, which only topology='student' has besides 'mopd'. Set "
                 "final_opd_steps=0, or topology='student'."
             )
         if 0 < self.max_steps <= self.final_opd_steps:

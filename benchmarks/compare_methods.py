@@ -1,0 +1,137 @@
+"""
+The methods that `benchmarks/compare.py` compares: how each is run, where its accuracy is read, what is searched.
+
+Every method gets `BUDGET` rounds of one branch, of 128 rollouts each; a method whose branches take turns spends them on
+all of its branches. Methods that go on from trained experts (`parent`) take them as they were after `HEAD` rounds, so
+that experts and what they teach afterwards are paid for out of the same budget.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+EXPERTS = 4
+BUDGET = 640  # rounds of one branch
+ROUNDS = BUDGET // EXPERTS  # of four branches
+HEAD = 120  # of the experts, where a student is taught afterwards
+TAIL = BUDGET - EXPERTS * HEAD  # of that student
+RATES = (2.5e-4, 5e-4, 1e-3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    One run of `recipes/copd.py`.
+
+    Args:
+        fields (`dict`): Fields of the recipe beside those of `recipes/compare.yaml`. `expert_learning_rate` is given to
+            every domain.
+        parent (`Job`, *optional*): Run whose experts it starts from.
+        head (`int`): The parent's rounds after which they are taken.
+        domains (`tuple[str, ...]`, *optional*): The domains, if not all.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    parent: "Job | None" = None
+    head: int = HEAD
+    domains: tuple[str, ...] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What tells two jobs apart, as JSON."""
+        described: dict[str, Any] = {"fields": self.fields}
+        if self.domains:
+            described["domains"] = list(self.domains)
+        if self.parent:
+            described |= {"parent": self.parent.describe(), "head": self.head}
+        return described
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    Args:
+        read (`str`): `"student"`, `"experts"` (each on its own domain), `"branches"` (each on all domains, their mean) or
+            `"base"`.
+        candidates (`tuple[Job, ...]`): What is searched; the first wins a tie.
+        copd (`bool`): Whether it is a form of CoPD.
+    """
+
+    read: str
+    candidates: tuple[Job, ...]
+    copd: bool = False
+
+
+def alone(rate: float, rounds: int = ROUNDS, **fields: Any) -> Job:
+    """Experts that never teach each other; `opd_steps=1` after more rounds than there are measures their overlap."""
+    apart = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1_000_000, "opd_steps": 1}
+    return Job({**apart, "learning_rate": rate, "max_steps": rounds, "save_steps": HEAD, **fields})
+
+
+def mixed(rate: float, **fields: Any) -> Job:
+    """One policy on all domains; the recipe makes `max_steps` as many times longer as there are domains."""
+    return Job({"method": "mixed", "learning_rate": rate, "max_steps": ROUNDS, **fields})
+
+
+def taught(parent: Job, rate: float, init: str, loss: str = "forward_kl", **fields: Any) -> Job:
+    """A student alone, taught by the parent's experts, frozen."""
+    alone_ = {"topology": "mopd", "rlvr_steps": 0, "opd_steps": 1, "student_init": init, "opd_loss": loss}
+    return Job({**alone_, "learning_rate": rate, "max_steps": TAIL, **fields}, parent)
+
+
+def mutual(rate: float, rlvr: int, opd: int, fraction: float, beta: float = 1.0, **fields: Any) -> Job:
+    phases = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": rlvr, "opd_steps": opd}
+    teaching = {"opd_fraction": fraction, "opd_beta": beta, "opd_loss": "forward_kl"}
+    return Job({**phases, **teaching, "learning_rate": rate, "max_steps": ROUNDS, "save_steps": HEAD, **fields})
+
+
+def student(rlvr: int, opd: int, fraction: float, beta: float, *, rounds: int = HEAD, **fields: Any) -> Job:
+    """Experts and a student that restarts from their mean; whatever the budget leaves is the final phase."""
+    taught_rounds = rounds // (rlvr + opd) * opd + max(0, rounds % (rlvr + opd) - rlvr)
+    final = BUDGET - EXPERTS * rounds - taught_rounds
+    phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
+    teaching = {"opd_fraction": fraction, "opd_beta": beta, "opd_loss": "forward_kl", "student_init": "merge"}
+    rates = {"learning_rate": 5e-4, "expert_learning_rate": 1e-3}
+    return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
+
+
+_EXPERTS = alone(1e-3)
+_MUTUAL = (
+    mutual(1e-3, 30, 10, 0.25),
+    mutual(5e-4, 30, 10, 0.25),
+    mutual(1e-3, 120, 40, 0.5),
+)
+_WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
+
+METHODS: dict[str, Method] = {
+    "base": Method("base", (_EXPERTS,)),
+    "experts": Method("experts", (alone(5e-4), _EXPERTS)),
+    "mixed": Method("student", tuple(mixed(rate) for rate in RATES)),
+    "mixed-rank64": Method("student", tuple(mixed(rate, **_WIDE) for rate in RATES[:2])),
+    "average": Method("student", (alone(5e-4), _EXPERTS)),
+    "mopd": Method(
+        "student",
+        (
+            taught(_EXPERTS, 5e-4, "fresh"),
+            taught(_EXPERTS, 1e-3, "fresh"),
+            taught(_EXPERTS, 5e-4, "fresh", "reverse_kl"),
+        ),
+    ),
+    "mopd-merge": Method(
+        "student",
+        (taught(_EXPERTS, 2.5e-4, "merge"), taught(_EXPERTS, 5e-4, "merge")),
+    ),
+    "copd-student": Method(
+        "student",
+        (student(110, 10, 1 / 16, 0.1), student(30, 10, 1 / 16, 0.1), student(30, 10, 0.25, 1.0)),
+        copd=True,
+    ),
+    "copd-mutual": Method("student", _MUTUAL, copd=True),
+    "copd-mutual-unmerged": Method("branches", _MUTUAL, copd=True),
+    "copd-hub": Method(
+        "student",
+        tuple(mutual(1e-3, *phases, topology="hub", hub="up") for phases in ((30, 10, 0.25), (120, 40, 0.5))),
+        copd=True,
+    ),
+    "copd-mutual-polished": Method("student", (taught(_MUTUAL[0], 5e-4, "merge"),), copd=True),
+}
+MAIN = ("base", "experts", "mixed", "average", "mopd", "copd-student", "copd-mutual")  # of `make compare-quick`
