@@ -1,8 +1,8 @@
 """
 The methods that `benchmarks/compare.py` compares: how each is run, where its accuracy is read, what is searched.
 
-Every method gets `BUDGET` rounds of one branch, of 128 rollouts each; a method whose branches take turns spends them on
-all of its branches. Methods that go on from trained experts (`parent`) take them as they were after `HEAD` rounds, so
+Every method gets `BUDGET` rounds of one branch, of 128 rollouts each; a method of several branches spends them on all of
+its branches. Methods that go on from trained experts (`parent`) take them as they were after `HEAD` rounds, so
 that experts and what they teach afterwards are paid for out of the same budget.
 """
 
@@ -24,8 +24,8 @@ class Job:
     One run of `recipes/copd.py`.
 
     Args:
-        fields (`dict`): Fields of the recipe beside those of `recipes/compare.yaml`. `expert_learning_rate` is given to
-            every domain.
+        fields (`dict`): Fields of the recipe beside those of `recipes/compare.yaml`. `expert_learning_rate` is given
+            to every domain.
         parent (`Job`, *optional*): Run whose experts it starts from.
         head (`int`): The parent's rounds after which they are taken.
         domains (`tuple[str, ...]`, *optional*): The domains, if not all.
@@ -50,8 +50,8 @@ class Job:
 class Method:
     """
     Args:
-        read (`str`): `"student"`, `"experts"` (each on its own domain), `"branches"` (each on all domains, their mean) or
-            `"base"`.
+        read (`str`): `"student"`, `"experts"` (each on its own domain), `"branches"` (each on all domains, their mean)
+            or `"base"`.
         candidates (`tuple[Job, ...]`): What is searched; the first wins a tie.
         copd (`bool`): Whether it is a form of CoPD.
     """
