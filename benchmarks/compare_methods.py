@@ -1,9 +1,9 @@
 """
 The methods that `benchmarks/compare.py` compares: how each is run, where its accuracy is read, what is searched.
 
-Every method gets `BUDGET` rounds of one branch, of 128 rollouts each; a method of several branches spends them on all of
-its branches. Methods that go on from trained experts (`parent`) take them as they were after `HEAD` rounds, so
-that experts and what they teach afterwards are paid for out of the same budget.
+Every method gets `BUDGET` rounds of one branch, of 128 rollouts each; a method of several branches spends them on all
+of its branches. Methods that go on from trained experts (`parent`) take them as they were after `HEAD` rounds, so that
+experts and what they teach afterwards are paid for out of the same budget.
 """
 
 from dataclasses import dataclass, field
@@ -134,4 +134,5 @@ METHODS: dict[str, Method] = {
     ),
     "copd-mutual-polished": Method("student", (taught(_MUTUAL[0], 5e-4, "merge"),), copd=True),
 }
+SAWTOOTH = (_MUTUAL[0], _EXPERTS)  # experts that co-evolve in cycles, and the same apart
 MAIN = ("base", "experts", "mixed", "average", "mopd", "copd-student", "copd-mutual")  # of `make compare-quick`

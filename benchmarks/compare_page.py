@@ -1,0 +1,242 @@
+"""Table and figures of docs/experiments.md out of docs/results/compare.jsonl: `python benchmarks/compare.py table`."""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from scipy.stats import t as student_t
+
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.compare import SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
+from benchmarks.compare_methods import METHODS, SAWTOOTH, Job  # noqa: E402
+from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
+from trl_copd.schedule import Schedule  # noqa: E402
+
+
+PAGE = ROOT / "docs" / "experiments.md"
+FIGURES = ROOT / "docs" / "figures"
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> list[float] | None:
+    """Student's t interval of the mean, `[low, high]`; `None` for a single value."""
+    if len(values) < 2:
+        return None
+    half = float(student_t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return [round(mean(values) - half, 4), round(mean(values) + half, 4)]
+
+
+def measured(name: str, results: Results, seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """A method's records by seed; seeds that were not run are left out."""
+    found = {seed: results.find(best(METHODS[name], results), seed) for seed in seeds}
+    return {seed: record for seed, record in found.items() if record is not None}
+
+
+def best_copd(results: Results) -> str:
+    """The form of CoPD that is best on the search seeds."""
+
+    def score(name: str) -> float:
+        job = best(METHODS[name], results)
+        return mean(accuracy(METHODS[name], results.find(job, seed)) for seed in SEARCH_SEEDS)
+
+    return max((name for name, method in METHODS.items() if method.copd), key=score)
+
+
+def summary(results: Results, names: Iterable[str], seeds: Iterable[int]) -> dict[str, Any]:
+    """What `compare.py table --json` prints; methods that were not run are left out."""
+    found: dict[str, Any] = {}
+    scores: dict[str, dict[int, float]] = {}
+    for name in names:
+        records = measured(name, results, seeds)
+        if not records:
+            continue
+        method, runs = METHODS[name], list(records.values())
+        scores[name] = {seed: accuracy(method, record) for seed, record in records.items()}
+        trained = method.read != "base"
+        found[name] = {
+            "mean": round(mean(scores[name].values()), 4),
+            "ci95": interval(list(scores[name].values())),
+            "domains": {d: round(mean(domains(method, r)[d] for r in runs), 4) for d in runs[0]["matrix"]["base"]},
+            "rollouts": runs[0]["rollouts"] if trained else 0,
+            "tokens": round(mean(record["tokens"] for record in runs)) if trained else 0,
+            "seconds": round(mean(record["cpu_seconds"] for record in runs), 1) if trained else 0.0,
+            "seeds": sorted(records),
+            "settings": best(method, results).describe() if trained else None,
+        }
+    chosen = best_copd(results)
+    found["best_copd"] = chosen
+    found["paired"] = {
+        name: paired(scores[chosen], other) for name, other in scores.items() if name != chosen and chosen in scores
+    }
+    if chosen in scores and "experts" in scores:
+        ours, theirs = (
+            {seed: domains(METHODS[name], record) for seed, record in measured(name, results, seeds).items()}
+            for name in (chosen, "experts")
+        )
+        found["paired_domains"] = {
+            domain: paired(*({seed: row[domain] for seed, row in rows.items()} for rows in (ours, theirs)))
+            for domain in found["experts"]["domains"]
+        }
+    return found
+
+
+def paired(ours: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
+    """Mean difference over the seeds that both have, and its interval."""
+    differences = [ours[seed] - other[seed] for seed in ours if seed in other]
+    return {"diff": round(mean(differences), 4), "ci95": interval(differences)} if differences else {}
+
+
+# ---- The page ---------------------------------------------------------------------------------------------------
+
+
+def table(found: dict[str, Any]) -> str:
+    rows = {name: row for name, row in found.items() if name in METHODS}
+    names = list(next(iter(rows.values()))["domains"])
+    chosen = found["best_copd"]
+    lines = [f"| Method | mean | 95 % | {' | '.join(names)} | {chosen} minus it | rollouts | tokens, M | CPU s |"]
+    lines.append("|---" * (len(names) + 7) + "|")
+    for name, row in rows.items():
+        label = f"**{name}**" if name == chosen else name
+        gap = found["paired"].get(name)
+        cells = [f"{row['mean']:.3f}", span(row["ci95"]), *(f"{row['domains'][d]:.3f}" for d in names)]
+        cells += [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" if gap else ""]
+        cells += [f"{row['rollouts']:,}", f"{row['tokens'] / 1e6:.2f}", f"{row['seconds']:.0f}"]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def span(bounds: list[float] | None, sign: str = "") -> str:
+    return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]" if bounds else ""
+
+
+def settings(found: dict[str, Any]) -> str:
+    """What was chosen for each method."""
+    lines = ["| Method | Chosen on the search seeds |", "|---|---|"]
+    for name, row in found.items():
+        if name in METHODS and row["settings"]:
+            fields = {k: v for k, v in row["settings"]["fields"].items() if k not in ("save_steps", "rlvr_steps")
+                      or k == "rlvr_steps" and v < 1_000_000}  # fmt: skip
+            after = "; its experts: those of another run" if "parent" in row["settings"] else ""
+            lines.append(f"| {name} | " + ", ".join(f"`{k}: {v}`" for k, v in fields.items()) + after + " |")
+    return "\n".join(lines)
+
+
+def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
+    """How overlap moves in the phases of a mutual run, and how far it is above that of experts trained apart."""
+    co, apart = ({s: r for s in seeds if (r := results.find(job, s))} for job in SAWTOOTH)
+    both = sorted(set(co) & set(apart))
+    if not both:
+        return {}
+    changes: dict[str, list[float]] = {"rlvr": [], "opd": [], "above": []}
+    for seed in both:
+        curve = dict(zip(*co[seed]["curves"]["overlap"], strict=True))
+        other = dict(zip(*apart[seed]["curves"]["overlap"], strict=True))
+        spans = [span for span in phases(SAWTOOTH[0]) if span[1] in curve and span[2] in curve]
+        for phase in ("rlvr", "opd"):
+            changes[phase].append(mean(curve[end] - curve[start] for kind, start, end in spans if kind == phase))
+        first_opd = next(start for kind, start, _ in spans if kind == "opd")
+        steps = [step for step in curve if step > first_opd and step in other]
+        changes["above"].append(mean(curve[step] - other[step] for step in steps))
+    return {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
+
+
+def own_domains(found: dict[str, Any]) -> str:
+    """The best form of CoPD against each expert on the expert's own domain."""
+    gaps = found["paired_domains"]
+    cells = [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" for gap in gaps.values()]
+    return "\n".join([
+        "| Domain | " + " | ".join(gaps) + " |",
+        "|---" * (len(gaps) + 1) + "|",
+        f"| {found['best_copd']} minus the expert | " + " | ".join(cells) + " |",
+    ])  # fmt: skip
+
+
+def phases(job: Job) -> list[tuple[str, int, int]]:
+    fields = job.fields
+    return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
+
+
+def text_of_sawtooth(found: dict[str, Any]) -> str:
+    if not found:
+        return ""
+    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items()}
+    return (
+        "Mean over the edges, 5 seeds, 95 % intervals. An RLVR phase changes the overlap by "
+        f"{parts['rlvr']}, an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above "
+        "that of experts trained apart, at the same number of rollouts."
+    )
+
+
+def update_page(results: Results) -> None:
+    """Put tables and figures of the committed results into the page."""
+    found = summary(results, METHODS, SEEDS)
+    parts = {
+        "table": table(found),
+        "settings": settings(found),
+        "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
+    }
+    parts["own"] = own_domains(found)
+    text = PAGE.read_text()
+    for name, content in parts.items():
+        begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)  # noqa: B023
+    PAGE.write_text(text)
+    draw_accuracy(results, found, FIGURES / "compare.png")
+    draw_overlap(results, FIGURES / "compare_overlap.png")
+
+
+def draw_accuracy(results: Results, found: dict[str, Any], path: Path) -> None:
+    """A row per method: mean and interval, and a dot per seed."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = sorted((name for name in found if name in METHODS), key=lambda name: found[name]["mean"])
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 0.36 * len(rows) + 1.1), layout="constrained", dpi=200)
+        ax = figure.subplots()
+        for place, name in enumerate(rows):
+            color = PALETTE[1] if METHODS[name].copd else PALETTE[0]
+            scores = [accuracy(METHODS[name], record) for record in measured(name, results, SEEDS).values()]
+            ax.plot(scores, [place] * len(scores), "o", ms=4, color=color, alpha=0.35, mew=0)
+            bounds, middle = found[name]["ci95"] or [found[name]["mean"]] * 2, found[name]["mean"]
+            ax.plot(bounds, [place, place], color=color, lw=2)
+            ax.plot(middle, place, "D", ms=6, color=color)
+        ax.set_yticks(range(len(rows)), rows)
+        for label, name in zip(ax.get_yticklabels(), rows, strict=True):
+            label.set_color(INK if METHODS[name].copd else MUTED)
+        ax.set(title="Accuracy over four conflicting skills: seeds, mean, 95 %", xlim=(None, 1.0))
+        ax.grid(axis="x", color=SHADE)
+        ax.set_axisbelow(True)
+        figure.savefig(path)
+
+
+def draw_overlap(results: Results, path: Path) -> None:
+    """Overlap and symmetric KL over the rounds: experts that co-evolve, and experts apart."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(11, 3.6), layout="constrained", dpi=200)
+        for ax, (quantity, title) in zip(
+            figure.subplots(1, 2),
+            {"overlap": "Top-10 overlap between experts", "symmetric_kl": "Symmetric KL, nats per token"}.items(),
+            strict=True,
+        ):
+            for phase, start, end in phases(SAWTOOTH[0]):
+                if phase == "opd":
+                    ax.axvspan(start, end, color=SHADE, lw=0)
+            for color, label, job in zip(PALETTE[1::-1], ("co-evolving", "apart"), SAWTOOTH, strict=True):
+                series = [record["curves"][quantity] for seed in SEEDS if (record := results.find(job, seed))]
+                steps = series[0][0]
+                columns = list(zip(*(values for _, values in series), strict=True))
+                bounds = [interval(column) or [column[0]] * 2 for column in columns]
+                ax.fill_between(steps, *zip(*bounds, strict=True), color=color, alpha=0.2, lw=0)
+                ax.plot(steps, [mean(column) for column in columns], color=color, lw=2, label=label)
+            ax.set(title=title, xlabel="round (shaded: OPD)")
+            ax.legend()
+        figure.savefig(path)

@@ -1,0 +1,175 @@
+"""The comparison's bookkeeping: equal rollouts, what counts as measured, intervals; and a run of one round."""
+
+import dataclasses
+import json
+from statistics import mean
+
+import pytest
+from scipy import stats
+
+from benchmarks import compare, compare_page
+from benchmarks.compare import Results, accuracy, best, domains, key, recipe, rollouts, run
+from benchmarks.compare_methods import BUDGET, METHODS, SAWTOOTH, Job, Method, alone, student, taught
+from recipes.build import DOMAIN_KEYS
+from trl_copd.history import series
+from trl_copd.schedule import Schedule
+
+
+NAMES = ("up", "down", "back", "rotate")
+JOBS = {key(job): job for method in METHODS.values() for job in method.candidates}
+
+
+def spent(job, tmp_path):
+    settings = recipe(job, tmp_path, tmp_path if job.parent else None)
+    rounds = settings["max_steps"] * (len(NAMES) if settings.get("method") == "mixed" else 1)
+    parent = rollouts(recipe(job.parent, tmp_path, None), job.head) if job.parent else 0
+    return rollouts(settings, rounds) + parent
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_every_candidate_has_the_same_number_of_rollouts(job, tmp_path):
+    assert spent(job, tmp_path) == BUDGET * 128
+
+
+def test_a_students_rounds_are_paid_for():
+    job = student(30, 10, 0.25, 1.0)
+    total, final = job.fields["max_steps"], job.fields["final_opd_steps"]
+    opd = [Schedule(30, 10, final_opd_steps=final).phase(i, total) for i in range(total)].count("opd")
+    assert 4 * (total - final) + opd == BUDGET
+
+
+def test_a_recipe_has_the_parents_experts_and_their_rates(tmp_path):
+    job = Job({"expert_learning_rate": 0.5}, alone(1e-3), domains=("up", "back"))
+    settings = recipe(job, tmp_path / "run", tmp_path / "parent")
+    assert [domain["name"] for domain in settings["domains"]] == ["up", "back"]
+    assert {domain["learning_rate"] for domain in settings["domains"]} == {0.5}
+    assert settings["domains"][1]["adapter"] == str(tmp_path / "parent" / "checkpoint-120" / "experts" / "back")
+    assert all(set(domain) <= DOMAIN_KEYS for domain in settings["domains"])
+
+
+def test_keys_tell_jobs_apart():
+    jobs = [alone(1e-3), alone(5e-4), taught(alone(1e-3), 1e-3, "merge"), taught(alone(5e-4), 1e-3, "merge"),
+            Job({}), Job({}, domains=("up",)), Job({}, alone(1e-3), 3), Job({}, alone(1e-3), 4)]  # fmt: skip
+    assert len({key(job) for job in jobs}) == len(jobs)
+    assert key(alone(1e-3)) == key(alone(1e-3))
+
+
+def record(job, seed, level, **more):
+    """A run in which each adapter has `level` on its own domain, half of it elsewhere, and the student between."""
+    matrix = {name: {d: level if d == name else level / 2 for d in NAMES} for name in NAMES}
+    matrix |= {"base": dict.fromkeys(NAMES, 0.1), "student": dict.fromkeys(NAMES, level * 0.8)}
+    common = {"rollouts": 10, "tokens": 20, "cpu_seconds": 30.0, "matrix": matrix, "curves": {}}
+    return {"key": key(job), "seed": seed, **common, **more}
+
+
+def test_where_a_methods_accuracy_is_read():
+    found = record(Job(), 0, 0.8)
+    assert domains(Method("experts", ()), found) == dict.fromkeys(NAMES, 0.8)
+    assert domains(Method("base", ()), found) == dict.fromkeys(NAMES, 0.1)
+    assert domains(Method("student", ()), found) == dict.fromkeys(NAMES, pytest.approx(0.64))
+    assert accuracy(Method("branches", ()), found) == pytest.approx((0.8 + 3 * 0.4) / 4)
+
+
+def test_results_survive_a_line_that_was_cut_off(tmp_path):
+    path, (first, second) = tmp_path / "results.jsonl", (alone(1e-3), alone(5e-4))
+    results = Results(path)
+    results.add(record(first, 0, 0.5))
+    with path.open("a") as file:
+        file.write('{"key": "torn", "se')
+    again = Results(path)
+    assert again.find(first, 0)["tokens"] == 20 and again.find(first, 1) is None
+    again.add(record(second, 3, 0.6))
+    assert set(Results(path).records) == {(key(first), 0), (key(second), 3)}
+
+
+def test_the_best_candidate_is_chosen_on_the_search_seeds(tmp_path):
+    results, (low, high) = Results(tmp_path / "r.jsonl"), (alone(5e-4), alone(1e-3))
+    method = Method("experts", (low, high))
+    for job, levels in (low, (0.5, 0.6)), (high, (0.4, 0.9)):
+        for seed, level in zip(compare.SEARCH_SEEDS, levels, strict=True):
+            results.add(record(job, seed, level))
+    results.add(record(low, 0, 1.0))  # a seed of the table
+    assert best(method, results) == high
+    with pytest.raises(SystemExit, match="were not searched"):
+        best(Method("experts", (low, alone(3e-4))), results)
+
+
+def test_intervals_are_those_of_scipy():
+    values = [0.71, 0.8, 0.77, 0.9, 0.65]
+    low, high = stats.t.interval(0.95, 4, loc=mean(values), scale=stats.sem(values))
+    assert compare_page.interval(values) == [round(low, 4), round(high, 4)]
+    assert compare_page.interval([0.5]) is None
+    assert compare_page.paired({0: 0.5, 1: 0.7, 2: 0.9}, {1: 0.6, 2: 0.7, 3: 0.0}) == {
+        "diff": 0.15, "ci95": compare_page.interval([0.1, 0.2])}  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Every candidate on every seed; the later a candidate, the better; every seed a little better than the last."""
+    found = Results(tmp_path / "r.jsonl")
+    for place, job in enumerate(JOBS.values()):
+        for seed in (*compare.SEARCH_SEEDS, *compare.SEEDS):
+            curve = [list(range(0, 161, 5)), [1.0 - (step % 40) / 1000 for step in range(0, 161, 5)]]
+            apart = [curve[0], [0.5] * len(curve[0])]
+            chosen = curve if key(job) == key(SAWTOOTH[0]) else apart
+            level = 0.3 + place / 100 + seed % 100 / 1000
+            found.add(record(job, seed, level, curves={"overlap": chosen, "symmetric_kl": chosen}))
+    return found
+
+
+def test_summary(results):
+    found = compare_page.summary(results, METHODS, compare.SEEDS)
+    assert set(found) == {*METHODS, "best_copd", "paired", "paired_domains"}
+    chosen = found["best_copd"]
+    assert METHODS[chosen].copd and set(found["paired"]) == set(METHODS) - {chosen}
+    for name, gap in found["paired"].items():
+        assert gap["diff"] == pytest.approx(found[chosen]["mean"] - found[name]["mean"], abs=2e-4)
+    assert found["mixed"]["seeds"] == [0, 1, 2, 3, 4] and found["mixed"]["rollouts"] == 10
+    assert found["base"]["mean"] == pytest.approx(0.1) and found["base"]["seconds"] == 0
+    json.dumps(found)
+    some = compare_page.summary(results, ("mixed", chosen), (0, 7))
+    assert some["mixed"]["seeds"] == [0] and some["mixed"]["ci95"] is None and set(some["paired"]) == {"mixed"}
+
+
+def test_sawtooth(results):
+    found = compare_page.sawtooth(results, compare.SEEDS)
+    # 30 rounds of RLVR take 0.030 off; the curve is back at 1.0 at the end of the OPD phase
+    assert found["rlvr"]["mean"] == pytest.approx(-0.03) and found["opd"]["mean"] == pytest.approx(0.03)
+    curve = [1.0 - (step % 40) / 1000 for step in range(35, 161, 5)]
+    assert found["above"]["mean"] == pytest.approx(mean(curve) - 0.5, abs=1e-4)
+
+
+def test_the_page(results, tmp_path, monkeypatch):
+    page = tmp_path / "experiments.md"
+    marks = ("table", "settings", "sawtooth", "own")
+    page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
+    monkeypatch.setattr(compare_page, "PAGE", page)
+    monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
+    compare_page.update_page(results)
+    text = page.read_text()
+    assert "old" not in text and text.count("before") == text.count("after") == 4
+    assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
+    for name in ("compare", "compare_overlap"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_student_is_taught_by_a_runs_experts(tmp_path):
+    """Two real runs: experts with a checkpoint, and the student that goes on from it; the second call runs nothing."""
+    few = {"num_generations": 4, "per_device_train_batch_size": 8, "overlap_every": 1}
+    parent = alone(1e-3, 2, save_steps=1, **few)
+    job = dataclasses.replace(taught(parent, 5e-4, "merge", max_steps=1, **few), head=1)
+    results = Results(tmp_path / "r.jsonl")
+    found = run(job, 0, results, tmp_path / "runs")
+    above = results.find(parent, 0)
+    assert above["head"]["rollouts"] == 32 and found["rollouts"] == 32 + 8
+    assert above["head"]["tokens"] < above["tokens"] and found["tokens"] > above["head"]["tokens"]
+    assert above["curves"]["overlap"][0] == [0, 1] and above["curves"]["overlap"][1][0] == 1.0
+    state = json.loads((compare.target(parent, 0, tmp_path / "runs") / "trainer_state.json").read_text())
+    assert len(series(state["log_history"], "opd/overlap")) == 12  # measured, though nobody is taught
+    assert set(found["matrix"]) == {"base", *NAMES, "student"}
+    monkey = compare.execute
+    compare.execute = None
+    try:
+        assert run(job, 0, Results(tmp_path / "r.jsonl"), tmp_path / "runs") == found
+    finally:
+        compare.execute = monkey
