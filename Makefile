@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers
+.PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
 .PHONY: test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
@@ -60,6 +60,14 @@ bench: $(INSTALLED)
 
 bench-scaling: $(INSTALLED)  ## K = 1, 2, 4, 8 experts on one base, about a quarter of an hour
 	$(BIN)/python benchmarks/scaling.py $(ARGS)
+
+compare: $(INSTALLED)  ## every method at equal rollouts, five seeds; settings from the committed search
+	$(BIN)/python benchmarks/compare.py run --results runs/compare/results.jsonl $(ARGS)
+	$(BIN)/python benchmarks/compare.py table --results runs/compare/results.jsonl
+
+compare-quick: $(INSTALLED)  ## the main methods, two seeds
+	$(BIN)/python benchmarks/compare.py run --quick --results runs/compare/results.jsonl $(ARGS)
+	$(BIN)/python benchmarks/compare.py table --quick --results runs/compare/results.jsonl
 
 bench-verifiers: $(INSTALLED)
 	$(BIN)/python benchmarks/verifiers.py $(ARGS)

@@ -2,13 +2,16 @@
 Does co-evolving beat the alternatives? `python benchmarks/compare.py run` trains each method on four skills that
 conflict (`recipes/compare.yaml`), with as many rollouts each; `table` prints and draws what was measured.
 
-    python benchmarks/compare.py search            # every candidate of every method, seeds 100 and 101
+    python benchmarks/compare.py search            # candidates of every method with seed 100, the better ones with 101
     python benchmarks/compare.py run               # the best candidate of each, seeds 0 to 4
-    python benchmarks/compare.py table [--json]    # docs/experiments.md and its figures, or one JSON object
+    python benchmarks/compare.py ablate            # one setting at a time, and the pilot study, seeds 0 to 2
+    python benchmarks/compare.py table [--json]    # what was measured, as Markdown or as one JSON object
+    python benchmarks/compare.py page              # docs/experiments.md and its figures
 
-Results are appended to docs/results/compare.jsonl, one line a run, and a run that is there is not run again: a
-comparison that was killed goes on. Settings are searched on seeds that the table does not use. What is compared, and
-the grid, is in `benchmarks/compare_methods.py`.
+Results are appended to a file, one JSON object a run, and a run that is there is not run again: a comparison that was
+killed goes on. The authors' is docs/results/compare.jsonl; the settings that its search found are used whatever file
+is named by `--results`. Settings are searched on seeds that the table does not use. What is compared, and the grid, is
+in `benchmarks/compare_methods.py` and `compare_ablations.py`.
 
 Greedy accuracy on 500 held-out problems per domain. Time is CPU time of the training process, one thread, evaluation
 included, since the clock says more about the machine's other work.
@@ -33,6 +36,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import compare_ablations  # noqa: E402
 from benchmarks.compare_methods import MAIN, METHODS, Job, Method  # noqa: E402
 from recipes.build import build_base  # noqa: E402
 from trl_copd.history import series  # noqa: E402
@@ -44,6 +48,7 @@ RECIPE = ROOT / "recipes" / "compare.yaml"
 RESULTS = ROOT / "docs" / "results" / "compare.jsonl"
 _BUILDING = threading.Lock()
 SEEDS, SEARCH_SEEDS = (0, 1, 2, 3, 4), (100, 101)
+MARGIN = 0.05  # accuracy by which a candidate may be behind after the first search seed
 
 
 class Results:
@@ -51,18 +56,14 @@ class Results:
     The results file: one JSON object a line, found by what was run and with which seed.
 
     Args:
-        path (`Path`): The file; it need not be there. A last line that was cut off counts as not there.
+        path (`Path`): The file; it need not be there. A line that was cut off counts as not there.
+        searched (`Path`, *optional*): A file whose records of the search seeds count too.
     """
 
-    def __init__(self, path: Path):
-        self.path, self.records = path, {}
-        self._lock = threading.Lock()
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            self.records[record["key"], record["seed"]] = record
+    def __init__(self, path: Path, searched: Path | None = None):
+        self.path, self._lock = path, threading.Lock()
+        found = {at: record for at, record in read(searched).items() if at[1] in SEARCH_SEEDS} if searched else {}
+        self.records = found | read(path)
 
     def find(self, job: Job, seed: int) -> dict[str, Any] | None:
         return self.records.get((key(job), seed))
@@ -74,6 +75,17 @@ class Results:
             torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
             with self.path.open("a") as file:
                 file.write("\n" * (torn and self.path.stat().st_size > 0) + json.dumps(record) + "\n")
+
+
+def read(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    records = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        records[record["key"], record["seed"]] = record
+    return records
 
 
 def key(job: Job) -> str:
@@ -88,12 +100,14 @@ def recipe(job: Job, folder: Path, parent: Path | None) -> dict[str, Any]:
     """The job as a recipe: `recipes/compare.yaml` with the job's fields, and the parent's experts as adapters."""
     settings = yaml.safe_load(RECIPE.read_text())
     fields = dict(job.fields)
-    rate = fields.pop("expert_learning_rate", None)
+    rate, n_eval = fields.pop("expert_learning_rate", None), fields.pop("n_eval", None)
     if job.domains:
         settings["domains"] = [domain for domain in settings["domains"] if domain["name"] in job.domains]
     for domain in settings["domains"]:
         if rate is not None:
             domain["learning_rate"] = rate
+        if n_eval is not None:
+            domain["n_eval"] = n_eval
         if parent is not None:
             domain["adapter"] = str(parent / f"checkpoint-{job.head}" / "experts" / domain["name"])
     if "save_steps" in fields:
@@ -160,8 +174,13 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         "commit": commit(),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread a run",
     }
-    if "save_steps" in settings and settings["save_strategy"] == "steps":
+    if settings["save_strategy"] == "steps":
         record["head"] = head(settings, state, record)
+    if settings.get("eval_strategy") == "steps":
+        record |= {
+            "edges": series(state["log_history"], "opd/overlap"),
+            "evaluations": evaluations(state["log_history"]),
+        }
     print(f"{output.name}: {json.dumps(job.fields)} {record['cpu_seconds']:.0f} s", flush=True)
     return record
 
@@ -203,6 +222,17 @@ def curves(history: list[dict]) -> dict[str, list[list[float]]]:
     return found
 
 
+def evaluations(history: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
+    """Capability matrices that were measured while training, by round."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for entry in history:
+        for name, value in entry.items():
+            adapter, _, domain = name.removeprefix("eval_").partition("/")
+            if name.startswith("eval_") and domain and domain != "accuracy":
+                found.setdefault(str(entry["step"]), {}).setdefault(adapter, {})[domain] = round(value, 4)
+    return found
+
+
 def commit() -> str:
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
@@ -228,51 +258,70 @@ def accuracy(method: Method, record: dict[str, Any]) -> float:
     return sum(values) / len(values)
 
 
-def best(method: Method, results: Results, seeds: Iterable[int] = SEARCH_SEEDS) -> Job:
-    """The candidate with the highest mean accuracy over the search seeds."""
+def best(method: Method, results: Results) -> Job:
+    """The candidate with the highest mean accuracy over the search seeds, of those that were run with all of them."""
+    if len(method.candidates) == 1:
+        return method.candidates[0]
+    scores = {}
+    for job in method.candidates:
+        found = [results.find(job, seed) for seed in SEARCH_SEEDS]
+        if all(found):
+            scores[key(job)] = sum(accuracy(method, record) for record in found if record), job
+    if not scores:
+        raise SystemExit(f"Not searched with seeds {SEARCH_SEEDS}: {method}. Run `compare.py search` first.")
+    return max(scores.values(), key=lambda pair: pair[0])[1]
 
-    def score(job: Job) -> float:
-        found = [results.find(job, seed) for seed in seeds]
-        missing = [seed for seed, record in zip(seeds, found, strict=True) if record is None]
-        if missing:
-            raise SystemExit(
-                f"Seed(s) {missing} of {job.describe()} were not searched. Run `compare.py search` first."
-            )
-        return sum(accuracy(method, record) for record in found if record) / len(found)
 
-    return method.candidates[0] if len(method.candidates) == 1 else max(method.candidates, key=score)
+def contenders(method: Method, results: Results, seed: int) -> list[Job]:
+    """The candidates that are at most `MARGIN` behind the best one with this seed: the others are dropped."""
+    found = [(job, results.find(job, seed)) for job in method.candidates]
+    scores = [(job, accuracy(method, record)) for job, record in found if record is not None]
+    return [job for job, score in scores if score >= max(score for _, score in scores) - MARGIN]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("search", "run", "table"))
+    parser.add_argument("command", choices=("search", "run", "ablate", "table", "page"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: all; --quick: " + " ".join(MAIN))
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100 and 101; --quick: 0 and 1")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
     parser.add_argument("--quick", action="store_true", help="the main methods, two seeds")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (2)")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "compare", help="where runs and bases are kept")
     parser.add_argument("--json", action="store_true", help="table: print one JSON object instead")
     options = parser.parse_args()
-    results, names = Results(options.results), options.methods or (MAIN if options.quick else tuple(METHODS))
-    seeds = options.seeds or (SEARCH_SEEDS if options.command == "search" else SEEDS[:2] if options.quick else SEEDS)
-    if options.command == "table":
-        from benchmarks.compare_page import summary, update_page
+    results = Results(options.results, RESULTS)
+    names = options.methods or (MAIN if options.quick else tuple(METHODS))
+    usual = {"search": SEARCH_SEEDS, "ablate": compare_ablations.SEEDS}
+    seeds = options.seeds or usual.get(options.command, SEEDS[:2] if options.quick else SEEDS)
+    if options.command in ("table", "page"):
+        from benchmarks.compare_page import markdown, summary, update_page
 
-        if options.json:
-            print(json.dumps(summary(results, names, seeds)))
-        else:
+        found = summary(results, names, seeds)
+        if options.command == "page":
             update_page(results)
+        else:
+            print(json.dumps(found) if options.json else markdown(found, results, seeds))
         return
-    jobs: dict[str, Job] = {}
-    for name in names:
-        method = METHODS[name]
-        jobs |= {
-            key(job): job for job in (method.candidates if options.command == "search" else [best(method, results)])
-        }
-    # a job's parent first, so that two jobs with one parent do not both run it
-    parents = {key(job.parent): job.parent for job in jobs.values() if job.parent}
-    for batch in (parents, jobs):
+    for seed in seeds:
+        base(seed, options.folder)
+    if options.command == "search":
+        candidates = [METHODS[name].candidates for name in names]
+        for seed in seeds:
+            run_all([job for jobs in candidates for job in jobs], [seed], results, options)
+            candidates = [tuple(contenders(METHODS[name], results, seeds[0])) for name in names]
+    elif options.command == "ablate":
+        listed = [job for ablation in compare_ablations.ABLATIONS.values() for job in ablation.values()]
+        run_all([*listed, *compare_ablations.PILOT], seeds, results, options)
+    else:
+        run_all([best(METHODS[name], results) for name in names], seeds, results, options)
+
+
+def run_all(jobs: Iterable[Job], seeds: Iterable[int], results: Results, options: argparse.Namespace) -> None:
+    """Run each job once with each seed: parents first, so that two jobs with one parent do not both run it."""
+    wanted = {key(job): job for job in jobs}
+    parents = {key(job.parent): job.parent for job in wanted.values() if job.parent}
+    for batch in (parents, wanted):
         with ThreadPoolExecutor(options.jobs) as executor:
             list(executor.map(lambda pair: run(*pair, results, options.folder),
                               [(job, seed) for seed in seeds for job in batch.values()]))  # fmt: skip

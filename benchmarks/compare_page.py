@@ -147,7 +147,9 @@ def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
 
 def own_domains(found: dict[str, Any]) -> str:
     """The best form of CoPD against each expert on the expert's own domain."""
-    gaps = found["paired_domains"]
+    gaps = found.get("paired_domains", {})
+    if not gaps:
+        return ""
     cells = [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" for gap in gaps.values()]
     return "\n".join([
         "| Domain | " + " | ".join(gaps) + " |",
@@ -166,10 +168,16 @@ def text_of_sawtooth(found: dict[str, Any]) -> str:
         return ""
     parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items()}
     return (
-        "Mean over the edges, 5 seeds, 95 % intervals. An RLVR phase changes the overlap by "
+        "Mean over the edges, 95 % intervals over the seeds. An RLVR phase changes the overlap by "
         f"{parts['rlvr']}, an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above "
         "that of experts trained apart, at the same number of rollouts."
     )
+
+
+def markdown(found: dict[str, Any], results: Results, seeds: Iterable[int]) -> str:
+    """Everything in the terminal: the table, the form of CoPD against each expert, and the saw-tooth."""
+    parts = [table(found), own_domains(found), text_of_sawtooth(sawtooth(results, seeds))]
+    return "\n\n".join(part for part in parts if part)
 
 
 def update_page(results: Results) -> None:

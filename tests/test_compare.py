@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 from scipy import stats
 
-from benchmarks import compare, compare_page
+from benchmarks import compare, compare_ablations, compare_page
 from benchmarks.compare import Results, accuracy, best, domains, key, recipe, rollouts, run
 from benchmarks.compare_methods import BUDGET, METHODS, SAWTOOTH, Job, Method, alone, student, taught
 from recipes.build import DOMAIN_KEYS
@@ -89,9 +89,15 @@ def test_the_best_candidate_is_chosen_on_the_search_seeds(tmp_path):
         for seed, level in zip(compare.SEARCH_SEEDS, levels, strict=True):
             results.add(record(job, seed, level))
     results.add(record(low, 0, 1.0))  # a seed of the table
-    assert best(method, results) == high
-    with pytest.raises(SystemExit, match="were not searched"):
-        best(Method("experts", (low, alone(3e-4))), results)
+    third = alone(3e-4)
+    results.add(record(third, 100, 1.0))  # not run with the other seed
+    assert best(method, results) == best(Method("experts", (low, high, third)), results) == high
+    with pytest.raises(SystemExit, match="Not searched"):
+        best(Method("experts", (alone(1e-5), third)), results)
+    level = {low: 0.8, high: 0.76, third: 0.74}
+    for job, score in level.items():
+        results.add(record(job, 100, score))
+    assert compare.contenders(Method("experts", tuple(level)), results, 100) == [low, high]
 
 
 def test_intervals_are_those_of_scipy():
@@ -129,6 +135,44 @@ def test_summary(results):
     json.dumps(found)
     some = compare_page.summary(results, ("mixed", chosen), (0, 7))
     assert some["mixed"]["seeds"] == [0] and some["mixed"]["ci95"] is None and set(some["paired"]) == {"mixed"}
+
+
+def test_a_search_is_taken_from_the_authors_file(results, tmp_path):
+    mine = Results(tmp_path / "mine.jsonl", searched=results.path)
+    assert {seed for _, seed in mine.records} == set(compare.SEARCH_SEEDS) and not mine.path.exists()
+    assert best(METHODS["mixed"], mine) == best(METHODS["mixed"], results)
+    text = compare_page.markdown(compare_page.summary(results, METHODS, (0, 1)), results, (0, 1))
+    assert "| mixed |" in text and "minus the expert" in text and "An RLVR phase" in text
+
+
+def test_pilot_points_and_correlation():
+    at = {30: 0.5, 40: 0.7}
+    evaluations = {str(step): {"up": {"up": 0.9, "back": level}, "back": {"up": 0.1, "back": 1.0}}
+                   for step, level in at.items()}  # fmt: skip
+    found = {"evaluations": evaluations, "edges": {"back->up": [[30, 40], [0.8, 0.9]], "up->back": [[0], [1.0]]}}
+    points = compare_ablations.pilot_points(found, [("rlvr", 0, 30), ("opd", 30, 40), ("opd", 70, 80)])
+    assert points == [(0.8, pytest.approx(0.2), 0.5)]
+    pairs = [(0.1, 1.0), (0.4, 0.7), (0.9, 0.8), (0.3, 0.9)]
+    assert compare_ablations.correlation(pairs) == pytest.approx(stats.pearsonr(*zip(*pairs, strict=True)).statistic)
+    assert compare_ablations.correlation(pairs[:2]) == compare_ablations.correlation([(1, 1)] * 4) == 0.0
+
+
+def test_ablations_change_what_they_say(tmp_path):
+    for jobs in compare_ablations.ABLATIONS.values():
+        assert len({key(job) for job in jobs.values()}) == len(jobs)
+    ablations = compare_ablations.ABLATIONS
+    for count, names in compare_ablations.BRANCHES.items():
+        job, alone_ = (
+            ablations["branches, student from the merge"][str(count)],
+            ablations["branches, mixed"][str(count)],
+        )
+        assert job.domains == job.parent.domains == alone_.domains == names
+        settings = recipe(job, tmp_path, tmp_path)
+        assert settings["domains"][-1]["adapter"].endswith(settings["domains"][-1]["name"])
+        wanted = rollouts(settings, settings["max_steps"]) + rollouts(recipe(job.parent, tmp_path, None), job.head)
+        mixed_rounds = alone_.fields["max_steps"] * count
+        assert abs(wanted / 128 - mixed_rounds) < count
+    assert recipe(compare_ablations.PILOT[0], tmp_path, None)["domains"][0]["n_eval"] == 100
 
 
 def test_sawtooth(results):

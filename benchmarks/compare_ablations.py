@@ -1,0 +1,92 @@
+"""
+One setting at a time, the rest as in the comparison: what `benchmarks/compare.py ablate` runs, and how it is read.
+
+Each ablation maps the setting's values to a job; accuracy is the student's. The one that the comparison has too is not
+run again.
+"""
+
+from statistics import mean
+from typing import Any
+
+from benchmarks.compare_methods import _EXPERTS, Job, alone, mixed, mutual, taught
+
+
+SEEDS = (0, 1, 2)
+RATIOS = {"0.5": (13, 27), "1": (20, 20), "1.5": (24, 16), "3": (30, 10), "6": (34, 6)}  # RLVR : OPD, cycles of 40
+LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
+MERGES = ("average", "linear", "svd", "ties", "dare")
+BRANCHES = {2: ("up", "back"), 3: ("up", "back", "down"), 4: None}  # a habit and a rare skill first
+RANKS = (4, 16, 64)
+
+
+def merged(parent: Job, method: str) -> Job:
+    """The student that a merge makes of the parent's experts: one round at a rate of 0, then measured."""
+    still = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0, "learning_rate": 0.0}
+    return Job({**still, "max_steps": 1, "merge_method": method, "overlap_every": 0}, parent)
+
+
+def subset(job: Job, domains: tuple[str, ...] | None) -> Job:
+    parent = subset(job.parent, domains) if job.parent else None
+    return Job(job.fields, parent, job.head, domains)
+
+
+def ranked(rank: int) -> Job:
+    fields = {} if rank == 16 else {"lora_r": rank, "lora_alpha": 2 * rank}
+    return taught(alone(1e-3, **fields), 5e-4, "merge", **fields)
+
+
+ABLATIONS: dict[str, dict[str, Job]] = {
+    "RLVR rounds per OPD round, mutual": {r: mutual(1e-3, *steps, 0.25) for r, steps in RATIOS.items()},
+    "opd_beta, mutual": {str(beta): mutual(1e-3, 30, 10, 0.25, beta) for beta in (0.1, 1.0, 10.0)},
+    "opd_fraction, mutual": {str(share): mutual(1e-3, 30, 10, share) for share in (0.0625, 0.25, 0.5)},
+    "opd_loss, student from the merge": {loss: taught(_EXPERTS, 5e-4, "merge", loss) for loss in LOSSES},
+    "merge_method, experts apart": {method: merged(_EXPERTS, method) for method in MERGES},
+    "merge_method, mutual": {method: merged(mutual(1e-3, 30, 10, 0.25), method) for method in MERGES},
+    "branches, student from the merge": {
+        str(count): subset(taught(_EXPERTS, 5e-4, "merge"), names) for count, names in BRANCHES.items()
+    },
+    "branches, mixed": {
+        # as many rollouts as that student and its experts
+        str(count): subset(mixed(5e-4, max_steps=round((120 * count + 160) / count)), names)
+        for count, names in BRANCHES.items()
+    },
+    "LoRA rank, student from the merge": {str(rank): ranked(rank) for rank in RANKS},
+}
+
+# ---- The pilot study: what an OPD phase gives, against the overlap at its start ---------------------------------
+
+_WATCHED = {"eval_strategy": "steps", "eval_steps": 10, "n_eval": 100}
+PILOT = (mutual(1e-3, 30, 10, 0.25, **_WATCHED), mutual(1e-3, 120, 40, 0.25, **_WATCHED))
+PILOT_ROUNDS = 10  # of OPD, over which the gain is taken
+
+
+def pilot_points(record: dict[str, Any], phases: list[tuple[str, int, int]]) -> list[tuple[float, float, float]]:
+    """
+    Each edge in each OPD phase: overlap at its start, gain and gap.
+
+    Returns:
+        `list[tuple]`: Overlap in [0, 1]; the learner's gain in accuracy on the teacher's domain over the phase's first
+        `PILOT_ROUNDS`; and how far the teacher was ahead of it there at the start.
+    """
+    found = []
+    for _, start, _ in (span for span in phases if span[0] == "opd"):
+        before, after = (record["evaluations"].get(str(step)) for step in (start, start + PILOT_ROUNDS))
+        if before is None or after is None:
+            continue
+        for edge, curve in record["edges"].items():
+            teacher, learner = edge.split("->")
+            overlap = dict(zip(*curve, strict=True)).get(start)
+            if overlap is not None:
+                gain = after[learner][teacher] - before[learner][teacher]
+                found.append((overlap, gain, before[teacher][teacher] - before[learner][teacher]))
+    return found
+
+
+def correlation(points: list[tuple[float, float]]) -> float:
+    """Pearson's r; 0 for fewer than three points or a constant."""
+    if len(points) < 3:
+        return 0.0
+    xs, ys = zip(*points, strict=True)
+    x0, y0 = mean(xs), mean(ys)
+    sx, sy = (sum((v - m) ** 2 for v in vs) for vs, m in ((xs, x0), (ys, y0)))
+    return sum((x - x0) * (y - y0) for x, y in points) / (sx * sy) ** 0.5 if sx and sy else 0.0
