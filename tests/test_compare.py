@@ -94,10 +94,9 @@ def test_the_best_candidate_is_chosen_on_the_search_seeds(tmp_path):
     assert best(method, results) == best(Method("experts", (low, high, third)), results) == high
     with pytest.raises(SystemExit, match="Not searched"):
         best(Method("experts", (alone(1e-5), third)), results)
-    level = {low: 0.8, high: 0.76, third: 0.74}
-    for job, score in level.items():
+    for job, score in (low, 0.8), (high, 0.76), (third, 0.74):
         results.add(record(job, 100, score))
-    assert compare.contenders(Method("experts", tuple(level)), results, 100) == [low, high]
+    assert compare.contenders(Method("experts", (low, high, third)), results, 100) == [low, high]
 
 
 def test_intervals_are_those_of_scipy():
