@@ -37,15 +37,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
-from benchmarks.compare_methods import MAIN, METHODS, Job, Method  # noqa: E402
+from benchmarks.compare_methods import MAIN, METHODS, SMOLLM2, Job, Method  # noqa: E402
 from recipes.build import build_base  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
 
-RECIPE = ROOT / "recipes" / "compare.yaml"
 RESULTS = ROOT / "docs" / "results" / "compare.jsonl"
+STUDIES = {"conflict": METHODS, "smollm2": SMOLLM2}
 _BUILDING = threading.Lock()
 SEEDS, SEARCH_SEEDS = (0, 1, 2, 3, 4), (100, 101)
 MARGIN = 0.05  # accuracy by which a candidate may be behind after the first search seed
@@ -97,8 +97,8 @@ def key(job: Job) -> str:
 
 
 def recipe(job: Job, folder: Path, parent: Path | None) -> dict[str, Any]:
-    """The job as a recipe: `recipes/compare.yaml` with the job's fields, and the parent's experts as adapters."""
-    settings = yaml.safe_load(RECIPE.read_text())
+    """The job's recipe with the job's fields, and the parent's experts as adapters."""
+    settings = load(job.recipe)
     fields = dict(job.fields)
     rate, n_eval = fields.pop("expert_learning_rate", None), fields.pop("n_eval", None)
     if job.domains:
@@ -138,9 +138,13 @@ def target(job: Job, seed: int, folder: Path) -> Path:
     return folder / f"{key(job)}-seed{seed}"
 
 
-def base(seed: int, folder: Path) -> str:
-    """The seed's base, built unless it is there."""
-    settings = yaml.safe_load(RECIPE.read_text())
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text())
+
+
+def base(seed: int, folder: Path, name: str = "compare") -> str:
+    """The seed's base of a recipe, built unless it is there."""
+    settings = load(name)
     with _BUILDING:
         return build_base(settings["builtin_base"], folder / "bases", seed, settings["domains"])
 
@@ -148,7 +152,7 @@ def base(seed: int, folder: Path) -> str:
 def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str, Any]:
     output = target(job, seed, folder)
     output.mkdir(parents=True, exist_ok=True)
-    settings = recipe(job, output, parent) | {"seed": seed, "model_name_or_path": base(seed, folder)}
+    settings = recipe(job, output, parent) | {"seed": seed, "model_name_or_path": base(seed, folder, job.recipe)}
     (output / "recipe.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, str(ROOT / "recipes" / "copd.py"), "--config", str(output / "recipe.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1",
@@ -282,7 +286,10 @@ def contenders(method: Method, results: Results, seed: int) -> list[Job]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("search", "run", "ablate", "table", "page"))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: all; --quick: " + " ".join(MAIN))
+    parser.add_argument(
+        "--study", choices=STUDIES, default="conflict", help="the skills that conflict, or SmolLM2-135M"
+    )
+    parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
     parser.add_argument("--quick", action="store_true", help="the main methods, two seeds")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (2)")
@@ -291,30 +298,33 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="table: print one JSON object instead")
     options = parser.parse_args()
     results = Results(options.results, RESULTS)
-    names = options.methods or (MAIN if options.quick else tuple(METHODS))
+    methods = STUDIES[options.study]
+    names = options.methods or (MAIN if options.quick else tuple(methods))
+    if unknown := set(names) - set(methods):
+        parser.error(
+            f"no method {sorted(unknown)[0]!r} in the study {options.study}. Choose from {', '.join(methods)}."
+        )
     usual = {"search": SEARCH_SEEDS, "ablate": compare_ablations.SEEDS}
     seeds = options.seeds or usual.get(options.command, SEEDS[:2] if options.quick else SEEDS)
     if options.command in ("table", "page"):
         from benchmarks.compare_page import markdown, summary, update_page
 
-        found = summary(results, names, seeds)
+        found = summary(results, names, seeds, methods)
         if options.command == "page":
             update_page(results)
         else:
             print(json.dumps(found) if options.json else markdown(found, results, seeds))
         return
-    for seed in seeds:
-        base(seed, options.folder)
     if options.command == "search":
-        candidates = [METHODS[name].candidates for name in names]
+        candidates = [methods[name].candidates for name in names]
         for seed in seeds:
             run_all([job for jobs in candidates for job in jobs], [seed], results, options)
-            candidates = [tuple(contenders(METHODS[name], results, seeds[0])) for name in names]
+            candidates = [tuple(contenders(methods[name], results, seeds[0])) for name in names]
     elif options.command == "ablate":
         listed = [job for ablation in compare_ablations.ABLATIONS.values() for job in ablation.values()]
         run_all([*listed, *compare_ablations.PILOT], seeds, results, options)
     else:
-        run_all([best(METHODS[name], results) for name in names], seeds, results, options)
+        run_all([best(methods[name], results) for name in names], seeds, results, options)
 
 
 def run_all(jobs: Iterable[Job], seeds: Iterable[int], results: Results, options: argparse.Namespace) -> None:

@@ -24,23 +24,27 @@ class Job:
     One run of `recipes/copd.py`.
 
     Args:
-        fields (`dict`): Fields of the recipe beside those of `recipes/compare.yaml`. `expert_learning_rate` is given
+        fields (`dict`): Fields of the recipe beside those of its file. `expert_learning_rate` and `n_eval` are given
             to every domain.
         parent (`Job`, *optional*): Run whose experts it starts from.
         head (`int`): The parent's rounds after which they are taken.
         domains (`tuple[str, ...]`, *optional*): The domains, if not all.
+        recipe (`str`): Name of the recipe, a file in `recipes/`, that it is a change of.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
     parent: "Job | None" = None
     head: int = HEAD
     domains: tuple[str, ...] | None = None
+    recipe: str = "compare"
 
     def describe(self) -> dict[str, Any]:
         """What tells two jobs apart, as JSON."""
         described: dict[str, Any] = {"fields": self.fields}
         if self.domains:
             described["domains"] = list(self.domains)
+        if self.recipe != "compare":
+            described["recipe"] = self.recipe
         if self.parent:
             described |= {"parent": self.parent.describe(), "head": self.head}
         return described
@@ -136,3 +140,36 @@ METHODS: dict[str, Method] = {
 }
 SAWTOOTH = (_MUTUAL[0], _EXPERTS)  # experts that co-evolve in cycles, and the same apart
 MAIN = ("base", "experts", "mixed", "average", "mopd", "copd-student", "copd-mutual")  # of `make compare-quick`
+
+# ---- The same on SmolLM2-135M, at the size that two CPU cores allow -------------------------------------------------
+
+SMOLLM2_EXPERTS, SMOLLM2_ROUNDS, SMOLLM2_HEAD = 3, 24, 18
+SMOLLM2_BUDGET = SMOLLM2_EXPERTS * SMOLLM2_ROUNDS
+SMOLLM2_RATE = 2e-4
+
+
+def _smollm2(parent: Job | None = None, rounds: int = SMOLLM2_ROUNDS, **fields: Any) -> Job:
+    common = {"learning_rate": SMOLLM2_RATE, "n_eval": 150, "opd_loss": "forward_kl", "max_steps": rounds}
+    return Job({**common, **fields}, parent, SMOLLM2_HEAD, recipe="smollm2_cpu")
+
+
+_CYCLES = {"rlvr_steps": 6, "opd_steps": 3, "opd_fraction": 0.25}
+_TAUGHT = {"topology": "mopd", "rlvr_steps": 0, "opd_steps": 1}
+_SMOLLM2_EXPERTS = _smollm2(rlvr_steps=1_000_000, opd_steps=1, save_steps=SMOLLM2_HEAD)
+_SMOLLM2_TAIL = SMOLLM2_BUDGET - SMOLLM2_EXPERTS * SMOLLM2_HEAD
+_SMOLLM2_MUTUAL = _smollm2(**_CYCLES)
+SMOLLM2: dict[str, Method] = {
+    "base": Method("base", (_SMOLLM2_EXPERTS,)),
+    "experts": Method("experts", (_SMOLLM2_EXPERTS,)),
+    "mixed": Method("student", (_smollm2(method="mixed"),)),
+    "average": Method("student", (_SMOLLM2_EXPERTS,)),
+    "mopd": Method("student", (_smollm2(_SMOLLM2_EXPERTS, _SMOLLM2_TAIL, **_TAUGHT),)),
+    "mopd-merge": Method("student", (_smollm2(_SMOLLM2_EXPERTS, _SMOLLM2_TAIL, **_TAUGHT, student_init="merge"),)),
+    "copd-student": Method(
+        "student",
+        (_smollm2(None, 30, **_CYCLES, topology="student", student_init="merge", final_opd_steps=12),),
+        copd=True,
+    ),
+    "copd-mutual": Method("student", (_SMOLLM2_MUTUAL,), copd=True),
+    "copd-mutual-unmerged": Method("branches", (_SMOLLM2_MUTUAL,), copd=True),
+}

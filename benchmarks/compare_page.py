@@ -2,19 +2,27 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
-
-from scipy.stats import t as student_t
 
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare import SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
-from benchmarks.compare_methods import METHODS, SAWTOOTH, Job  # noqa: E402
+from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
+from benchmarks.compare_curves import (  # noqa: E402
+    ablation_tables,
+    draw_ablations,
+    draw_pilot,
+    interval,
+    pilot,
+    span,
+    text_of_pilot,
+)
+from benchmarks.compare_methods import METHODS, SAWTOOTH, SMOLLM2, Job, Method  # noqa: E402
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 
@@ -23,39 +31,34 @@ PAGE = ROOT / "docs" / "experiments.md"
 FIGURES = ROOT / "docs" / "figures"
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> list[float] | None:
-    """Student's t interval of the mean, `[low, high]`; `None` for a single value."""
-    if len(values) < 2:
-        return None
-    half = float(student_t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return [round(mean(values) - half, 4), round(mean(values) + half, 4)]
-
-
-def measured(name: str, results: Results, seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
+def measured(method: Method, results: Results, seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
     """A method's records by seed; seeds that were not run are left out."""
-    found = {seed: results.find(best(METHODS[name], results), seed) for seed in seeds}
+    job = best(method, results)
+    found = {seed: results.find(job, seed) for seed in seeds}
     return {seed: record for seed, record in found.items() if record is not None}
 
 
-def best_copd(results: Results) -> str:
-    """The form of CoPD that is best on the search seeds."""
+def best_copd(results: Results, methods: dict[str, Method]) -> str:
+    """The form of CoPD that is best on the search seeds; the first one if there was no search."""
 
     def score(name: str) -> float:
-        job = best(METHODS[name], results)
-        return mean(accuracy(METHODS[name], results.find(job, seed)) for seed in SEARCH_SEEDS)
+        records = measured(methods[name], results, SEARCH_SEEDS).values()
+        return mean([accuracy(methods[name], record) for record in records] or [0.0])
 
-    return max((name for name, method in METHODS.items() if method.copd), key=score)
+    return max((name for name, method in methods.items() if method.copd), key=score)
 
 
-def summary(results: Results, names: Iterable[str], seeds: Iterable[int]) -> dict[str, Any]:
+def summary(
+    results: Results, names: Iterable[str], seeds: Iterable[int], methods: dict[str, Method] = METHODS
+) -> dict[str, Any]:
     """What `compare.py table --json` prints; methods that were not run are left out."""
     found: dict[str, Any] = {}
     scores: dict[str, dict[int, float]] = {}
     for name in names:
-        records = measured(name, results, seeds)
+        records = measured(methods[name], results, seeds)
         if not records:
             continue
-        method, runs = METHODS[name], list(records.values())
+        method, runs = methods[name], list(records.values())
         scores[name] = {seed: accuracy(method, record) for seed, record in records.items()}
         trained = method.read != "base"
         found[name] = {
@@ -68,14 +71,14 @@ def summary(results: Results, names: Iterable[str], seeds: Iterable[int]) -> dic
             "seeds": sorted(records),
             "settings": best(method, results).describe() if trained else None,
         }
-    chosen = best_copd(results)
+    chosen = best_copd(results, methods)
     found["best_copd"] = chosen
     found["paired"] = {
         name: paired(scores[chosen], other) for name, other in scores.items() if name != chosen and chosen in scores
     }
     if chosen in scores and "experts" in scores:
         ours, theirs = (
-            {seed: domains(METHODS[name], record) for seed, record in measured(name, results, seeds).items()}
+            {seed: domains(methods[name], record) for seed, record in measured(methods[name], results, seeds).items()}
             for name in (chosen, "experts")
         )
         found["paired_domains"] = {
@@ -95,7 +98,7 @@ def paired(ours: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    rows = {name: row for name, row in found.items() if name in METHODS}
+    rows = {name: row for name, row in found.items() if "mean" in row}
     names = list(next(iter(rows.values()))["domains"])
     chosen = found["best_copd"]
     lines = [f"| Method | mean | 95 % | {' | '.join(names)} | {chosen} minus it | rollouts | tokens, M | CPU s |"]
@@ -108,10 +111,6 @@ def table(found: dict[str, Any]) -> str:
         cells += [f"{row['rollouts']:,}", f"{row['tokens'] / 1e6:.2f}", f"{row['seconds']:.0f}"]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def span(bounds: list[float] | None, sign: str = "") -> str:
-    return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]" if bounds else ""
 
 
 def settings(found: dict[str, Any]) -> str:
@@ -188,7 +187,13 @@ def update_page(results: Results) -> None:
         "settings": settings(found),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
     }
-    parts["own"] = own_domains(found)
+    studied, small = pilot(results, FEW_SEEDS), summary(results, SMOLLM2, SEEDS, SMOLLM2)
+    parts |= {
+        "own": own_domains(found),
+        "smollm2": table(small) if "experts" in small else "",
+        "ablations": ablation_tables(results, FEW_SEEDS),
+        "pilot": text_of_pilot(studied),
+    }
     text = PAGE.read_text()
     for name, content in parts.items():
         begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
@@ -196,6 +201,9 @@ def update_page(results: Results) -> None:
     PAGE.write_text(text)
     draw_accuracy(results, found, FIGURES / "compare.png")
     draw_overlap(results, FIGURES / "compare_overlap.png")
+    draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")
+    if studied:
+        draw_pilot(studied, FIGURES / "compare_pilot.png")
 
 
 def draw_accuracy(results: Results, found: dict[str, Any], path: Path) -> None:
@@ -209,7 +217,7 @@ def draw_accuracy(results: Results, found: dict[str, Any], path: Path) -> None:
         ax = figure.subplots()
         for place, name in enumerate(rows):
             color = PALETTE[1] if METHODS[name].copd else PALETTE[0]
-            scores = [accuracy(METHODS[name], record) for record in measured(name, results, SEEDS).values()]
+            scores = [accuracy(METHODS[name], record) for record in measured(METHODS[name], results, SEEDS).values()]
             ax.plot(scores, [place] * len(scores), "o", ms=4, color=color, alpha=0.35, mew=0)
             bounds, middle = found[name]["ci95"] or [found[name]["mean"]] * 2, found[name]["mean"]
             ax.plot(bounds, [place, place], color=color, lw=2)

@@ -7,9 +7,20 @@ from statistics import mean
 import pytest
 from scipy import stats
 
-from benchmarks import compare, compare_ablations, compare_page
+from benchmarks import compare, compare_ablations, compare_curves, compare_page
 from benchmarks.compare import Results, accuracy, best, domains, key, recipe, rollouts, run
-from benchmarks.compare_methods import BUDGET, METHODS, SAWTOOTH, Job, Method, alone, student, taught
+from benchmarks.compare_methods import (
+    BUDGET,
+    METHODS,
+    SAWTOOTH,
+    SMOLLM2,
+    SMOLLM2_BUDGET,
+    Job,
+    Method,
+    alone,
+    student,
+    taught,
+)
 from recipes.build import DOMAIN_KEYS
 from trl_copd.history import series
 from trl_copd.schedule import Schedule
@@ -17,6 +28,7 @@ from trl_copd.schedule import Schedule
 
 NAMES = ("up", "down", "back", "rotate")
 JOBS = {key(job): job for method in METHODS.values() for job in method.candidates}
+OTHERS = {key(job): job for jobs in compare_ablations.ABLATIONS.values() for job in jobs.values()}
 
 
 def spent(job, tmp_path):
@@ -29,6 +41,15 @@ def spent(job, tmp_path):
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 def test_every_candidate_has_the_same_number_of_rollouts(job, tmp_path):
     assert spent(job, tmp_path) == BUDGET * 128
+
+
+@pytest.mark.parametrize("name", SMOLLM2)
+def test_so_have_the_methods_on_smollm2(name, tmp_path):
+    job = SMOLLM2[name].candidates[0]
+    settings = recipe(job, tmp_path, tmp_path if job.parent else None)
+    rounds = settings["max_steps"] * (3 if settings.get("method") == "mixed" else 1)
+    parent = rollouts(recipe(job.parent, tmp_path, None), job.head) if job.parent else 0
+    assert rollouts(settings, rounds) + parent == SMOLLM2_BUDGET * 16
 
 
 def test_a_students_rounds_are_paid_for():
@@ -119,6 +140,16 @@ def results(tmp_path):
             chosen = curve if key(job) == key(SAWTOOTH[0]) else apart
             level = 0.3 + place / 100 + seed % 100 / 1000
             found.add(record(job, seed, level, curves={"overlap": chosen, "symmetric_kl": chosen}))
+    for job in OTHERS.values():
+        for seed in compare_ablations.SEEDS:
+            if found.find(job, seed) is None:
+                found.add(record(job, seed, 0.5 + seed / 10))
+    watched = {"edges": {"up->back": [[30, 120], [0.8, 0.9]], "back->up": [[30, 120], [0.7, 0.6]]}}
+    grades = {str(step): {name: {d: 0.9 if d == name else step / 200 for d in NAMES} for name in NAMES}
+              for step in (30, 40, 120, 130)}  # fmt: skip
+    for job in compare_ablations.PILOT:
+        for seed in compare_ablations.SEEDS:
+            found.add(record(job, seed, 0.5, evaluations=grades, **watched))
     return found
 
 
@@ -174,6 +205,14 @@ def test_ablations_change_what_they_say(tmp_path):
     assert recipe(compare_ablations.PILOT[0], tmp_path, None)["domains"][0]["n_eval"] == 100
 
 
+def test_pilot(results):
+    found = compare_curves.pilot(results, (0, 1))
+    assert len(found["points"]) == 2 * 2 * (1 + 1) and found["seeds"] == [0, 1]  # edges, seeds, one phase of each job
+    assert all(gain == pytest.approx(0.05) for _, gain, _ in found["points"])
+    assert found["gain"]["r"] == 0.0 and found["gain"]["ci95"] == [0.0, 0.0]  # a constant
+    assert compare_curves.pilot(Results(results.path.parent / "none.jsonl"), (0, 1)) == {}
+
+
 def test_sawtooth(results):
     found = compare_page.sawtooth(results, compare.SEEDS)
     # 30 rounds of RLVR take 0.030 off; the curve is back at 1.0 at the end of the OPD phase
@@ -184,15 +223,16 @@ def test_sawtooth(results):
 
 def test_the_page(results, tmp_path, monkeypatch):
     page = tmp_path / "experiments.md"
-    marks = ("table", "settings", "sawtooth", "own")
+    marks = ("table", "settings", "sawtooth", "own", "ablations", "pilot", "smollm2")
     page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
     monkeypatch.setattr(compare_page, "PAGE", page)
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
-    assert "old" not in text and text.count("before") == text.count("after") == 4
+    assert text.count("| accuracy |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
+    assert "old" not in text and text.count("before") == text.count("after") == 7
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
-    for name in ("compare", "compare_overlap"):
+    for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 

@@ -1,0 +1,148 @@
+"""Tables and figures of the ablations and of the pilot study, for `benchmarks/compare_page.py`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from scipy.stats import t as student_t
+
+from benchmarks.compare import Results, accuracy
+from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, pilot_points
+from benchmarks.compare_methods import Job, Method
+from trl_copd.report import INK, MUTED, PALETTE, STYLE
+from trl_copd.schedule import Schedule
+
+
+STUDENT = Method("student", ())
+LEAST_GAP = 0.05  # accuracy that a teacher must be ahead for its share to mean something
+
+
+def interval(values: list[float], level: float = 0.95) -> list[float] | None:
+    """Student's t interval of the mean, `[low, high]`; `None` for a single value."""
+    if len(values) < 2:
+        return None
+    middle, count = mean(values), len(values)
+    spread = (sum((value - middle) ** 2 for value in values) / (count - 1) / count) ** 0.5
+    half = float(student_t.ppf((1 + level) / 2, count - 1)) * spread
+    return [round(middle - half, 4), round(middle + half, 4)]
+
+
+def span(bounds: list[float] | None, sign: str = "") -> str:
+    return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]" if bounds else ""
+
+
+def ablation(jobs: dict[str, Job], results: Results, seeds: Iterable[int]) -> dict[str, dict[int, float]]:
+    """The student's accuracy for each value of the setting, by seed; values that were not run are left out."""
+    seeds = tuple(seeds)
+    found = {
+        label: {seed: accuracy(STUDENT, record) for seed in seeds if (record := results.find(job, seed))}
+        for label, job in jobs.items()
+    }
+    return {label: scores for label, scores in found.items() if scores}
+
+
+def ablation_tables(results: Results, seeds: Iterable[int]) -> str:
+    """A small table for each ablation that was run."""
+    parts = []
+    for name, jobs in ABLATIONS.items():
+        found = ablation(jobs, results, seeds)
+        if len(found) < 2:
+            continue
+        cells = [f"{mean(s.values()):.3f} {span(interval(list(s.values())))}".strip() for s in found.values()]
+        lines = ["| " + " | ".join([name, *found]) + " |", "|---" * (len(found) + 1) + "|",
+                 "| accuracy | " + " | ".join(cells) + " |"]  # fmt: skip
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
+    """
+    The correlation over edges and phases of overlap at the start of an OPD phase with what the phase gave.
+
+    Returns:
+        `dict`: For `"gain"` (of accuracy) and `"share"` (of the gap to the teacher) the mean over the seeds of
+        Pearson's r and its interval; `"points"`, all of them, and `"seeds"`. Empty if nothing was run.
+    """
+    by_seed: dict[int, list[tuple[float, float, float]]] = {}
+    for seed in seeds:
+        for job in PILOT:
+            if (record := results.find(job, seed)) is not None:
+                steps = Schedule(job.fields["rlvr_steps"], job.fields["opd_steps"]).phases(job.fields["max_steps"])
+                by_seed.setdefault(seed, []).extend(pilot_points(record, steps))
+    if not by_seed:
+        return {}
+    gains = [correlation([(overlap, gain) for overlap, gain, _ in points]) for points in by_seed.values()]
+    shares = [
+        correlation([(overlap, gain / gap) for overlap, gain, gap in points if gap > LEAST_GAP])
+        for points in by_seed.values()
+    ]
+    return {
+        "gain": {"r": round(mean(gains), 3), "ci95": interval(gains)},
+        "share": {"r": round(mean(shares), 3), "ci95": interval(shares)},
+        "points": [point for points in by_seed.values() for point in points],
+        "seeds": sorted(by_seed),
+    }
+
+
+def text_of_pilot(found: dict[str, Any]) -> str:
+    if not found:
+        return ""
+    parts = {name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}" for name in ("gain", "share")}
+    return (
+        f"{len(found['points'])} points: every edge in every OPD phase, {len(found['seeds'])} seeds. Correlation "
+        f"with the overlap at the phase's start, mean over the seeds and 95 % interval: {parts['gain']} "
+        f"of the gain in accuracy on the teacher's domain, {parts['share']} of the share of the gap to the teacher "
+        "that was closed."
+    )
+
+
+def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
+    """A panel for each ablation: mean, interval, and a dot per seed."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    found = {name: ablation(jobs, results, seeds) for name, jobs in ABLATIONS.items()}
+    found = {name: scores for name, scores in found.items() if len(scores) > 1}
+    if not found:
+        return
+    with rc_context(STYLE):
+        rows = (len(found) + 2) // 3
+        figure = Figure(figsize=(11, 2.7 * rows), layout="constrained", dpi=200)
+        panels = figure.subplots(rows, 3, squeeze=False).flat
+        for ax, (name, scores) in zip(panels, found.items(), strict=False):
+            for place, by_seed in enumerate(scores.values()):
+                ax.plot([place] * len(by_seed), by_seed.values(), "o", ms=4, color=PALETTE[0], alpha=0.35, mew=0)
+                if bounds := interval(list(by_seed.values())):
+                    ax.plot([place, place], bounds, color=PALETTE[0], lw=1.5)
+            ax.plot(
+                range(len(scores)), [mean(s.values()) for s in scores.values()], "D-", ms=5, color=PALETTE[0], lw=1
+            )
+            ax.set_xticks(range(len(scores)), scores)
+            ax.set_title(name, size=9)
+            ax.set_ylim(0, 1)
+            ax.set_xlim(-0.5, len(scores) - 0.5)
+        for ax in list(panels):
+            ax.axis("off")
+        figure.savefig(path)
+
+
+def draw_pilot(found: dict[str, Any], path: Path) -> None:
+    """Gain and share of the gap against overlap."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.4), layout="constrained", dpi=200)
+        left, right = figure.subplots(1, 2)
+        points = found["points"]
+        far = [point for point in points if point[2] > LEAST_GAP]
+        left.plot([p[0] for p in points], [p[1] for p in points], "o", ms=3.5, color=PALETTE[0], alpha=0.5, mew=0)
+        right.plot([p[0] for p in far], [p[1] / p[2] for p in far], "o", ms=3.5, color=PALETTE[0], alpha=0.5, mew=0)
+        left.set(title="Gain of accuracy in 10 OPD rounds", xlabel="overlap with the teacher at the start")
+        right.set(title="Share of the gap to the teacher closed", xlabel="overlap with the teacher at the start")
+        for ax, name in ((left, "gain"), (right, "share")):
+            ax.axhline(0, color=MUTED, lw=0.8)
+            ax.annotate(f"r = {found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}", (0.03, 0.95), color=INK,
+                        xycoords="axes fraction", va="top", size=9)  # fmt: skip
+        figure.savefig(path)
