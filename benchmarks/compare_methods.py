@@ -88,12 +88,18 @@ def mutual(rate: float, rlvr: int, opd: int, fraction: float, beta: float = 1.0,
     return Job({**phases, **teaching, "learning_rate": rate, "max_steps": ROUNDS, "save_steps": HEAD, **fields})
 
 
-def student(rlvr: int, opd: int, fraction: float, beta: float, *, rounds: int = HEAD, **fields: Any) -> Job:
-    """Experts and a student that restarts from their mean; whatever the budget leaves is the final phase."""
+def student(
+    rlvr: int, opd: int, fraction: float, beta: float, student_beta: float, *, rounds: int = HEAD, **fields: Any
+) -> Job:
+    """
+    Experts and a student that restarts from their mean; whatever the budget leaves is the final phase. `beta` is the
+    experts': small, so that what the student teaches them does not cost them their own skill.
+    """
     taught_rounds = rounds // (rlvr + opd) * opd + max(0, rounds % (rlvr + opd) - rlvr)
     final = BUDGET - EXPERTS * rounds - taught_rounds
     phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
-    teaching = {"opd_fraction": fraction, "opd_beta": beta, "opd_loss": "forward_kl", "student_init": "merge"}
+    betas = [beta] * EXPERTS + [student_beta]
+    teaching = {"opd_fraction": fraction, "opd_beta": betas, "opd_loss": "forward_kl", "student_init": "merge"}
     rates = {"learning_rate": 5e-4, "expert_learning_rate": 1e-3}
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
 
@@ -118,15 +124,25 @@ METHODS: dict[str, Method] = {
             taught(_EXPERTS, 5e-4, "fresh"),
             taught(_EXPERTS, 1e-3, "fresh"),
             taught(_EXPERTS, 5e-4, "fresh", "reverse_kl"),
+            taught(_EXPERTS, 1e-3, "fresh", opd_beta=10.0),
         ),
     ),
     "mopd-merge": Method(
         "student",
-        (taught(_EXPERTS, 2.5e-4, "merge"), taught(_EXPERTS, 5e-4, "merge")),
+        (
+            taught(_EXPERTS, 2.5e-4, "merge"),
+            taught(_EXPERTS, 5e-4, "merge"),
+            taught(_EXPERTS, 5e-4, "merge", opd_beta=10.0),
+        ),
     ),
     "copd-student": Method(
         "student",
-        (student(110, 10, 1 / 16, 0.1), student(30, 10, 1 / 16, 0.1), student(30, 10, 0.25, 1.0)),
+        (
+            student(110, 10, 1 / 16, 0.1, 1.0),
+            student(110, 10, 1 / 16, 0.1, 10.0),
+            student(30, 10, 1 / 16, 0.1, 1.0),
+            student(30, 10, 0.25, 1.0, 1.0),
+        ),
         copd=True,
     ),
     "copd-mutual": Method("student", _MUTUAL, copd=True),

@@ -53,7 +53,7 @@ def test_so_have_the_methods_on_smollm2(name, tmp_path):
 
 
 def test_a_students_rounds_are_paid_for():
-    job = student(30, 10, 0.25, 1.0)
+    job = student(30, 10, 0.25, 0.1, 1.0)
     total, final = job.fields["max_steps"], job.fields["final_opd_steps"]
     opd = [Schedule(30, 10, final_opd_steps=final).phase(i, total) for i in range(total)].count("opd")
     assert 4 * (total - final) + opd == BUDGET
