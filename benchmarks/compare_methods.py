@@ -98,7 +98,7 @@ def student(
     taught_rounds = rounds // (rlvr + opd) * opd + max(0, rounds % (rlvr + opd) - rlvr)
     final = BUDGET - EXPERTS * rounds - taught_rounds
     phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
-    betas = [beta] * EXPERTS + [student_beta]
+    betas = beta if beta == student_beta else [beta] * EXPERTS + [student_beta]
     teaching = {"opd_fraction": fraction, "opd_beta": betas, "opd_loss": "forward_kl", "student_init": "merge"}
     rates = {"learning_rate": 5e-4, "expert_learning_rate": 1e-3}
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
