@@ -1,0 +1,55 @@
+"""The one place that touches PEFT's internals: adapters are created, grouped, merged, saved and loaded here."""
+
+from .branches import PACKS_FOR_INFERENCE, activate, create_branches, only, set_trainable
+from .configs import (
+    BASE_PRESERVING_INITS,
+    check_peft_config,
+    config_fingerprint,
+    merging_settings,
+    read_adapter_config,
+    widened,
+)
+from .groups import QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
+from .merging import merged_student, set_to_average
+from .parts import BASE, INITIAL, base_weights, branch_parameters
+from .saving import (
+    AdapterCopy,
+    adapter_weights,
+    copy_adapter,
+    export_adapter,
+    load_adapter,
+    save_adapter,
+    weights_digest,
+)
+
+
+__all__ = [
+    "AdapterCopy",
+    "BASE",
+    "BASE_PRESERVING_INITS",
+    "INITIAL",
+    "PACKS_FOR_INFERENCE",
+    "QUANTISED_LAYERS",
+    "RowGroups",
+    "activate",
+    "adapter_weights",
+    "base_weights",
+    "branch_parameters",
+    "check_peft_config",
+    "config_fingerprint",
+    "copy_adapter",
+    "create_branches",
+    "export_adapter",
+    "grouped",
+    "load_adapter",
+    "merged_student",
+    "merging_settings",
+    "only",
+    "read_adapter_config",
+    "save_adapter",
+    "set_to_average",
+    "set_trainable",
+    "stacking_obstacle",
+    "weights_digest",
+    "widened",
+]

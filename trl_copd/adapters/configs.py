@@ -1,0 +1,153 @@
+"""What an adapter's configuration must be, and where it is read."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import file_exists, try_to_load_from_cache
+from peft import LoraConfig, PeftConfig, PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from ..topology import Topology
+from .parts import BASE
+
+
+# Initialisations that leave the base weights as they are; the others (PiSSA, OLoRA, CorDA, LoftQ, ...) rewrite them
+BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
+
+
+def check_peft_config(
+    peft_config: PeftConfig | None, model: str | PreTrainedModel, topology: Topology, student_init: str = "fresh"
+) -> None:
+    """
+    Refuse what several branches on one frozen base cannot work with, before any model is loaded.
+
+    Raises:
+        TypeError: `model` or `peft_config` is of the wrong type.
+        ValueError: No configuration, a model that has adapters already, an adapter on the LM head, a configuration
+            that changes the base, or one that cannot be merged where the topology merges.
+    """
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            "`model` is a PeftModel already. Pass the base model with `peft_config`, and start an expert from a "
+            "trained adapter with `Expert(adapter=PATH)`."
+        )
+    if not isinstance(model, (str, Path, PreTrainedModel)):
+        raise TypeError(f"`model` must be a model id, a path or a PreTrainedModel, got {type(model).__name__}.")
+    if peft_config is None:
+        raise ValueError(
+            "`peft_config` is None, but every branch is an adapter on one shared base. Pass for example "
+            "`LoraConfig(r=16, target_modules='all-linear')`."
+        )
+    if not isinstance(peft_config, PeftConfig):
+        raise TypeError(f"`peft_config` must be a `peft.PeftConfig`, got {type(peft_config).__name__}.")
+    if peft_config.is_prompt_learning:
+        raise ValueError(
+            f"{type(peft_config).__name__} learns prompts, which several branches cannot share a batch with. Use "
+            "`LoraConfig`."
+        )
+    targets = getattr(peft_config, "target_modules", None)
+    on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())
+    if on_head or "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+        raise ValueError(
+            "`peft_config` puts an adapter on `lm_head`, which all branches share and which TRL never trains. Remove "
+            "'lm_head' from `target_modules` and `modules_to_save`."
+        )
+    if getattr(peft_config, "bias", "none") != "none":
+        raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")
+    if isinstance(peft_config, LoraConfig) and peft_config.init_lora_weights not in BASE_PRESERVING_INITS:
+        raise ValueError(
+            f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches "
+            "share. Use True or 'gaussian'."
+        )
+    if not topology.has_student_branch:
+        _check_mergeable(peft_config, f"topology={topology.name!r}", "topology='student'")
+    elif student_init == "merge":
+        _check_mergeable(peft_config, "student_init='merge'", "student_init='fresh'")
+
+
+def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> None:
+    reason = None
+    if not isinstance(peft_config, LoraConfig):
+        reason = f"{type(peft_config).__name__} is no LoRA"
+    elif peft_config.use_dora:
+        reason = "DoRA's magnitudes cannot be averaged exactly"
+    elif peft_config.modules_to_save:
+        reason = f"modules_to_save={peft_config.modules_to_save} holds whole modules"
+    elif peft_config.target_parameters:
+        reason = "target_parameters cannot be merged by PEFT"
+    if reason is not None:
+        raise ValueError(
+            f"{setting} makes the student by merging LoRA adapters, but {reason}. Use a plain `LoraConfig`, or "
+            f"{instead}."
+        )
+
+
+def read_adapter_config(adapter: str, topology: Topology, student_init: str = "fresh") -> PeftConfig:
+    """
+    The configuration of a trained adapter, from a folder, the Hub, or the Hub's cache when there is no network.
+
+    Raises:
+        ValueError: It cannot be read, its weights are missing or torn, or the run cannot use its kind.
+    """
+    try:
+        config = PeftConfig.from_pretrained(adapter)
+    except Exception as error:  # of many kinds, for a repository that does not exist, is private or out of reach
+        raise ValueError(
+            f"it can be read neither as a folder nor from the Hub ({error}). Pass a folder that holds "
+            "adapter_config.json, as `save_model` writes it, or the id of a repository on the Hub."
+        )
+    names = (SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME)
+    if Path(adapter).is_dir():
+        found = any((Path(adapter) / name).is_file() for name in names)
+        if (Path(adapter) / SAFETENSORS_WEIGHTS_NAME).is_file():
+            try:
+                with safe_open(Path(adapter) / SAFETENSORS_WEIGHTS_NAME, "pt"):
+                    pass
+            except SafetensorError as error:
+                raise ValueError(f"its {SAFETENSORS_WEIGHTS_NAME} cannot be read ({error}). Save it again.")
+    else:
+        found = any(_on_hub(adapter, name) for name in names)
+    if not found:
+        raise ValueError(f"it has a configuration but no weights ({' or '.join(names)}).")
+    check_peft_config(config, BASE, topology, student_init)
+    return config
+
+
+def merging_settings(config: PeftConfig) -> dict[str, Any]:
+    """What adapters must share for `set_to_average` to give their exact mean."""
+    names = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules")
+    return {name: getattr(config, name, None) for name in names}
+
+
+def _on_hub(repository: str, name: str) -> bool:
+    if isinstance(try_to_load_from_cache(repository, name), str):
+        return True
+    try:
+        return file_exists(repository, name)
+    except Exception:  # offline, and not in the cache
+        return False
+
+
+def widened(config: LoraConfig, times: int) -> LoraConfig:
+    """The configuration with so many times the rank and the same scaling."""
+    config, factor = copy.deepcopy(config), times**0.5 if config.use_rslora else times
+    config.r, config.lora_alpha = config.r * times, config.lora_alpha * factor
+    config.rank_pattern = {name: rank * times for name, rank in config.rank_pattern.items()}
+    config.alpha_pattern = {name: alpha * factor for name, alpha in config.alpha_pattern.items()}
+    return config
+
+
+def config_fingerprint(peft_config: PeftConfig) -> str:
+    """The settings of an adapter configuration that decide what is trained, as JSON with sorted keys."""
+    settings = peft_config.to_dict()
+    ignored = ("base_model_name_or_path", "inference_mode", "revision", "auto_mapping", "peft_version")
+    return json.dumps({k: v for k, v in settings.items() if k not in ignored}, sort_keys=True, default=_jsonable)
+
+
+def _jsonable(value: object) -> object:
+    return sorted(value) if isinstance(value, set) else str(value)

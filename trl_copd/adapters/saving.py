@@ -1,0 +1,146 @@
+"""Copying, writing and reading adapters."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, AuxiliaryTrainingWrapper
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .. import sharding
+from .parts import branch_parameters
+
+
+def _named_weights(model: PeftModel, adapter: str) -> dict[str, nn.Parameter] | None:
+    """
+    The adapter's parameters under the names that PEFT saves them with, found by structure: PEFT itself searches names
+    for the adapter's, and takes an expert called `layers` for a part of a path. `None` where whole modules are saved.
+    """
+    weights = {}
+    for path, module in model.named_modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            return None
+        if isinstance(module, BaseTunerLayer):
+            for layer in module.adapter_layer_names:
+                parts = getattr(module, layer, {})
+                if adapter not in parts:
+                    continue
+                if isinstance(parts[adapter], nn.Parameter):
+                    weights[f"{path}.{layer}"] = parts[adapter]
+                    continue
+                for name, parameter in parts[adapter].named_parameters():
+                    # DoRA's magnitudes are saved without the name of the parameter
+                    suffix = "" if layer == "lora_magnitude_vector" else f".{name}"
+                    weights[f"{path}.{layer}{suffix}"] = parameter
+    return weights
+
+
+def adapter_weights(model: PeftModel, adapter: str) -> dict[str, torch.Tensor]:
+    """A copy of one adapter's weights under PEFT's names, whole if they are sharded: then every process must call."""
+    sharding.reshard(model)
+    weights = _named_weights(model, adapter) or get_peft_model_state_dict(model, adapter_name=adapter)
+    return {name: sharding.full(tensor.detach()).clone().contiguous() for name, tensor in weights.items()}
+
+
+@dataclass(frozen=True)
+class AdapterCopy:
+    """An adapter at one moment: its configuration and, on the CPU, its weights under PEFT's names."""
+
+    config: PeftConfig
+    weights: dict[str, torch.Tensor]
+
+    def write(self, directory: str | Path) -> None:
+        """Write it so that `PeftModel.from_pretrained(base, directory)` loads it."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(self.weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+        self.config.save_pretrained(str(directory))
+
+
+def copy_adapter(model: PeftModel, adapter: str) -> AdapterCopy:
+    """Copy one adapter; every process must call if the weights are sharded."""
+    config = copy.deepcopy(model.peft_config[adapter])
+    config.inference_mode = True
+    return AdapterCopy(config, {name: tensor.cpu() for name, tensor in adapter_weights(model, adapter).items()})
+
+
+def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
+    """Write one adapter so that `PeftModel.from_pretrained(base, directory)` loads it."""
+    copy_adapter(model, adapter).write(directory)
+
+
+def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: bool = False) -> int:
+    """
+    Write one adapter as the plainest LoRA there is, for an inference engine to read.
+
+    Each module's scaling is folded into its `lora_B`, because engines know one rank and one alpha per adapter: rsLoRA,
+    `rank_pattern`, `alpha_pattern` and trained adapters with an alpha of their own need nothing of them.
+
+    Args:
+        model ([`~peft.PeftModel`]): Holds the adapter.
+        adapter (`str`): Its name.
+        directory (`str` or `Path`): Is created.
+        null (`bool`): Write zeros for `lora_B` instead: an adapter that adds nothing.
+
+    Returns:
+        `int`: Bytes of the weights.
+
+    Raises:
+        ValueError: The adapter has parameters other than the two factors of linear layers.
+    """
+    layers = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, LoraLayer) and adapter in module.lora_A
+    }
+    found = [factor for layer in layers.values() for factor in (layer.lora_A[adapter], layer.lora_B[adapter])]
+    if sum(factor.weight.numel() for factor in found) != sum(p.numel() for p in branch_parameters(model, adapter)):
+        raise ValueError(
+            f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
+            "`modules_to_save`), which the rollout engine cannot serve. Use a plain `LoraConfig`, or use_vllm=False."
+        )
+    rank, weights = max(layer.r[adapter] for layer in layers.values()), {}
+    for path, layer in layers.items():
+        down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()
+        missing = rank - layer.r[adapter]  # rows and columns of zeros, which add nothing
+        weights[f"{path}.lora_A.weight"] = nn.functional.pad(down, (0, 0, 0, missing)).cpu().contiguous()
+        up = up * (0.0 if null else layer.scaling[adapter])
+        weights[f"{path}.lora_B.weight"] = nn.functional.pad(up, (0, missing)).cpu().contiguous()
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(weights, directory / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    targets = sorted({path.split(".")[-1] for path in layers})
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, inference_mode=True)
+    config.save_pretrained(str(directory))
+    return sum(weight.nbytes for weight in weights.values())
+
+
+def weights_digest(model: PeftModel, adapter: str) -> str:
+    """A short text that changes with any bit of an adapter's weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for parameter in branch_parameters(model, adapter):
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
+    """Overwrite one adapter's weights, in place, with those that `save_adapter` wrote."""
+    weights = load_file(Path(directory) / SAFETENSORS_WEIGHTS_NAME)
+    sharding.reshard(model)
+    parameters = _named_weights(model, adapter)
+    if parameters is None and not sharding.sharded_modules(model):
+        set_peft_model_state_dict(model, weights, adapter_name=adapter)
+        return
+    # the shards themselves, which PEFT cannot set
+    parameters = parameters or get_peft_model_state_dict(model, adapter_name=adapter)
+    if parameters.keys() != weights.keys():
+        differing = sorted(parameters.keys() ^ weights.keys())
+        raise ValueError(f"{directory} does not hold the weights of adapter {adapter!r}: {differing[:3]} differ.")
+    for name, parameter in parameters.items():
+        parameter.data.copy_(sharding.sharded_like(weights[name], parameter))
