@@ -109,6 +109,7 @@ CONFIGS = {
         ValueError,
         "or topology='student'",
     ),
+    "final phase of a run without an end": ({"final_opd_steps": 9, "max_steps": -1}, ValueError, "set max_steps > 0"),
     "final phase alone": ({"final_opd_steps": 9, "max_steps": 9}, ValueError, "no round to learn in"),
     "opd_clip": ({"opd_clip": 0.0}, ValueError, "> 0"),
     "opd_clip of a divergence": ({"opd_clip": 2.0, "opd_loss": "jsd"}, ValueError, "Remove it"),

@@ -55,6 +55,10 @@ def test_final_phase():
     assert [schedule.cycle(i, 11) for i in (0, 5, 6, 7, 10)] == [0, 1, 1, 2, 2]
     assert schedule.phases(9)[1:] == [("opd", 3, 5), ("opd", 5, 9)], "an OPD phase before it is one of its own"
     assert [i for i in range(9) if schedule.opd_begins(i, 9)] == [3, 5]
+    assert (
+        Schedule(3, 2).phase(12, 12) == "rlvr"
+        and Schedule(3, 2).plan(build_topology("mutual", NAMES), 12, 12)["a"].native
+    )
     reused = Schedule(2, 2, reuse=2, final_opd_steps=3)
     assert reused.phases(9) == [("rlvr", 0, 2), ("opd", 2, 4), ("rlvr", 4, 6), ("opd", 6, 9)]
     student = build_topology("student", NAMES)

@@ -67,13 +67,17 @@ class Schedule:
         return rounds - rounds % self.reuse if self.static else rounds
 
     def final_start(self, total: int) -> int:
-        """First round of the final phase; `total` if there is none."""
+        """First round of the final phase, if there is one."""
         start = max(0, total - self.final_opd_steps)
-        return start - start % self.reuse if self.final_opd_steps else total
+        return start - start % self.reuse
+
+    def is_final(self, round_index: int, total: int) -> bool:
+        """Whether the round belongs to the final phase."""
+        return self.final_opd_steps > 0 and round_index >= self.final_start(total)
 
     def phase(self, round_index: int, total: int) -> Phase:
         """Phase of round `round_index` (0-based) in a run of `total` rounds."""
-        return "opd" if round_index >= self.final_start(total) else self._cyclic_phase(round_index, total)
+        return "opd" if self.is_final(round_index, total) else self._cyclic_phase(round_index, total)
 
     def _cyclic_phase(self, round_index: int, total: int) -> Phase:
         if self.static:
@@ -82,8 +86,8 @@ class Schedule:
 
     def cycle(self, round_index: int, total: int) -> int:
         """0-based index of the cycle that the round belongs to; a static schedule and a final phase are one each."""
-        start = self.final_start(total)
-        if round_index >= start:
+        if self.is_final(round_index, total):
+            start = self.final_start(total)
             return self._cyclic_cycle(start - 1) + 1 if start else 0
         return self._cyclic_cycle(round_index)
 
@@ -118,7 +122,7 @@ class Schedule:
         are frozen. The student has no domain of its own and rests while the experts do RLVR.
         """
         opd = self.phase(round_index, total) == "opd"
-        frozen = opd and (topology.name == "mopd" or round_index >= self.final_start(total))
+        frozen = opd and (topology.name == "mopd" or self.is_final(round_index, total))
         return {
             branch: BranchPlan(
                 native=branch != STUDENT and not frozen,

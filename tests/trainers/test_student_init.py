@@ -1,5 +1,7 @@
 """`student_init="merge"`: at the start of each OPD phase the student is the exact mean of the experts."""
 
+import json
+
 import pytest
 import torch
 from peft import get_peft_model
@@ -70,6 +72,21 @@ def test_final_phase_freezes_the_experts_and_teaches_their_mean(tmp_path):
         assert distance(before[2][name], before[4][name]) > 1e-5
         assert distance(before[4][name], weights(trainer, name)) == 0.0, name
     assert distance(before[4]["student"], weights(trainer, "student")) > 1e-5
+
+
+def test_a_final_phase_is_all_the_distillation_a_run_needs(tmp_path):
+    settings = {"rlvr_steps": 2, "opd_steps": 0, "final_opd_steps": 2, "max_steps": 4, "overlap_every": 1}
+    with pytest.raises(ValueError, match="no value for 'student'"):
+        build_trainer(tmp_path, **settings, opd_beta={"math": 1.0})
+    trainer = build_trainer(tmp_path, **settings, opd_beta={"student": 1.0})
+    start = weights(trainer, "student")
+    trainer.train()
+    assert distance(start, weights(trainer, "student")) > 1e-5
+    assert any(key.endswith("->student/opd/overlap") for entry in trainer.state.log_history for key in entry)
+    plan = json.loads((tmp_path / "copd.json").read_text())
+    assert (
+        plan["edges"] and plan["final_opd_steps"] == 2 and plan["phases"][-1] == {"phase": "opd", "start": 2, "end": 4}
+    )
 
 
 class Kill(TrainerCallback):

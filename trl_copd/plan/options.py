@@ -61,6 +61,7 @@ NOT_COUNTED: dict[str, tuple[tuple, str]] = {
     "use_dora": ((False,), "its magnitudes and norms; its adapters cannot share a forward"),
     "optim": (ADAMW, "counted as AdamW, with two moments a weight"),
     "schedule": (("fixed",), "phases end when the overlap says so; their longest lengths are counted"),
+    "final_opd_steps": ((0,), "its rounds, in which the student alone is sampled and taught"),
     "beta": ((0, 0.0), "the reference's log-probabilities, one more forward"),
     "lora_modules_to_save": ((), "these modules are trained as a whole"),
     "lora_target_parameters": ((), "adapters on parameters outside of linear layers"),

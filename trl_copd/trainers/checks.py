@@ -55,7 +55,7 @@ def check_run(
     Raises:
         ValueError: With what came, why it cannot work, and what to do.
     """
-    if args.opd_steps > 0 and not topology.edges:
+    if args.distils and not topology.edges:
         raise ValueError(
             f"topology={topology.name!r} with {len(experts)} expert(s) has no edge, so OPD rounds would teach nobody. "
             "Set opd_steps=0, add an expert, or use topology='student'."
@@ -169,7 +169,7 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
                 f"Expert {name!r} has {len(dataset)} training rows, but a generation batch takes {prompts} different "
                 "prompts (generation batch size / num_generations). Add rows, or lower the batch size."
             )
-    if args.opd_steps > 0:
+    if args.opd_steps > 0:  # in a final phase all rows are crossing
         crossing = cross_prompts(prompts, args.opd_fraction) * args.num_generations
         if crossing % args.world_size:
             raise ValueError(
@@ -250,8 +250,9 @@ def _betas(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) -> 
         unknown = sorted(set(beta) - set(branches))
         if unknown:
             raise ValueError(f"`opd_beta` names {unknown[0]!r}, which is no branch. Branches: {', '.join(branches)}.")
-        missing = [edge.learner for edge in topology.edges if edge.learner not in beta]
-        if missing and args.opd_steps > 0:
+        taught = topology.edges if args.opd_steps else topology.edges_into(STUDENT) if args.distils else ()
+        missing = [edge.learner for edge in taught if edge.learner not in beta]
+        if missing:
             raise ValueError(f"`opd_beta` has no value for {missing[0]!r}, which learns by OPD. Add it.")
         return {name: float(value) for name, value in beta.items()}
     if isinstance(beta, list):

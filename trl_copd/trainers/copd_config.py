@@ -172,6 +172,11 @@ class CoPDConfig(GRPOConfig):
         return self.load_best_model_at_end or self.save_strategy == "best"
 
     @property
+    def distils(self) -> bool:
+        """Whether there is any OPD."""
+        return self.opd_steps > 0 or self.final_opd_steps > 0
+
+    @property
     def rounds_per_generation(self) -> int:
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
@@ -280,7 +285,7 @@ class CoPDConfig(GRPOConfig):
             )
         if self.final_opd_steps:
             self._check_final_phase()
-        if self.opd_steps == 0 and not self.final_opd_steps and self.topology in ("student", "mopd"):
+        if not self.distils and self.topology in ("student", "mopd"):
             raise ValueError(
                 f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
                 "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
@@ -293,10 +298,10 @@ class CoPDConfig(GRPOConfig):
                 "student that is a branch, which only topology='student' has besides 'mopd'. Set "
                 "final_opd_steps=0, or topology='student'."
             )
-        if 0 < self.max_steps <= self.final_opd_steps:
+        if self.max_steps <= 0:
             raise ValueError(
-                f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
-                "experts no round to learn in. Lower them, or raise max_steps."
+                f"final_opd_steps={self.final_opd_steps} are counted back from the end of the run, so its length "
+                f"must be known: set max_steps > 0, got {self.max_steps}."
             )
 
     def _check_overlap_schedule(self) -> None:
@@ -324,7 +329,7 @@ class CoPDConfig(GRPOConfig):
                 "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
                 "model_init_kwargs={'dtype': 'bfloat16'}."
             )
-        if self.opd_steps == 0 and not self.final_opd_steps:
+        if not self.distils:
             return  # no phases, nothing to straddle
         micro_steps = self.num_iterations * self.steps_per_generation
         accumulation = self.gradient_accumulation_steps
@@ -335,6 +340,11 @@ class CoPDConfig(GRPOConfig):
         if micro_steps % accumulation and accumulation % micro_steps:
             raise ValueError(
                 f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
+            )
+        if self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
+                "experts no round to learn in. Lower them, or raise max_steps."
             )
         rounds = self.rounds_per_generation
         if self.schedule == "overlap" and self.overlap_every % rounds:

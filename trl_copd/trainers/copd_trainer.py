@@ -247,7 +247,7 @@ class CoPDTrainer(
             probed = args.overlap_every > 0 and any(edge.domain == name for edge in self.topology.edges)
             rows = expert.train_dataset
             check_chat_template(name, rows, self.processing_class)
-            if probed and args.opd_steps > 0:
+            if probed and args.distils:
                 rows, self._probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, size)
                 if not self._probes[name]:
                     logger.warning(

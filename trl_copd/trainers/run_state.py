@@ -119,10 +119,11 @@ class RunStateMixin:
             "topology": self.topology.name,
             "edges": [
                 {"teacher": e.teacher, "learner": e.learner, "domain": e.domain, "label": e.label}
-                for e in (self.topology.edges if self.args.opd_steps else ())
+                for e in (self.topology.edges if self.args.distils else ())
             ],
             "rlvr_steps": self.args.rlvr_steps,
             "opd_steps": self.args.opd_steps,
+            "final_opd_steps": self.args.final_opd_steps,
             "phases": [{"phase": p, "start": s, "end": e} for p, s, e in self.schedule.phases(total)],
             "fingerprint": self._fingerprint,
         }
