@@ -1,18 +1,19 @@
 """
-One setting at a time, the rest as in the comparison: what `benchmarks/compare.py ablate` runs, and how it is read.
+One setting at a time: what `benchmarks/compare.py ablate` runs, and how it is read.
 
-Each ablation maps the setting's values to a job; accuracy is the student's. The one that the comparison has too is not
-run again.
+Each ablation maps the setting's values to a job; accuracy is the student's. The rest is that of one candidate of the
+comparison, whose results are not run again: of `mutual`, 30:10 rounds, a fraction of 0.25 and beta 1; of a student
+from the merge, 160 rounds at 5e-4 after 120 of experts apart.
 """
 
 from statistics import mean
 from typing import Any
 
-from benchmarks.compare_methods import _EXPERTS, Job, alone, mixed, mutual, taught
+from benchmarks.compare_methods import APART, Job, alone, mixed, mutual, taught
 
 
 SEEDS = (0, 1, 2)
-RATIOS = {"0.5": (13, 27), "1": (20, 20), "1.5": (24, 16), "3": (30, 10), "6": (34, 6)}  # RLVR : OPD, cycles of 40
+PHASES = ((13, 27), (20, 20), (24, 16), (30, 10), (34, 6))  # RLVR : OPD, cycles of 40: 0.5, 1, 1.5, 3, 6
 LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 MERGES = ("average", "linear", "svd", "ties", "dare")
 BRANCHES = {2: ("up", "back"), 3: ("up", "back", "down"), 4: None}  # a habit and a rare skill first
@@ -22,7 +23,7 @@ RANKS = (4, 16, 64)
 def merged(parent: Job, method: str) -> Job:
     """The student that a merge makes of the parent's experts: one round at a rate of 0, then measured."""
     still = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0, "learning_rate": 0.0}
-    return Job({**still, "max_steps": 1, "merge_method": method, "overlap_every": 0}, parent)
+    return Job({**still, "max_steps": 1, "merge_method": method, "overlap_every": 0}, parent, head=None)
 
 
 def subset(job: Job, domains: tuple[str, ...] | None) -> Job:
@@ -36,14 +37,14 @@ def ranked(rank: int) -> Job:
 
 
 ABLATIONS: dict[str, dict[str, Job]] = {
-    "RLVR rounds per OPD round, mutual": {r: mutual(1e-3, *steps, 0.25) for r, steps in RATIOS.items()},
+    "RLVR : OPD, mutual": {f"{steps[0]}:{steps[1]}": mutual(1e-3, *steps, 0.25) for steps in PHASES},
     "opd_beta, mutual": {str(beta): mutual(1e-3, 30, 10, 0.25, beta) for beta in (0.1, 1.0, 10.0)},
     "opd_fraction, mutual": {str(share): mutual(1e-3, 30, 10, share) for share in (0.0625, 0.25, 0.5)},
-    "opd_loss, student from the merge": {loss: taught(_EXPERTS, 5e-4, "merge", loss) for loss in LOSSES},
-    "merge_method, experts apart": {method: merged(_EXPERTS, method) for method in MERGES},
+    "opd_loss, student from the merge": {loss: taught(APART, 5e-4, "merge", loss) for loss in LOSSES},
+    "merge_method, experts apart": {method: merged(APART, method) for method in MERGES},
     "merge_method, mutual": {method: merged(mutual(1e-3, 30, 10, 0.25), method) for method in MERGES},
     "branches, student from the merge": {
-        str(count): subset(taught(_EXPERTS, 5e-4, "merge"), names) for count, names in BRANCHES.items()
+        str(count): subset(taught(APART, 5e-4, "merge"), names) for count, names in BRANCHES.items()
     },
     "branches, mixed": {
         # as many rollouts as that student and its experts
@@ -55,7 +56,7 @@ ABLATIONS: dict[str, dict[str, Job]] = {
 
 # ---- The pilot study: what an OPD phase gives, against the overlap at its start ---------------------------------
 
-_WATCHED = {"eval_strategy": "steps", "eval_steps": 10, "n_eval": 100}
+_WATCHED = {"eval_strategy": "steps", "eval_steps": 10, "n_eval": 200}
 PILOT = (mutual(1e-3, 30, 10, 0.25, **_WATCHED), mutual(1e-3, 120, 40, 0.25, **_WATCHED))
 PILOT_ROUNDS = 10  # of OPD, over which the gain is taken
 
@@ -90,3 +91,10 @@ def correlation(points: list[tuple[float, float]]) -> float:
     x0, y0 = mean(xs), mean(ys)
     sx, sy = (sum((v - m) ** 2 for v in vs) for vs, m in ((xs, x0), (ys, y0)))
     return sum((x - x0) * (y - y0) for x, y in points) / (sx * sy) ** 0.5 if sx and sy else 0.0
+
+
+def partial_correlation(points: list[tuple[float, float, float]]) -> float:
+    """Correlation of the first two given the third."""
+    xy, xz, yz = (correlation([(point[i], point[j]) for point in points]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    rest = (1 - xz**2) * (1 - yz**2)
+    return (xy - xz * yz) / rest**0.5 if rest > 1e-12 else 0.0

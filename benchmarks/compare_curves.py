@@ -7,15 +7,14 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from benchmarks.compare import Results, accuracy
-from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, pilot_points
+from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, partial_correlation, pilot_points
 from benchmarks.compare_methods import Job, Method
-from trl_copd.report import INK, MUTED, PALETTE, STYLE
+from benchmarks.compare_results import Results, accuracy
+from trl_copd.report import MUTED, PALETTE, STYLE
 from trl_copd.schedule import Schedule
 
 
 STUDENT = Method("student", ())
-LEAST_GAP = 0.05  # accuracy that a teacher must be ahead for its share to mean something
 
 
 def interval(values: list[float], level: float = 0.95) -> list[float] | None:
@@ -52,6 +51,10 @@ def ablation_tables(results: Results, seeds: Iterable[int]) -> str:
         cells = [f"{mean(s.values()):.3f} {span(interval(list(s.values())))}".strip() for s in found.values()]
         lines = ["| " + " | ".join([name, *found]) + " |", "|---" * (len(found) + 1) + "|",
                  "| accuracy | " + " | ".join(cells) + " |"]  # fmt: skip
+        first = next(iter(found.values()))
+        gaps = [[s[seed] - first[seed] for seed in s if seed in first] for s in found.values()]
+        rest = [f"{mean(gap):+.3f} {span(interval(gap), '+')}".strip() for gap in gaps[1:] if gap]
+        lines.append("| minus the first, paired | | " + " | ".join(rest) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -61,8 +64,9 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     The correlation over edges and phases of overlap at the start of an OPD phase with what the phase gave.
 
     Returns:
-        `dict`: For `"gain"` (of accuracy) and `"share"` (of the gap to the teacher) the mean over the seeds of
-        Pearson's r and its interval; `"points"`, all of them, and `"seeds"`. Empty if nothing was run.
+        `dict`: `"gain"`: the mean over the seeds of Pearson's r with the gain in accuracy, and its interval;
+        `"given_gap"`: the same of the partial correlation given how far the teacher was ahead, since a learner that is
+        close to its teacher cannot gain; `"points"`, all of them, and `"seeds"`. Empty if nothing was run.
     """
     by_seed: dict[int, list[tuple[float, float, float]]] = {}
     for seed in seeds:
@@ -73,13 +77,10 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     if not by_seed:
         return {}
     gains = [correlation([(overlap, gain) for overlap, gain, _ in points]) for points in by_seed.values()]
-    shares = [
-        correlation([(overlap, gain / gap) for overlap, gain, gap in points if gap > LEAST_GAP])
-        for points in by_seed.values()
-    ]
+    given = [partial_correlation(points) for points in by_seed.values()]
     return {
         "gain": {"r": round(mean(gains), 3), "ci95": interval(gains)},
-        "share": {"r": round(mean(shares), 3), "ci95": interval(shares)},
+        "given_gap": {"r": round(mean(given), 3), "ci95": interval(given)},
         "points": [point for points in by_seed.values() for point in points],
         "seeds": sorted(by_seed),
     }
@@ -88,12 +89,11 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
 def text_of_pilot(found: dict[str, Any]) -> str:
     if not found:
         return ""
-    parts = {name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}" for name in ("gain", "share")}
+    parts = {name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}" for name in ("gain", "given_gap")}
     return (
-        f"{len(found['points'])} points: every edge in every OPD phase, {len(found['seeds'])} seeds. Correlation "
-        f"with the overlap at the phase's start, mean over the seeds and 95 % interval: {parts['gain']} "
-        f"of the gain in accuracy on the teacher's domain, {parts['share']} of the share of the gap to the teacher "
-        "that was closed."
+        f"{len(found['points'])} points: every edge in every OPD phase of two schedules, {len(found['seeds'])} seeds. "
+        "Correlation of the overlap at the phase's start with the gain in accuracy on the teacher's domain, mean over "
+        f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}."
     )
 
 
@@ -128,21 +128,16 @@ def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
 
 
 def draw_pilot(found: dict[str, Any], path: Path) -> None:
-    """Gain and share of the gap against overlap."""
+    """Gain against overlap; the colour says how far the teacher was ahead."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.4), layout="constrained", dpi=200)
-        left, right = figure.subplots(1, 2)
-        points = found["points"]
-        far = [point for point in points if point[2] > LEAST_GAP]
-        left.plot([p[0] for p in points], [p[1] for p in points], "o", ms=3.5, color=PALETTE[0], alpha=0.5, mew=0)
-        right.plot([p[0] for p in far], [p[1] / p[2] for p in far], "o", ms=3.5, color=PALETTE[0], alpha=0.5, mew=0)
-        left.set(title="Gain of accuracy in 10 OPD rounds", xlabel="overlap with the teacher at the start")
-        right.set(title="Share of the gap to the teacher closed", xlabel="overlap with the teacher at the start")
-        for ax, name in ((left, "gain"), (right, "share")):
-            ax.axhline(0, color=MUTED, lw=0.8)
-            ax.annotate(f"r = {found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}", (0.03, 0.95), color=INK,
-                        xycoords="axes fraction", va="top", size=9)  # fmt: skip
+        figure = Figure(figsize=(6.5, 3.6), layout="constrained", dpi=200)
+        ax = figure.subplots()
+        overlaps, gains, gaps = zip(*found["points"], strict=True)
+        dots = ax.scatter(overlaps, gains, c=gaps, s=14, cmap="viridis", vmin=0, vmax=1)
+        figure.colorbar(dots, label="teacher ahead by")
+        ax.axhline(0, color=MUTED, lw=0.8)
+        ax.set(title="Gain of accuracy in 10 OPD rounds", xlabel="overlap with the teacher at the start")
         figure.savefig(path)

@@ -27,14 +27,14 @@ class Job:
         fields (`dict`): Fields of the recipe beside those of its file. `expert_learning_rate` and `n_eval` are given
             to every domain.
         parent (`Job`, *optional*): Run whose experts it starts from.
-        head (`int`): The parent's rounds after which they are taken.
+        head (`int`, *optional*): The parent's rounds after which they are taken; `None`: at its end.
         domains (`tuple[str, ...]`, *optional*): The domains, if not all.
         recipe (`str`): Name of the recipe, a file in `recipes/`, that it is a change of.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
     parent: "Job | None" = None
-    head: int = HEAD
+    head: int | None = HEAD
     domains: tuple[str, ...] | None = None
     recipe: str = "compare"
 
@@ -104,35 +104,39 @@ def student(
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
 
 
-_EXPERTS = alone(1e-3)
-_MUTUAL = (
+APART = alone(1e-3)
+MUTUAL = (
     mutual(1e-3, 30, 10, 0.25),
     mutual(5e-4, 30, 10, 0.25),
     mutual(1e-3, 120, 40, 0.5),
+    mutual(1e-3, 30, 10, 0.25, opd_loss="sampled"),
+    mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the defaults of `CoPDConfig`
 )
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
 
 METHODS: dict[str, Method] = {
-    "base": Method("base", (_EXPERTS,)),
-    "experts": Method("experts", (alone(5e-4), _EXPERTS)),
+    "base": Method("base", (APART,)),
+    "experts": Method("experts", (alone(5e-4), APART)),
     "mixed": Method("student", tuple(mixed(rate) for rate in RATES)),
-    "mixed-rank64": Method("student", tuple(mixed(rate, **_WIDE) for rate in RATES[:2])),
-    "average": Method("student", (alone(5e-4), _EXPERTS)),
+    "mixed-rank64": Method("student", tuple(mixed(rate, **_WIDE) for rate in (1.25e-4, *RATES[:2]))),
+    "average": Method("student", (alone(5e-4), APART)),
     "mopd": Method(
         "student",
         (
-            taught(_EXPERTS, 5e-4, "fresh"),
-            taught(_EXPERTS, 1e-3, "fresh"),
-            taught(_EXPERTS, 5e-4, "fresh", "reverse_kl"),
-            taught(_EXPERTS, 1e-3, "fresh", opd_beta=10.0),
+            taught(APART, 5e-4, "fresh"),
+            taught(APART, 1e-3, "fresh"),
+            taught(APART, 2e-3, "fresh"),
+            taught(APART, 5e-4, "fresh", "reverse_kl"),
+            taught(APART, 1e-3, "fresh", opd_beta=10.0),
         ),
     ),
     "mopd-merge": Method(
         "student",
         (
-            taught(_EXPERTS, 2.5e-4, "merge"),
-            taught(_EXPERTS, 5e-4, "merge"),
-            taught(_EXPERTS, 5e-4, "merge", opd_beta=10.0),
+            taught(APART, 1.25e-4, "merge"),
+            taught(APART, 2.5e-4, "merge"),
+            taught(APART, 5e-4, "merge"),
+            taught(APART, 5e-4, "merge", opd_beta=10.0),
         ),
     ),
     "copd-student": Method(
@@ -142,21 +146,33 @@ METHODS: dict[str, Method] = {
             student(110, 10, 1 / 16, 0.1, 1.0, learning_rate=2.5e-4),
             student(110, 10, 1 / 16, 0.1, 10.0),
             student(30, 10, 1 / 16, 0.1, 1.0),
+            student(30, 10, 1 / 16, 0.1, 1.0, learning_rate=2.5e-4),
             student(30, 10, 0.25, 1.0, 1.0),
         ),
         copd=True,
     ),
-    "copd-mutual": Method("student", _MUTUAL, copd=True),
-    "copd-mutual-unmerged": Method("branches", _MUTUAL, copd=True),
+    "copd-mutual": Method("student", MUTUAL, copd=True),
+    "copd-mutual-unmerged": Method("branches", MUTUAL, copd=True),
     "copd-hub": Method(
         "student",
         tuple(mutual(1e-3, *phases, topology="hub", hub="up") for phases in ((30, 10, 0.25), (120, 40, 0.5))),
         copd=True,
     ),
-    "copd-mutual-polished": Method("student", (taught(_MUTUAL[0], 5e-4, "merge"),), copd=True),
+    "copd-mutual-polished": Method(
+        "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in RATES[:2]), copd=True
+    ),
 }
-SAWTOOTH = (_MUTUAL[0], _EXPERTS)  # experts that co-evolve in cycles, and the same apart
-MAIN = ("base", "experts", "mixed", "average", "mopd", "copd-student", "copd-mutual")  # of `make compare-quick`
+SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
+MAIN = (
+    "base",
+    "experts",
+    "mixed",
+    "average",
+    "mopd",
+    "mopd-merge",
+    "copd-student",
+    "copd-mutual",
+)  # of `make compare-quick`
 
 # ---- The same on SmolLM2-135M, at the size that two CPU cores allow -------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Table and figures of docs/experiments.md out of docs/results/compare.jsonl: `python benchmarks/compare.py table`."""
+"""Table and figures of docs/experiments.md out of docs/results/compare.jsonl: `python benchmarks/compare.py page`."""
 
 import re
 import sys
@@ -11,7 +11,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.compare import SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
@@ -23,6 +22,7 @@ from benchmarks.compare_curves import (  # noqa: E402
     text_of_pilot,
 )
 from benchmarks.compare_methods import METHODS, SAWTOOTH, SMOLLM2, Job, Method  # noqa: E402
+from benchmarks.compare_results import SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 
@@ -31,31 +31,38 @@ PAGE = ROOT / "docs" / "experiments.md"
 FIGURES = ROOT / "docs" / "figures"
 
 
-def measured(method: Method, results: Results, seeds: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """A method's records by seed; seeds that were not run are left out."""
-    job = best(method, results)
+def measured(
+    method: Method, results: Results, seeds: Iterable[int], searched: Results | None = None
+) -> dict[int, dict[str, Any]]:
+    """The records of a method's best candidate by seed; seeds that were not run are left out."""
+    job = best(method, searched or results)
     found = {seed: results.find(job, seed) for seed in seeds}
     return {seed: record for seed, record in found.items() if record is not None}
 
 
-def best_copd(results: Results, methods: dict[str, Method]) -> str:
+def best_copd(searched: Results, methods: dict[str, Method]) -> str | None:
     """The form of CoPD that is best on the search seeds; the first one if there was no search."""
 
     def score(name: str) -> float:
-        records = measured(methods[name], results, SEARCH_SEEDS).values()
+        records = measured(methods[name], searched, SEARCH_SEEDS).values()
         return mean([accuracy(methods[name], record) for record in records] or [0.0])
 
-    return max((name for name, method in methods.items() if method.copd), key=score)
+    return max((name for name, method in methods.items() if method.copd), key=score, default=None)
 
 
 def summary(
-    results: Results, names: Iterable[str], seeds: Iterable[int], methods: dict[str, Method] = METHODS
+    results: Results,
+    names: Iterable[str],
+    seeds: Iterable[int],
+    methods: dict[str, Method] = METHODS,
+    searched: Results | None = None,
 ) -> dict[str, Any]:
     """What `compare.py table --json` prints; methods that were not run are left out."""
     found: dict[str, Any] = {}
+    searched = searched or results
     scores: dict[str, dict[int, float]] = {}
     for name in names:
-        records = measured(methods[name], results, seeds)
+        records = measured(methods[name], results, seeds, searched)
         if not records:
             continue
         method, runs = methods[name], list(records.values())
@@ -67,18 +74,21 @@ def summary(
             "domains": {d: round(mean(domains(method, r)[d] for r in runs), 4) for d in runs[0]["matrix"]["base"]},
             "rollouts": runs[0]["rollouts"] if trained else 0,
             "tokens": round(mean(record["tokens"] for record in runs)) if trained else 0,
-            "seconds": round(mean(record["cpu_seconds"] for record in runs), 1) if trained else 0.0,
+            "seconds": round(mean(record["train_seconds"] for record in runs), 1) if trained else 0.0,
             "seeds": sorted(records),
-            "settings": best(method, results).describe() if trained else None,
+            "settings": best(method, searched).describe() if trained else None,
         }
-    chosen = best_copd(results, methods)
+    chosen = best_copd(searched, {name: methods[name] for name in scores})
     found["best_copd"] = chosen
     found["paired"] = {
-        name: paired(scores[chosen], other) for name, other in scores.items() if name != chosen and chosen in scores
+        name: paired(scores[chosen], other) for name, other in scores.items() if chosen and name != chosen
     }
-    if chosen in scores and "experts" in scores:
+    if chosen and "experts" in scores:
         ours, theirs = (
-            {seed: domains(methods[name], record) for seed, record in measured(methods[name], results, seeds).items()}
+            {
+                seed: domains(methods[name], record)
+                for seed, record in measured(methods[name], results, seeds, searched).items()
+            }
             for name in (chosen, "experts")
         )
         found["paired_domains"] = {
@@ -98,7 +108,9 @@ def paired(ours: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    rows = {name: row for name, row in found.items() if "mean" in row}
+    rows = {name: row for name, row in found.items() if isinstance(row, dict) and "mean" in row}
+    if not rows:
+        return "Nothing was measured yet: `python benchmarks/compare.py run`."
     names = list(next(iter(rows.values()))["domains"])
     chosen = found["best_copd"]
     lines = [f"| Method | mean | 95 % | {' | '.join(names)} | {chosen} minus it | rollouts | tokens, M | CPU s |"]
@@ -126,7 +138,11 @@ def settings(found: dict[str, Any]) -> str:
 
 
 def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
-    """How overlap moves in the phases of a mutual run, and how far it is above that of experts trained apart."""
+    """
+    How overlap moves in the phases of a mutual run, and how far it is above that of experts trained apart.
+
+    The first RLVR phase is left out: it starts from copies of one adapter, whose overlap can only fall.
+    """
     co, apart = ({s: r for s in seeds if (r := results.find(job, s))} for job in SAWTOOTH)
     both = sorted(set(co) & set(apart))
     if not both:
@@ -135,13 +151,26 @@ def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     for seed in both:
         curve = dict(zip(*co[seed]["curves"]["overlap"], strict=True))
         other = dict(zip(*apart[seed]["curves"]["overlap"], strict=True))
-        spans = [span for span in phases(SAWTOOTH[0]) if span[1] in curve and span[2] in curve]
+        spans = [span for span in phases(SAWTOOTH[0])[1:] if span[1] in curve and span[2] in curve]
         for phase in ("rlvr", "opd"):
             changes[phase].append(mean(curve[end] - curve[start] for kind, start, end in spans if kind == phase))
         first_opd = next(start for kind, start, _ in spans if kind == "opd")
         steps = [step for step in curve if step > first_opd and step in other]
         changes["above"].append(mean(curve[step] - other[step] for step in steps))
-    return {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
+    found = {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
+    return {**found, "seeds": both}
+
+
+def text_of_sawtooth(found: dict[str, Any]) -> str:
+    if not found:
+        return ""
+    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items() if name != "seeds"}
+    return (
+        f"Mutual teaching in cycles of 30 RLVR and 10 OPD rounds, mean over the edges, {len(found['seeds'])} seeds, "
+        f"95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} (the first one left out: it starts "
+        f"from copies), an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above that "
+        "of experts trained apart, at the same number of rollouts."
+    )
 
 
 def own_domains(found: dict[str, Any]) -> str:
@@ -160,17 +189,6 @@ def own_domains(found: dict[str, Any]) -> str:
 def phases(job: Job) -> list[tuple[str, int, int]]:
     fields = job.fields
     return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
-
-
-def text_of_sawtooth(found: dict[str, Any]) -> str:
-    if not found:
-        return ""
-    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items()}
-    return (
-        "Mean over the edges, 95 % intervals over the seeds. An RLVR phase changes the overlap by "
-        f"{parts['rlvr']}, an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above "
-        "that of experts trained apart, at the same number of rollouts."
-    )
 
 
 def markdown(found: dict[str, Any], results: Results, seeds: Iterable[int]) -> str:
@@ -248,6 +266,8 @@ def draw_overlap(results: Results, path: Path) -> None:
                     ax.axvspan(start, end, color=SHADE, lw=0)
             for color, label, job in zip(PALETTE[1::-1], ("co-evolving", "apart"), SAWTOOTH, strict=True):
                 series = [record["curves"][quantity] for seed in SEEDS if (record := results.find(job, seed))]
+                if not series:
+                    continue
                 steps = series[0][0]
                 columns = list(zip(*(values for _, values in series), strict=True))
                 bounds = [interval(column) or [column[0]] * 2 for column in columns]

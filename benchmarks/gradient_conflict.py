@@ -2,10 +2,11 @@
 Do the skills of the comparison pull one policy in different directions? `python benchmarks/gradient_conflict.py`.
 
 Trains the mixed policy of `benchmarks/compare.py` (its best rate), and takes at several rounds the gradient of GRPO's
-loss for each skill apart, on fresh rollouts of `ROUNDS` batches of 128, with a learning rate of 0: four experts that
-all start from the mixed policy. Prints the cosine between the mean gradients of every pair of skills, divided by what
-noise leaves of the cosine of a skill with itself (two halves of the batches), and, last, one JSON object; it is kept
-in docs/results/gradient_conflict.json. A pair is left out where the two halves of a skill do not agree.
+loss for each skill apart, unclipped, on fresh rollouts of `ROUNDS` batches of 128, with a learning rate of 0: four
+experts that all start from the mixed policy. Prints the cosine between the expected gradients of every pair of skills,
+estimated from products of different batches, which noise does not bias, and, last, one JSON object; `--output` keeps
+it. A pair is left out where the batches of one skill do not agree among themselves. It is the gradient of the loss;
+Adam's step is another direction.
 """
 
 import argparse
@@ -28,18 +29,18 @@ import yaml  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import ModelConfig, TrlParser, get_peft_config  # noqa: E402
 
-from benchmarks.compare import RESULTS, Results, base, best, execute, recipe, target  # noqa: E402
+from benchmarks.compare import base, execute, recipe, target  # noqa: E402
+from benchmarks.compare_curves import interval  # noqa: E402
 from benchmarks.compare_methods import METHODS, Job  # noqa: E402
-from benchmarks.compare_page import interval  # noqa: E402
+from benchmarks.compare_results import RESULTS, Results, best  # noqa: E402
 from recipes.build import build_experts  # noqa: E402
 from recipes.copd import RecipeArguments  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 
-RESULT = ROOT / "docs" / "results" / "gradient_conflict.json"
 ROUNDS = 8
 EVERY = 160  # rounds of the mixed policy between two looks
-LEAST = 0.1  # cosine of a skill's two halves below which its direction is not known
+LEAST = 0.05  # mean cosine of two batches of a skill below which its direction is not known
 
 
 class Gradients(TrainerCallback):
@@ -56,38 +57,40 @@ class Gradients(TrainerCallback):
             rounds.append(torch.cat([part.flatten() for part in parts]).clone())
 
 
-def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Cosine of two vectors; 0 if one is zero."""
-    norms = (a.norm() * b.norm()).item()
-    return (a @ b).item() / norms if norms else 0.0
-
-
 def conflict(rounds: dict[str, list[torch.Tensor]]) -> dict[str, Any]:
     """
-    Cosines between skills, with the noise of the batches taken out.
+    Cosines between the expected gradients of skills.
 
     Args:
-        rounds (`dict[str, list[Tensor]]`): The gradients of each skill, `(P,)` each, an even number.
+        rounds (`dict[str, list[Tensor]]`): The gradients of each skill, one `(P,)` a batch, at least two.
 
     Returns:
-        `dict`: `"self"`: cosine of a skill's two halves; `"pairs"`: cosine of two skills' halves, crosswise, over the
-        geometric mean of their own, clamped to [-1, 1]; `None` where a skill's own is below `LEAST`.
+        `dict`: `"agreement"`: mean cosine of two batches of a skill; `"pairs"`: mean product of two skills' batches
+        over the geometric mean of the squared norms of their expectations, each the mean product of different batches
+        of a skill, clamped to [-1, 1]; `None` where a skill's agreement is below `LEAST`.
     """
-    halves = {name: [torch.stack(found[i::2]).mean(0) for i in (0, 1)] for name, found in rounds.items()}
-    own = {name: cosine(*pair) for name, pair in halves.items()}
+    stacked = {name: torch.stack(found).double() for name, found in rounds.items()}  # (B, P)
+    squares, agreement = {}, {}
+    for name, found in stacked.items():
+        others = ~torch.eye(len(found), dtype=torch.bool)
+        squares[name] = (found @ found.T)[others].mean().item()
+        unit = found / found.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        agreement[name] = round((unit @ unit.T)[others].mean().item(), 4)
     pairs: dict[str, float | None] = {}
     for a, b in combinations(rounds, 2):
-        raw = mean([cosine(halves[a][i], halves[b][j]) for i in (0, 1) for j in (0, 1)])
-        known = min(own[a], own[b]) >= LEAST
-        pairs[f"{a}, {b}"] = max(-1.0, min(1.0, raw / (own[a] * own[b]) ** 0.5)) if known else None
-    return {"self": own, "pairs": pairs}
+        known = min(agreement[a], agreement[b]) >= LEAST and min(squares[a], squares[b]) > 0
+        product = (stacked[a] @ stacked[b].T).mean().item()
+        pairs[f"{a}, {b}"] = (
+            round(max(-1.0, min(1.0, product / (squares[a] * squares[b]) ** 0.5)), 4) if known else None
+        )
+    return {"agreement": agreement, "pairs": pairs}
 
 
 def look(adapter: Path, seed: int, folder: Path) -> dict[str, Any]:
     """Gradients of all skills at one policy."""
     output = folder / f"look-{adapter.parent.parent.parent.name}-{adapter.parent.parent.name}"
     job = Job({"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0, "learning_rate": 0.0,
-               "max_steps": ROUNDS, "overlap_every": 0, "matrix_at_end": False})  # fmt: skip
+               "max_steps": ROUNDS, "overlap_every": 0, "matrix_at_end": False, "max_grad_norm": 0.0})  # fmt: skip
     settings = recipe(job, output, None) | {"seed": seed + 1000, "model_name_or_path": base(seed, folder)}
     for domain in settings["domains"]:
         domain["adapter"] = str(adapter)
@@ -118,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "compare")
+    parser.add_argument("--output", type=Path, help="file that the JSON object is written to")
     options = parser.parse_args()
     chosen = best(METHODS["mixed"], Results(RESULTS))
     job = Job(chosen.fields | {"save_steps": EVERY})
@@ -139,7 +143,8 @@ def main() -> None:
             bounds = interval(known)
             cells.append((f"{mean(known):+.2f} ({len(known)})" + (f" {bounds}" if bounds else "")) if known else "")
         print(f"| {step} | " + " | ".join(cells) + " |")
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    if options.output:
+        options.output.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
 
 

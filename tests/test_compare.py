@@ -5,10 +5,11 @@ import json
 from statistics import mean
 
 import pytest
+import torch
 from scipy import stats
 
-from benchmarks import compare, compare_ablations, compare_curves, compare_page
-from benchmarks.compare import Results, accuracy, best, domains, key, recipe, rollouts, run
+from benchmarks import compare, compare_ablations, compare_curves, compare_page, gradient_conflict
+from benchmarks.compare import recipe, rollouts, run
 from benchmarks.compare_methods import (
     BUDGET,
     METHODS,
@@ -21,6 +22,7 @@ from benchmarks.compare_methods import (
     student,
     taught,
 )
+from benchmarks.compare_results import Results, accuracy, best, contenders, domains, key
 from recipes.build import DOMAIN_KEYS
 from trl_copd.history import series
 from trl_copd.schedule import Schedule
@@ -79,7 +81,7 @@ def record(job, seed, level, **more):
     """A run in which each adapter has `level` on its own domain, half of it elsewhere, and the student between."""
     matrix = {name: {d: level if d == name else level / 2 for d in NAMES} for name in NAMES}
     matrix |= {"base": dict.fromkeys(NAMES, 0.1), "student": dict.fromkeys(NAMES, level * 0.8)}
-    common = {"rollouts": 10, "tokens": 20, "cpu_seconds": 30.0, "matrix": matrix, "curves": {}}
+    common = {"rollouts": 10, "tokens": 20, "train_seconds": 30.0, "matrix": matrix, "curves": {}}
     return {"key": key(job), "seed": seed, **common, **more}
 
 
@@ -115,9 +117,9 @@ def test_the_best_candidate_is_chosen_on_the_search_seeds(tmp_path):
     assert best(method, results) == best(Method("experts", (low, high, third)), results) == high
     with pytest.raises(SystemExit, match="Not searched"):
         best(Method("experts", (alone(1e-5), third)), results)
-    for job, score in (low, 0.8), (high, 0.76), (third, 0.74):
+    for job, score in (low, 0.8), (high, 0.71), (third, 0.69):
         results.add(record(job, 100, score))
-    assert compare.contenders(Method("experts", (low, high, third)), results, 100) == [low, high]
+    assert contenders(Method("experts", (low, high, third)), results, 100) == [low, high]
 
 
 def test_intervals_are_those_of_scipy():
@@ -168,9 +170,15 @@ def test_summary(results):
 
 
 def test_a_search_is_taken_from_the_authors_file(results, tmp_path):
-    mine = Results(tmp_path / "mine.jsonl", searched=results.path)
-    assert {seed for _, seed in mine.records} == set(compare.SEARCH_SEEDS) and not mine.path.exists()
-    assert best(METHODS["mixed"], mine) == best(METHODS["mixed"], results)
+    mine = Results(tmp_path / "mine.jsonl")
+    for name in ("mixed", "experts"):
+        mine.add(record(best(METHODS[name], results), 1, 0.7))
+    found = compare_page.summary(mine, METHODS, (0, 1), searched=results)
+    assert set(found) == {"mixed", "experts", "average", "best_copd", "paired"} and found["best_copd"] is None
+    assert "| mixed |" in compare_page.markdown(found, mine, (0, 1)) and found["paired"] == {}
+    nothing = Results(tmp_path / "none.jsonl")
+    empty = compare_page.summary(nothing, METHODS, (0, 1), searched=results)
+    assert "Nothing was measured" in compare_page.markdown(empty, nothing, (0, 1))
     text = compare_page.markdown(compare_page.summary(results, METHODS, (0, 1)), results, (0, 1))
     assert "| mixed |" in text and "minus the expert" in text and "An RLVR phase" in text
 
@@ -202,7 +210,9 @@ def test_ablations_change_what_they_say(tmp_path):
         wanted = rollouts(settings, settings["max_steps"]) + rollouts(recipe(job.parent, tmp_path, None), job.head)
         mixed_rounds = alone_.fields["max_steps"] * count
         assert abs(wanted / 128 - mixed_rounds) < count
-    assert recipe(compare_ablations.PILOT[0], tmp_path, None)["domains"][0]["n_eval"] == 100
+    assert recipe(compare_ablations.PILOT[0], tmp_path, None)["domains"][0]["n_eval"] == 200
+    merge = ablations["merge_method, experts apart"]["svd"]
+    assert recipe(merge, tmp_path, tmp_path / "parent")["domains"][0]["adapter"] == str(tmp_path / "parent/experts/up")
 
 
 def test_pilot(results):
@@ -210,6 +220,11 @@ def test_pilot(results):
     assert len(found["points"]) == 2 * 2 * (1 + 1) and found["seeds"] == [0, 1]  # edges, seeds, one phase of each job
     assert all(gain == pytest.approx(0.05) for _, gain, _ in found["points"])
     assert found["gain"]["r"] == 0.0 and found["gain"]["ci95"] == [0.0, 0.0]  # a constant
+    triples = [(0.1, 0.5, 0.3), (0.4, 0.1, 0.9), (0.9, 0.8, 0.2), (0.3, 0.9, 0.7), (0.5, 0.2, 0.4)]
+    x, y, z = (list(column) for column in zip(*triples, strict=True))
+    rest = [[v - fit.intercept - fit.slope * w for v, w in zip(values, z, strict=True)]
+            for values, fit in ((x, stats.linregress(z, x)), (y, stats.linregress(z, y)))]  # fmt: skip
+    assert compare_ablations.partial_correlation(triples) == pytest.approx(stats.pearsonr(*rest).statistic)
     assert compare_curves.pilot(Results(results.path.parent / "none.jsonl"), (0, 1)) == {}
 
 
@@ -219,6 +234,7 @@ def test_sawtooth(results):
     assert found["rlvr"]["mean"] == pytest.approx(-0.03) and found["opd"]["mean"] == pytest.approx(0.03)
     curve = [1.0 - (step % 40) / 1000 for step in range(35, 161, 5)]
     assert found["above"]["mean"] == pytest.approx(mean(curve) - 0.5, abs=1e-4)
+    assert found["seeds"] == [0, 1, 2, 3, 4]
 
 
 def test_the_page(results, tmp_path, monkeypatch):
@@ -236,7 +252,7 @@ def test_the_page(results, tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
-def test_a_student_is_taught_by_a_runs_experts(tmp_path):
+def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch):
     """Two real runs: experts with a checkpoint, and the student that goes on from it; the second call runs nothing."""
     few = {"num_generations": 4, "per_device_train_batch_size": 8, "overlap_every": 1}
     parent = alone(1e-3, 2, save_steps=1, **few)
@@ -250,9 +266,25 @@ def test_a_student_is_taught_by_a_runs_experts(tmp_path):
     state = json.loads((compare.target(parent, 0, tmp_path / "runs") / "trainer_state.json").read_text())
     assert len(series(state["log_history"], "opd/overlap")) == 12  # measured, though nobody is taught
     assert set(found["matrix"]) == {"base", *NAMES, "student"}
-    monkey = compare.execute
-    compare.execute = None
-    try:
-        assert run(job, 0, Results(tmp_path / "r.jsonl"), tmp_path / "runs") == found
-    finally:
-        compare.execute = monkey
+    executed = []
+    monkeypatch.setattr(compare, "execute", lambda *job: executed.append(job))
+    again = Results(tmp_path / "r.jsonl")
+    assert run(job, 0, again, tmp_path / "runs") == found and not executed
+    compare.trained(parent, 1, 0, tmp_path / "runs")
+    assert not executed
+    compare.trained(parent, 1, 0, tmp_path / "elsewhere")  # its result was kept, its adapters were not
+    assert executed == [(parent, 0, tmp_path / "elsewhere", None)]
+
+
+def test_cosines_of_skills_are_free_of_noise():
+    generator = torch.Generator().manual_seed(0)
+    size, batches = 4000, 16
+    a = torch.randn(size, generator=generator)
+    b = -0.6 * a + 0.8 * torch.randn(size, generator=generator)
+    noise = {name: 3 * torch.randn(batches, size, generator=generator) for name in "abc"}
+    rounds = {name: [mean_ + row for row in noise[name]] for name, mean_ in (("a", a), ("b", b), ("c", 0 * a))}
+    found = gradient_conflict.conflict(rounds)
+    assert found["pairs"]["a, b"] == pytest.approx(-0.6, abs=0.06)
+    assert found["agreement"]["a"] == pytest.approx(0.1, abs=0.02)  # the noise's variance is nine times the mean's
+    assert found["pairs"]["a, c"] is None and found["pairs"]["b, c"] is None  # pure noise has no direction
+    assert gradient_conflict.conflict({name: [torch.zeros(4)] * 2 for name in "ab"})["pairs"] == {"a, b": None}

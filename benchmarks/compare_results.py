@@ -1,0 +1,92 @@
+"""Results of `benchmarks/compare.py`: one JSON object a run, how it is read, and which candidate it says is best."""
+
+import hashlib
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.compare_methods import Job, Method  # noqa: E402
+
+
+RESULTS = ROOT / "docs" / "results" / "compare.jsonl"
+SEEDS, SEARCH_SEEDS = (0, 1, 2, 3, 4), (100, 101)
+MARGIN = 0.1  # accuracy by which a candidate may be behind after the first search seed
+
+
+class Results:
+    """
+    The results file: one JSON object a line, found by what was run and with which seed.
+
+    Args:
+        path (`Path`): The file; it need not be there. A line that was cut off counts as not there.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self._lock = path, threading.Lock()
+        self.records: dict[tuple[str, int], dict[str, Any]] = {}
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            self.records[record["key"], record["seed"]] = record
+
+    def find(self, job: Job, seed: int) -> dict[str, Any] | None:
+        return self.records.get((key(job), seed))
+
+    def add(self, record: dict[str, Any]) -> None:
+        with self._lock:
+            self.records[record["key"], record["seed"]] = record
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+            with self.path.open("a") as file:
+                file.write("\n" * (torn and self.path.stat().st_size > 0) + json.dumps(record) + "\n")
+
+
+def key(job: Job) -> str:
+    """Short hash of everything that a job is, the recipe's file excepted."""
+    return hashlib.sha256(json.dumps(job.describe(), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def domains(method: Method, record: dict[str, Any]) -> dict[str, float]:
+    """Accuracy of a method in each domain, in [0, 1], out of a run's capability matrix."""
+    matrix = record["matrix"]
+    if method.read == "experts":
+        return {name: matrix[name][name] for name in matrix["base"]}
+    if method.read == "branches":
+        branches = [row for name, row in matrix.items() if name in matrix["base"]]
+        return {name: sum(row[name] for row in branches) / len(branches) for name in matrix["base"]}
+    return dict(matrix[method.read])
+
+
+def accuracy(method: Method, record: dict[str, Any]) -> float:
+    """Mean over the domains."""
+    values = domains(method, record).values()
+    return sum(values) / len(values)
+
+
+def best(method: Method, results: Results) -> Job:
+    """The candidate with the highest mean accuracy over the search seeds, of those that were run with all of them."""
+    if len(method.candidates) == 1:
+        return method.candidates[0]
+    scores = {}
+    for job in method.candidates:
+        found = [results.find(job, seed) for seed in SEARCH_SEEDS]
+        if all(found):
+            scores[key(job)] = sum(accuracy(method, record) for record in found if record), job
+    if not scores:
+        raise SystemExit(f"Not searched with seeds {SEARCH_SEEDS}: {method}. Run `compare.py search` first.")
+    return max(scores.values(), key=lambda pair: pair[0])[1]
+
+
+def contenders(method: Method, results: Results, seed: int) -> list[Job]:
+    """The candidates that are at most `MARGIN` behind the best one with this seed: the others are dropped."""
+    found = [(job, results.find(job, seed)) for job in method.candidates]
+    scores = [(job, accuracy(method, record)) for job, record in found if record is not None]
+    return [job for job, score in scores if score >= max(score for _, score in scores) - MARGIN]
