@@ -10,7 +10,7 @@ import torch
 from tiny import build_experts, build_trainer, distance, history, weights
 from transformers import TrainerCallback
 
-import trl_copd.adapters
+import trl_copd.adapters.saving
 from trl_copd import checkpoints, last_checkpoint
 from trl_copd.checkpoints import MANIFEST_FILE, defect, list_checkpoints, write_manifest
 
@@ -109,7 +109,7 @@ def no_space(*args, **kwargs):
 
 
 FULL = {
-    "adapters": (trl_copd.adapters, "save_file"),
+    "adapters": (trl_copd.adapters.saving, "save_file"),
     "optimizer and state": (torch, "save"),
     "manifest": (checkpoints, "write_whole"),
 }

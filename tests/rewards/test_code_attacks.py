@@ -457,6 +457,10 @@ def f(h, it, o):
         assert run_program(reward, code) == 0.0
 
 
+# a repository below /tmp: the sandbox has a /tmp of its own, where the same path is the submission's to write
+IN_REPOSITORY = () if os.getcwd().startswith("/tmp/") else (("file in the repository", f"open({os.getcwd()!r} + '/{MARK}', 'w')"),)
+
+
 class TestEscapes:
     # Each answers right only if what it tried has worked
     @pytest.mark.parametrize(
@@ -464,7 +468,7 @@ class TestEscapes:
         attacks(
             ("file in the home directory", f"open({os.path.expanduser('~')!r} + '/{MARK}', 'w')"),
             ("file in a world-writable directory", f"open('/var/tmp/{MARK}', 'w')"),
-            ("file in the repository", f"open({os.getcwd()!r} + '/{MARK}', 'w')"),
+            *IN_REPOSITORY,
             ("file in /usr", f"open('/usr/{MARK}', 'w')"),
             ("file in /proc", "open('/proc/sys/kernel/core_pattern', 'w')"),
             ("read passwords", "open('/etc/passwd').read()"), ("list the root's home", "'.bashrc' in os.listdir('/root') or '.profile' in os.listdir('/root')"),
