@@ -458,7 +458,9 @@ def f(h, it, o):
 
 
 # a repository below /tmp: the sandbox has a /tmp of its own, where the same path is the submission's to write
-IN_REPOSITORY = () if os.getcwd().startswith("/tmp/") else (("file in the repository", f"open({os.getcwd()!r} + '/{MARK}', 'w')"),)
+IN_REPOSITORY = (
+    () if os.getcwd().startswith("/tmp/") else (("file in the repository", f"open({os.getcwd()!r} + '/{MARK}', 'w')"),)
+)
 
 
 class TestEscapes:
