@@ -3,13 +3,14 @@ One setting at a time: what `benchmarks/compare.py ablate` runs, and how it is r
 
 Each ablation maps the setting's values to a job; accuracy is the student's. The rest is that of one candidate of the
 comparison, whose results are not run again: of `mutual`, 30:10 rounds, a fraction of 0.25 and beta 1; of a student
-from the merge, 160 rounds at 5e-4 after 120 of experts apart.
+from the merge, 160 rounds at 5e-4 after 120 of experts apart. The first one leads from the defaults of `CoPDConfig` to
+the form of `copd-student` that the search chose, each step on top of those before it.
 """
 
 from statistics import mean
 from typing import Any
 
-from benchmarks.compare_methods import APART, Job, alone, mixed, mutual, taught
+from benchmarks.compare_methods import APART, Job, alone, mixed, mutual, student, taught
 
 
 SEEDS = (0, 1, 2)
@@ -36,7 +37,18 @@ def ranked(rank: int) -> Job:
     return taught(alone(1e-3, **fields), 5e-4, "merge", **fields)
 
 
+_RATE = {"learning_rate": 2.5e-4}  # the student's
+_SAMPLED = {**_RATE, "opd_loss": "sampled", "student_init": "fresh"}
 ABLATIONS: dict[str, dict[str, Job]] = {
+    "copd-student, step by step": {
+        "defaults": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_SAMPLED),
+        "+ forward_kl": student(15, 10, 0.5, 1.0, 1.0, rounds=146, student_init="fresh", **_RATE),
+        "+ from the merge": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_RATE),
+        "+ fraction 1/16": student(15, 10, 1 / 16, 1.0, 1.0, rounds=146, **_RATE),
+        "+ 30:10": student(30, 10, 1 / 16, 1.0, 1.0, rounds=152, **_RATE),
+        "+ final phase": student(30, 10, 1 / 16, 1.0, 1.0, **_RATE),
+        "+ experts' beta 0.1": student(30, 10, 1 / 16, 0.1, 1.0, **_RATE),
+    },
     "RLVR : OPD, mutual": {f"{steps[0]}:{steps[1]}": mutual(1e-3, *steps, 0.25) for steps in PHASES},
     "opd_beta, mutual": {str(beta): mutual(1e-3, 30, 10, 0.25, beta) for beta in (0.1, 1.0, 10.0)},
     "opd_fraction, mutual": {str(share): mutual(1e-3, 30, 10, share) for share in (0.0625, 0.25, 0.5)},

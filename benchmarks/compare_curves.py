@@ -110,7 +110,7 @@ def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
         rows = (len(found) + 2) // 3
         figure = Figure(figsize=(11, 2.7 * rows), layout="constrained", dpi=200)
         panels = figure.subplots(rows, 3, squeeze=False).flat
-        for ax, (name, scores) in zip(panels, found.items(), strict=False):
+        for (name, scores), ax in zip(found.items(), panels, strict=False):
             for place, by_seed in enumerate(scores.values()):
                 ax.plot([place] * len(by_seed), by_seed.values(), "o", ms=4, color=PALETTE[0], alpha=0.35, mew=0)
                 if bounds := interval(list(by_seed.values())):

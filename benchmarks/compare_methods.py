@@ -147,6 +147,8 @@ METHODS: dict[str, Method] = {
             student(110, 10, 1 / 16, 0.1, 10.0),
             student(30, 10, 1 / 16, 0.1, 1.0),
             student(30, 10, 1 / 16, 0.1, 1.0, learning_rate=2.5e-4),
+            student(30, 10, 1 / 16, 0.1, 1.0, learning_rate=1.25e-4),
+            student(30, 10, 1 / 16, 1.0, 1.0, learning_rate=2.5e-4),
             student(30, 10, 0.25, 1.0, 1.0),
         ),
         copd=True,
