@@ -68,7 +68,7 @@ ABLATIONS: dict[str, dict[str, Job]] = {
 
 # ---- The pilot study: what an OPD phase gives, against the overlap at its start ---------------------------------
 
-_WATCHED = {"eval_strategy": "steps", "eval_steps": 10, "n_eval": 200}
+_WATCHED = {"eval_strategy": "steps", "eval_steps": 10, "n_eval": 200, "per_device_eval_batch_size": 200}
 PILOT = (mutual(1e-3, 30, 10, 0.25, **_WATCHED), mutual(1e-3, 120, 40, 0.25, **_WATCHED))
 PILOT_ROUNDS = 10  # of OPD, over which the gain is taken
 

@@ -176,6 +176,8 @@ MAIN = (
     "copd-mutual",
 )  # of `make compare-quick`
 
+CLOSE = ("experts", "mixed", "mixed-rank64", "mopd", "mopd-merge", "copd-student")  # run with more seeds
+
 # ---- The same on SmolLM2-135M, at the size that two CPU cores allow -------------------------------------------------
 
 SMOLLM2_EXPERTS, SMOLLM2_ROUNDS, SMOLLM2_HEAD = 3, 24, 18

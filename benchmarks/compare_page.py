@@ -21,8 +21,16 @@ from benchmarks.compare_curves import (  # noqa: E402
     span,
     text_of_pilot,
 )
-from benchmarks.compare_methods import METHODS, SAWTOOTH, SMOLLM2, Job, Method  # noqa: E402
-from benchmarks.compare_results import SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
+from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, Job, Method  # noqa: E402
+from benchmarks.compare_results import (  # noqa: E402
+    MORE_SEEDS,
+    SEARCH_SEEDS,
+    SEEDS,
+    Results,
+    accuracy,
+    best,
+    domains,
+)
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 
@@ -186,6 +194,23 @@ def own_domains(found: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def replication(results: Results, methods: dict[str, Method] = METHODS) -> str:
+    """The best form of CoPD against the methods close to it: the table's seeds, the later ones, and both."""
+    groups = {"0 to 4": SEEDS, "5 to 9": MORE_SEEDS, "0 to 9": SEEDS + MORE_SEEDS}
+    found = {label: summary(results, CLOSE, seeds, methods) for label, seeds in groups.items()}
+    chosen = found["0 to 4"]["best_copd"]
+    if chosen is None or chosen not in found["5 to 9"]:
+        return ""
+    others = [name for name in CLOSE if name != chosen and name in found["5 to 9"]]
+    lines = [f"| {chosen} minus | " + " | ".join(f"seeds {label}" for label in groups) + " |", "|---" * 4 + "|"]
+    for name in others:
+        gaps = [seen["paired"][name] for seen in found.values()]
+        lines.append(
+            f"| {name} | " + " | ".join(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" for gap in gaps) + " |"
+        )
+    return "\n".join(lines)
+
+
 def phases(job: Job) -> list[tuple[str, int, int]]:
     fields = job.fields
     return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
@@ -208,6 +233,7 @@ def update_page(results: Results) -> None:
     studied, small = pilot(results, FEW_SEEDS), summary(results, SMOLLM2, SEEDS, SMOLLM2)
     parts |= {
         "own": own_domains(found),
+        "replication": replication(results),
         "smollm2": table(small) if "experts" in small else "",
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(studied),

@@ -6,12 +6,14 @@ from statistics import mean
 
 import pytest
 import torch
+import yaml
 from scipy import stats
 
 from benchmarks import compare, compare_ablations, compare_curves, compare_page, gradient_conflict
 from benchmarks.compare import recipe, rollouts, run
 from benchmarks.compare_methods import (
     BUDGET,
+    CLOSE,
     METHODS,
     SAWTOOTH,
     SMOLLM2,
@@ -22,8 +24,9 @@ from benchmarks.compare_methods import (
     student,
     taught,
 )
-from benchmarks.compare_results import Results, accuracy, best, contenders, domains, key
+from benchmarks.compare_results import MORE_SEEDS, Results, accuracy, best, contenders, domains, key
 from recipes.build import DOMAIN_KEYS
+from trl_copd import CoPDConfig
 from trl_copd.history import series
 from trl_copd.schedule import Schedule
 
@@ -215,6 +218,22 @@ def test_ablations_change_what_they_say(tmp_path):
     assert recipe(merge, tmp_path, tmp_path / "parent")["domains"][0]["adapter"] == str(tmp_path / "parent/experts/up")
 
 
+def test_every_jobs_settings_are_accepted(tmp_path):
+    from trl import ModelConfig, TrlParser
+
+    from recipes.copd import RecipeArguments
+
+    small = {key(job): job for method in SMOLLM2.values() for job in method.candidates}
+    pilot = {key(job): job for job in compare_ablations.PILOT}
+    for name, job in (JOBS | OTHERS | small | pilot).items():
+        path = tmp_path / f"{name}.yaml"
+        settings = recipe(job, tmp_path, tmp_path if job.parent else None)
+        path.write_text(yaml.safe_dump(settings | {"model_name_or_path": "base"}))
+        parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))
+        args = parser.parse_args_and_config(["--config", str(path)])[1]
+        assert args.max_steps == job.fields["max_steps"]
+
+
 def test_pilot(results):
     found = compare_curves.pilot(results, (0, 1))
     assert len(found["points"]) == 2 * 2 * (1 + 1) and found["seeds"] == [0, 1]  # edges, seeds, one phase of each job
@@ -239,17 +258,30 @@ def test_sawtooth(results):
 
 def test_the_page(results, tmp_path, monkeypatch):
     page = tmp_path / "experiments.md"
-    marks = ("table", "settings", "sawtooth", "own", "ablations", "pilot", "smollm2")
+    marks = ("table", "settings", "sawtooth", "own", "replication", "ablations", "pilot", "smollm2")
     page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
     monkeypatch.setattr(compare_page, "PAGE", page)
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
     assert text.count("| accuracy |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
-    assert "old" not in text and text.count("before") == text.count("after") == 7
+    assert "old" not in text and text.count("before") == text.count("after") == 8
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_more_seeds_are_read_apart(results):
+    assert compare_page.replication(results) == ""
+    for name in CLOSE:
+        for seed in MORE_SEEDS:
+            results.add(record(best(METHODS[name], results), seed, 0.9 if name == "copd-student" else 0.8))
+    row = next(line for line in compare_page.replication(results).splitlines() if line.startswith("| mixed |"))
+    first, later = (compare_page.summary(results, CLOSE, seeds)["paired"]["mixed"]["diff"]
+                    for seeds in (compare.SEEDS, MORE_SEEDS))  # fmt: skip
+    assert first != later and [cell.split()[0] for cell in row.split("|")[2:5]] == [
+        f"{value:+.3f}" for value in (first, later, (first + later) / 2)
+    ]
 
 
 def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch):
