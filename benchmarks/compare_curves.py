@@ -119,6 +119,10 @@ def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
                 range(len(scores)), [mean(s.values()) for s in scores.values()], "D-", ms=5, color=PALETTE[0], lw=1
             )
             ax.set_xticks(range(len(scores)), scores)
+            if max(map(len, scores)) > 8:
+                ax.tick_params(axis="x", rotation=25)
+                for label in ax.get_xticklabels():
+                    label.set(ha="right", rotation_mode="anchor")
             ax.set_title(name, size=9)
             ax.set_ylim(0, 1)
             ax.set_xlim(-0.5, len(scores) - 0.5)

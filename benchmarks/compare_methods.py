@@ -111,7 +111,10 @@ MUTUAL = (
     mutual(1e-3, 120, 40, 0.5),
     mutual(1e-3, 30, 10, 0.25, opd_loss="sampled"),
     mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the defaults of `CoPDConfig`
+    mutual(1e-3, 13, 27, 0.25),
+    mutual(1e-3, 13, 27, 0.5),
 )
+_HUB_PHASES = ((30, 10, 0.25), (120, 40, 0.5), (13, 27, 0.5))
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
 
 METHODS: dict[str, Method] = {
@@ -157,7 +160,7 @@ METHODS: dict[str, Method] = {
     "copd-mutual-unmerged": Method("branches", MUTUAL, copd=True),
     "copd-hub": Method(
         "student",
-        tuple(mutual(1e-3, *phases, topology="hub", hub="up") for phases in ((30, 10, 0.25), (120, 40, 0.5))),
+        tuple(mutual(1e-3, *phases, topology="hub", hub="up") for phases in _HUB_PHASES),
         copd=True,
     ),
     "copd-mutual-polished": Method(
