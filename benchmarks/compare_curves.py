@@ -9,12 +9,13 @@ from scipy.stats import t as student_t
 
 from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, partial_correlation, pilot_points
 from benchmarks.compare_methods import Job, Method
-from benchmarks.compare_results import Results, accuracy
+from benchmarks.compare_results import Results, accuracy, key
 from trl_copd.report import MUTED, PALETTE, STYLE
 from trl_copd.schedule import Schedule
 
 
 STUDENT = Method("student", ())
+UNORDERED = ("opd_loss", "merge_method")  # ablations whose values are no scale
 
 
 def interval(values: list[float], level: float = 0.95) -> list[float] | None:
@@ -32,29 +33,27 @@ def span(bounds: list[float] | None, sign: str = "") -> str:
 
 
 def ablation(jobs: dict[str, Job], results: Results, seeds: Iterable[int]) -> dict[str, dict[int, float]]:
-    """The student's accuracy for each value of the setting, by seed; values that were not run are left out."""
-    seeds = tuple(seeds)
-    found = {
-        label: {seed: accuracy(STUDENT, record) for seed in seeds if (record := results.find(job, seed))}
-        for label, job in jobs.items()
-    }
-    return {label: scores for label, scores in found.items() if scores}
+    """The student's accuracy for each value of the setting, by seed; only seeds that every value was run with."""
+    seeds = [seed for seed in seeds if all(results.find(job, seed) for job in jobs.values())]
+    return {label: {seed: accuracy(STUDENT, results.records[key(job), seed]) for seed in seeds}
+            for label, job in jobs.items() if seeds}  # fmt: skip
 
 
 def ablation_tables(results: Results, seeds: Iterable[int]) -> str:
     """A small table for each ablation that was run."""
-    parts = []
+    seeds, parts = tuple(seeds), []
     for name, jobs in ABLATIONS.items():
         found = ablation(jobs, results, seeds)
-        if len(found) < 2:
+        if not found:
             continue
-        cells = [f"{mean(s.values()):.3f} {span(interval(list(s.values())))}".strip() for s in found.values()]
+        rows = [list(scores.values()) for scores in found.values()]
+        gaps = [[value - other for value, other in zip(row, rows[0], strict=True)] for row in rows[1:]]
+        cells = [f"{mean(row):.3f} {span(interval(row))}".strip() for row in rows]
+        rest = [f"{mean(gap):+.3f} {span(interval(gap), '+')}".strip() for gap in gaps]
+        kept = ", ".join(map(str, next(iter(found.values()))))
         lines = ["| " + " | ".join([name, *found]) + " |", "|---" * (len(found) + 1) + "|",
-                 "| accuracy | " + " | ".join(cells) + " |"]  # fmt: skip
-        first = next(iter(found.values()))
-        gaps = [[s[seed] - first[seed] for seed in s if seed in first] for s in found.values()]
-        rest = [f"{mean(gap):+.3f} {span(interval(gap), '+')}".strip() for gap in gaps[1:] if gap]
-        lines.append("| minus the first, paired | | " + " | ".join(rest) + " |")
+                 f"| accuracy, seeds {kept} | " + " | ".join(cells) + " |",
+                 "| minus the first, paired | | " + " | ".join(rest) + " |"]  # fmt: skip
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -102,8 +101,9 @@ def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    seeds = tuple(seeds)
     found = {name: ablation(jobs, results, seeds) for name, jobs in ABLATIONS.items()}
-    found = {name: scores for name, scores in found.items() if len(scores) > 1}
+    found = {name: scores for name, scores in found.items() if scores}
     if not found:
         return
     with rc_context(STYLE):
@@ -115,8 +115,9 @@ def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
                 ax.plot([place] * len(by_seed), by_seed.values(), "o", ms=4, color=PALETTE[0], alpha=0.35, mew=0)
                 if bounds := interval(list(by_seed.values())):
                     ax.plot([place, place], bounds, color=PALETTE[0], lw=1.5)
+            line = "D" if name.startswith(UNORDERED) else "D-"
             ax.plot(
-                range(len(scores)), [mean(s.values()) for s in scores.values()], "D-", ms=5, color=PALETTE[0], lw=1
+                range(len(scores)), [mean(s.values()) for s in scores.values()], line, ms=5, color=PALETTE[0], lw=1
             )
             ax.set_xticks(range(len(scores)), scores)
             if max(map(len, scores)) > 8:

@@ -264,11 +264,22 @@ def test_the_page(results, tmp_path, monkeypatch):
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
-    assert text.count("| accuracy |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
+    assert (
+        text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
+    )
     assert "old" not in text and text.count("before") == text.count("after") == 8
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_an_ablation_has_the_seeds_that_all_values_have(results):
+    jobs = compare_ablations.ABLATIONS["opd_beta, mutual"]
+    del results.records[key(jobs["10.0"]), 2]
+    found = compare_curves.ablation(jobs, results, (0, 1, 2))
+    assert all(list(scores) == [0, 1] for scores in found.values()) and set(found) == {"0.1", "1.0", "10.0"}
+    assert "| accuracy, seeds 0, 1 |" in compare_curves.ablation_tables(results, (0, 1, 2))
+    assert compare_curves.ablation(jobs, results, (2,)) == {}
 
 
 def test_more_seeds_are_read_apart(results):
