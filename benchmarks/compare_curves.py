@@ -96,6 +96,23 @@ def text_of_pilot(found: dict[str, Any]) -> str:
     )
 
 
+def conflict_table(found: dict[str, Any]) -> str:
+    """What `benchmarks/gradient_conflict.py` found: for each round mean cosine, interval, and on how many seeds."""
+    pairs = found["looks"][0]["pairs"]
+    lines = ["| Round | reward of " + ", ".join(found["looks"][0]["rewards"]) + " | " + " | ".join(pairs) + " |"]
+    lines.append("|---" * (len(pairs) + 2) + "|")
+    for step in found["rounds"]:
+        looks = [look for look in found["looks"] if look["round"] == step]
+        rewards = (mean(look["rewards"][name] for look in looks) for name in looks[0]["rewards"])
+        cells = [str(step), ", ".join(f"{reward:.2f}" for reward in rewards)]
+        for pair in pairs:
+            known = [look["pairs"][pair] for look in looks if look["pairs"][pair] is not None]
+            bounds = span(interval(known), "+") if len(known) > 2 else ""
+            cells.append(f"{mean(known):+.2f} {bounds} ({len(known)})".replace("  ", " ") if known else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
     """A panel for each ablation: mean, interval, and a dot per seed."""
     from matplotlib import rc_context

@@ -1,5 +1,6 @@
 """Table and figures of docs/experiments.md out of docs/results/compare.jsonl: `python benchmarks/compare.py page`."""
 
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
+    conflict_table,
     draw_ablations,
     draw_pilot,
     interval,
@@ -37,6 +39,7 @@ from trl_copd.schedule import Schedule  # noqa: E402
 
 PAGE = ROOT / "docs" / "experiments.md"
 FIGURES = ROOT / "docs" / "figures"
+CONFLICT = ROOT / "docs" / "results" / "gradient_conflict.json"
 
 
 def measured(
@@ -234,6 +237,7 @@ def update_page(results: Results) -> None:
     parts |= {
         "own": own_domains(found),
         "replication": replication(results),
+        "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": table(small) if "experts" in small else "",
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(studied),

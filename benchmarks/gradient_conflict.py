@@ -30,7 +30,7 @@ from transformers import TrainerCallback  # noqa: E402
 from trl import ModelConfig, TrlParser, get_peft_config  # noqa: E402
 
 from benchmarks.compare import base, execute, recipe, target  # noqa: E402
-from benchmarks.compare_curves import interval  # noqa: E402
+from benchmarks.compare_curves import conflict_table  # noqa: E402
 from benchmarks.compare_methods import METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, Results, best  # noqa: E402
 from recipes.build import build_experts  # noqa: E402
@@ -38,8 +38,8 @@ from recipes.copd import RecipeArguments  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 
-ROUNDS = 8
-EVERY = 160  # rounds of the mixed policy between two looks
+ROUNDS = 24
+LOOKS = (40, 80, 160, 320, 640)  # rounds of the mixed policy
 LEAST = 0.05  # mean cosine of two batches of a skill below which its direction is not known
 
 
@@ -124,25 +124,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file that the JSON object is written to")
     options = parser.parse_args()
     chosen = best(METHODS["mixed"], Results(RESULTS))
-    job = Job(chosen.fields | {"save_steps": EVERY})
-    rounds = list(range(EVERY, 4 * job.fields["max_steps"] + 1, EVERY))
-    found: dict[str, Any] = {"job": job.describe(), "rounds": rounds, "looks": []}
+    job = Job(chosen.fields | {"save_steps": LOOKS[0]})
+    found: dict[str, Any] = {"job": job.describe(), "rounds": LOOKS, "batches": ROUNDS, "looks": []}
     for seed in options.seeds:
         run = target(job, seed, options.folder)
-        if not (run / f"checkpoint-{rounds[-1]}").is_dir():
+        if not (run / f"checkpoint-{LOOKS[-1]}").is_dir():
             execute(job, seed, options.folder, None)
-        looks = [look(run / f"checkpoint-{step}" / "experts" / "mixed", seed, options.folder) for step in rounds]
-        found["looks"] += [{"seed": seed, "round": step, **seen} for step, seen in zip(rounds, looks, strict=True)]
-    print("| Round of the mixed policy | " + " | ".join(found["looks"][0]["pairs"]) + " |")
-    print("|---" * (len(found["looks"][0]["pairs"]) + 1) + "|")
-    for step in rounds:
-        cells = []
-        for pair in found["looks"][0]["pairs"]:
-            known = [seen["pairs"][pair] for seen in found["looks"] if seen["round"] == step]
-            known = [value for value in known if value is not None]
-            bounds = interval(known)
-            cells.append((f"{mean(known):+.2f} ({len(known)})" + (f" {bounds}" if bounds else "")) if known else "")
-        print(f"| {step} | " + " | ".join(cells) + " |")
+        looks = [look(run / f"checkpoint-{step}" / "experts" / "mixed", seed, options.folder) for step in LOOKS]
+        found["looks"] += [{"seed": seed, "round": step, **seen} for step, seen in zip(LOOKS, looks, strict=True)]
+    print(conflict_table(found))
     if options.output:
         options.output.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))

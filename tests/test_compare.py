@@ -258,7 +258,7 @@ def test_sawtooth(results):
 
 def test_the_page(results, tmp_path, monkeypatch):
     page = tmp_path / "experiments.md"
-    marks = ("table", "settings", "sawtooth", "own", "replication", "ablations", "pilot", "smollm2")
+    marks = ("table", "settings", "sawtooth", "own", "replication", "conflict", "ablations", "pilot", "smollm2")
     page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
     monkeypatch.setattr(compare_page, "PAGE", page)
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
@@ -267,10 +267,21 @@ def test_the_page(results, tmp_path, monkeypatch):
     assert (
         text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
     )
-    assert "old" not in text and text.count("before") == text.count("after") == 8
+    assert "old" not in text and text.count("before") == text.count("after") == 9
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_the_table_of_conflicts():
+    looks = [{"seed": seed, "round": step, "rewards": {"up": 0.5 + seed / 10, "down": 0.2},
+              "pairs": {"up, down": None if step == 80 and seed else seed / 10}}
+             for step in (40, 80) for seed in (0, 1, 2)]  # fmt: skip
+    header, _, first, last = compare_curves.conflict_table({"rounds": [40, 80], "looks": looks}).splitlines()
+    assert header == "| Round | reward of up, down | up, down |"
+    low, high = compare_page.interval([0.0, 0.1, 0.2])
+    assert first == f"| 40 | 0.60, 0.20 | +0.10 [{low:+.3f}, {high:+.3f}] (3) |"
+    assert last == "| 80 | 0.60, 0.20 | +0.00 (1) |"
 
 
 def test_an_ablation_has_the_seeds_that_all_values_have(results):
