@@ -37,7 +37,8 @@ from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 
 
-PAGE = ROOT / "docs" / "experiments.md"
+PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
+SHORT = ("base", "experts", "mixed", "average", "mopd", "mopd-merge", "copd-mutual", "copd-student")  # in README.md
 FIGURES = ROOT / "docs" / "figures"
 CONFLICT = ROOT / "docs" / "results" / "gradient_conflict.json"
 
@@ -136,6 +137,18 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def short_table(found: dict[str, Any]) -> str:
+    """Accuracy and paired difference alone."""
+    chosen = found["best_copd"]
+    lines = [f"| Method | accuracy | 95 % | {chosen} minus it |", "|---|---|---|---|"]
+    for name in SHORT:
+        row, gap = found[name], found["paired"].get(name)
+        label = f"**{name}**" if name == chosen else name
+        difference = f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" if gap else ""
+        lines.append(f"| {label} | {row['mean']:.3f} | {span(row['ci95'])} | {difference} |")
+    return "\n".join(lines)
+
+
 def settings(found: dict[str, Any]) -> str:
     """What was chosen for each method."""
     lines = ["| Method | Chosen on the search seeds |", "|---|---|"]
@@ -226,7 +239,7 @@ def markdown(found: dict[str, Any], results: Results, seeds: Iterable[int]) -> s
 
 
 def update_page(results: Results) -> None:
-    """Put tables and figures of the committed results into the page."""
+    """Put tables and figures of the committed results into the page, and the short table into README.md."""
     found = summary(results, METHODS, SEEDS)
     parts = {
         "table": table(found),
@@ -242,11 +255,13 @@ def update_page(results: Results) -> None:
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(studied),
     }
-    text = PAGE.read_text()
-    for name, content in parts.items():
-        begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)  # noqa: B023
-    PAGE.write_text(text)
+    parts["short"] = short_table(found)
+    for page in (PAGE, README):
+        text = page.read_text()
+        for name, content in parts.items():
+            begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
+            text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)  # noqa: B023
+        page.write_text(text)
     draw_accuracy(results, found, FIGURES / "compare.png")
     draw_overlap(results, FIGURES / "compare_overlap.png")
     draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")

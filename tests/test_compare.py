@@ -260,13 +260,17 @@ def test_the_page(results, tmp_path, monkeypatch):
     page = tmp_path / "experiments.md"
     marks = ("table", "settings", "sawtooth", "own", "replication", "conflict", "ablations", "pilot", "smollm2")
     page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- measured: short -->\nold\n<!-- end -->\n")
     monkeypatch.setattr(compare_page, "PAGE", page)
+    monkeypatch.setattr(compare_page, "README", readme)
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
     assert (
         text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
     )
+    assert "old" not in readme.read_text() and readme.read_text().count("\n| ") == 1 + len(compare_page.SHORT)
     assert "old" not in text and text.count("before") == text.count("after") == 9
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
