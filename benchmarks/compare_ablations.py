@@ -3,7 +3,7 @@ One setting at a time: what `benchmarks/compare.py ablate` runs, and how it is r
 
 Each ablation maps the setting's values to a job; accuracy is the student's. The rest is that of one candidate of the
 comparison, whose results are not run again: of `mutual`, 30:10 rounds, a fraction of 0.25 and beta 1; of a student
-from the merge, 160 rounds at 5e-4 after 120 of experts apart. The first one leads from the defaults of `CoPDConfig` to
+from the merge, 160 rounds at 5e-4 after 120 of experts apart. The first one leads from the paper's loss and ratio to
 the form of `copd-student` that the search chose, each step on top of those before it.
 """
 
@@ -41,7 +41,7 @@ _RATE = {"learning_rate": 2.5e-4}  # the student's
 _SAMPLED = {**_RATE, "opd_loss": "sampled", "student_init": "fresh"}
 ABLATIONS: dict[str, dict[str, Job]] = {
     "copd-student, step by step": {
-        "defaults": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_SAMPLED),
+        "15:10, sampled": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_SAMPLED),
         "+ forward_kl": student(15, 10, 0.5, 1.0, 1.0, rounds=146, student_init="fresh", **_RATE),
         "+ from the merge": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_RATE),
         "+ fraction 1/16": student(15, 10, 1 / 16, 1.0, 1.0, rounds=146, **_RATE),

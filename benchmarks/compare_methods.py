@@ -110,7 +110,7 @@ MUTUAL = (
     mutual(5e-4, 30, 10, 0.25),
     mutual(1e-3, 120, 40, 0.5),
     mutual(1e-3, 30, 10, 0.25, opd_loss="sampled"),
-    mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the defaults of `CoPDConfig`
+    mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the paper's ratio and loss
     mutual(1e-3, 13, 27, 0.25),
     mutual(1e-3, 13, 27, 0.5),
 )

@@ -126,7 +126,7 @@ def build_experts(count: int = 3, size: int = 20, **overrides):
 def build_trainer(output_dir, experts=None, model=None, peft_config=None, **overrides):
     from trl_copd import CoPDConfig, CoPDTrainer
 
-    args = CoPDConfig(**settings(output_dir, **overrides))
+    args = CoPDConfig(**settings(output_dir, **{"opd_fraction": 0.5} | overrides))
     return CoPDTrainer(
         model if model is not None else tiny_model(),
         experts if experts is not None else build_experts(),

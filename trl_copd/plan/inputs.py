@@ -123,9 +123,9 @@ class Run:
     checkpointing: bool = True
     chunk_rows: int | None = None
     merging: bool = False
-    rlvr_steps: int = 15
-    opd_steps: int = 10
-    opd_fraction: float = 0.5
+    rlvr_steps: int = 10
+    opd_steps: int = 20
+    opd_fraction: float = 0.25
     overlap_every: int = 5
     probe_prompts: int = 4
 

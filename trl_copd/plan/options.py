@@ -40,7 +40,7 @@ DEFAULTS = {
     "steps_per_generation": None, "generation_batch_size": None, "num_iterations": 1, "prompt_length": 256,
     "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None, "rank": 16,
     "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
-    "rlvr_steps": 15, "opd_steps": 10, "opd_fraction": 0.5, "student_init": "fresh", "overlap_every": 5,
+    "rlvr_steps": 10, "opd_steps": 20, "opd_fraction": 0.25, "student_init": "fresh", "overlap_every": 5,
     "probe_prompts": 4, "eval_rows": None, "not_counted": [],
 }  # fmt: skip
 LEAST = {
