@@ -67,8 +67,8 @@ class CoPDConfig(GRPOConfig):
             Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
         student_init (`str`, *optional*, defaults to `"fresh"`):
             Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
-            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there, which
-            `docs/experiments.md` favours.
+            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there
+            (better in `docs/experiments.md`).
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
             weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms), `"svd"` is the
