@@ -113,6 +113,7 @@ MUTUAL = (
     mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the paper's ratio and loss
     mutual(1e-3, 13, 27, 0.25),
     mutual(1e-3, 13, 27, 0.5),
+    mutual(1e-3, 6, 34, 0.25),
 )
 _HUB_PHASES = ((30, 10, 0.25), (120, 40, 0.5), (13, 27, 0.5))
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
