@@ -169,6 +169,7 @@ METHODS: dict[str, Method] = {
     ),
 }
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
+TRADE = {"apart": APART, "30:10": MUTUAL[0], "13:27": mutual(1e-3, 13, 27, 0.25)}  # ever more teaching
 MAIN = (
     "base",
     "experts",

@@ -23,7 +23,7 @@ from benchmarks.compare_curves import (  # noqa: E402
     span,
     text_of_pilot,
 )
-from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, Job, Method  # noqa: E402
+from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, TRADE, Job, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
     SEARCH_SEEDS,
@@ -32,6 +32,7 @@ from benchmarks.compare_results import (  # noqa: E402
     accuracy,
     best,
     domains,
+    key,
 )
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
@@ -227,6 +228,24 @@ def replication(results: Results, methods: dict[str, Method] = METHODS) -> str:
     return "\n".join(lines)
 
 
+def trade_off(results: Results, seeds: Iterable[int]) -> str:
+    """What mutual teaching gives the merge and takes from the experts, each on its own domain."""
+    seeds = [seed for seed in seeds if all(results.find(job, seed) for job in TRADE.values())]
+    if not seeds:
+        return ""
+    lines = ["| | overlap at the end | merged | experts on their own: mean | the lowest |", "|---" * 5 + "|"]
+    for label, job in TRADE.items():
+        records = [results.records[key(job), seed] for seed in seeds]
+        own = [domains(METHODS["experts"], record) for record in records]
+        lowest = min(own[0], key=lambda name: mean(row[name] for row in own))
+        overlap = mean(record["curves"]["overlap"][1][-1] for record in records)
+        merged = mean(accuracy(METHODS["average"], record) for record in records)
+        cells = [f"{value:.3f}" for value in (overlap, merged, mean(mean(row.values()) for row in own))]
+        cells.append(f"{mean(row[lowest] for row in own):.3f} (`{lowest}`)")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def phases(job: Job) -> list[tuple[str, int, int]]:
     fields = job.fields
     return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
@@ -250,6 +269,7 @@ def update_page(results: Results) -> None:
     parts |= {
         "own": own_domains(found),
         "replication": replication(results),
+        "trade": trade_off(results, SEEDS),
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": table(small) if "experts" in small else "",
         "ablations": ablation_tables(results, FEW_SEEDS),

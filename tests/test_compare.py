@@ -18,6 +18,7 @@ from benchmarks.compare_methods import (
     SAWTOOTH,
     SMOLLM2,
     SMOLLM2_BUDGET,
+    TRADE,
     Job,
     Method,
     alone,
@@ -258,7 +259,18 @@ def test_sawtooth(results):
 
 def test_the_page(results, tmp_path, monkeypatch):
     page = tmp_path / "experiments.md"
-    marks = ("table", "settings", "sawtooth", "own", "replication", "conflict", "ablations", "pilot", "smollm2")
+    marks = (
+        "table",
+        "settings",
+        "sawtooth",
+        "own",
+        "replication",
+        "trade",
+        "conflict",
+        "ablations",
+        "pilot",
+        "smollm2",
+    )
     page.write_text("".join(f"before\n<!-- measured: {name} -->\nold\n<!-- end -->\nafter\n" for name in marks))
     readme = tmp_path / "README.md"
     readme.write_text("<!-- measured: short -->\nold\n<!-- end -->\n")
@@ -271,7 +283,7 @@ def test_the_page(results, tmp_path, monkeypatch):
         text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
     )
     assert "old" not in readme.read_text() and readme.read_text().count("\n| ") == 1 + len(compare_page.SHORT)
-    assert "old" not in text and text.count("before") == text.count("after") == 9
+    assert "old" not in text and text.count("before") == text.count("after") == 10
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
@@ -286,6 +298,15 @@ def test_the_table_of_conflicts():
     low, high = compare_page.interval([0.0, 0.1, 0.2])
     assert first == f"| 40 | 0.60, 0.20 | +0.10 [{low:+.3f}, {high:+.3f}] (3) |"
     assert last == "| 80 | 0.60, 0.20 | +0.00 (1) |"
+
+
+def test_what_teaching_gives_and_takes(results):
+    rows = compare_page.trade_off(results, compare.SEEDS).splitlines()[2:]
+    assert [row.split(" |")[0] for row in rows] == ["| apart", "| 30:10", "| 13:27"]
+    for row, job in zip(rows, TRADE.values(), strict=True):
+        level = mean(results.find(job, seed)["matrix"]["up"]["up"] for seed in compare.SEEDS)
+        assert f"| {level * 0.8:.3f} | {level:.3f} | {level:.3f} (`up`) |" in row
+    assert compare_page.trade_off(results, (77,)) == ""
 
 
 def test_an_ablation_has_the_seeds_that_all_values_have(results):
