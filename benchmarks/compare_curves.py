@@ -88,11 +88,12 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
 def text_of_pilot(found: dict[str, Any]) -> str:
     if not found:
         return ""
+    seeds = ", ".join(map(str, found["seeds"]))
     parts = {
         name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}".strip() for name in ("gain", "given_gap")
     }
     return (
-        f"{len(found['points'])} points: every edge in every OPD phase of two schedules, seeds {', '.join(map(str, found['seeds']))}. "
+        f"{len(found['points'])} points: every edge in every OPD phase of two schedules, seeds {seeds}. "
         "Correlation of the overlap at the phase's start with the gain in accuracy on the teacher's domain, mean over "
         f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}."
     )
