@@ -1,4 +1,4 @@
-"""Tables and figures of the ablations and of the pilot study, for `benchmarks/compare_page.py`."""
+"""Saw-tooth, ablations, pilot study and gradients as text and figures, for `benchmarks/compare_page.py`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, partial_correlation, pilot_points
-from benchmarks.compare_methods import Job, Method
-from benchmarks.compare_results import Results, accuracy, key
+from benchmarks.compare_methods import METHODS, SAWTOOTH, TRADE, Job, Method
+from benchmarks.compare_results import Results, accuracy, domains, key
 from trl_copd.report import MUTED, PALETTE, STYLE
 from trl_copd.schedule import Schedule
 
@@ -114,6 +114,65 @@ def conflict_table(found: dict[str, Any]) -> str:
             cells.append(f"{mean(known):+.2f} {bounds} ({len(known)})".replace("  ", " ") if known else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
+    """
+    How overlap moves in the phases of a mutual run, and how far it is above that of experts trained apart.
+
+    The first RLVR phase is left out: it starts from copies of one adapter, whose overlap can only fall.
+    """
+    co, apart = ({s: r for s in seeds if (r := results.find(job, s))} for job in SAWTOOTH)
+    both = sorted(set(co) & set(apart))
+    if not both:
+        return {}
+    changes: dict[str, list[float]] = {"rlvr": [], "opd": [], "above": []}
+    for seed in both:
+        curve = dict(zip(*co[seed]["curves"]["overlap"], strict=True))
+        other = dict(zip(*apart[seed]["curves"]["overlap"], strict=True))
+        spans = [span for span in phases(SAWTOOTH[0])[1:] if span[1] in curve and span[2] in curve]
+        for phase in ("rlvr", "opd"):
+            changes[phase].append(mean(curve[end] - curve[start] for kind, start, end in spans if kind == phase))
+        first_opd = next(start for kind, start, _ in spans if kind == "opd")
+        steps = [step for step in curve if step > first_opd and step in other]
+        changes["above"].append(mean(curve[step] - other[step] for step in steps))
+    found = {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
+    return {**found, "seeds": both}
+
+
+def text_of_sawtooth(found: dict[str, Any]) -> str:
+    if not found:
+        return ""
+    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items() if name != "seeds"}
+    return (
+        f"Mutual teaching in cycles of 30 RLVR and 10 OPD rounds, mean over the edges, {len(found['seeds'])} seeds, "
+        f"95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} (the first one left out: it starts "
+        f"from copies), an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above that "
+        "of experts trained apart, at the same number of rollouts."
+    )
+
+
+def trade_off(results: Results, seeds: Iterable[int]) -> str:
+    """What mutual teaching gives the merge and takes from the experts, each on its own domain."""
+    seeds = [seed for seed in seeds if all(results.find(job, seed) for job in TRADE.values())]
+    if not seeds:
+        return ""
+    lines = ["| | overlap at the end | merged | experts on their own: mean | the lowest |", "|---" * 5 + "|"]
+    for label, job in TRADE.items():
+        records = [results.records[key(job), seed] for seed in seeds]
+        own = [domains(METHODS["experts"], record) for record in records]
+        lowest = min(own[0], key=lambda name: mean(row[name] for row in own))
+        overlap = mean(record["curves"]["overlap"][1][-1] for record in records)
+        merged = mean(accuracy(METHODS["average"], record) for record in records)
+        cells = [f"{value:.3f}" for value in (overlap, merged, mean(mean(row.values()) for row in own))]
+        cells.append(f"{mean(row[lowest] for row in own):.3f} (`{lowest}`)")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def phases(job: Job) -> list[tuple[str, int, int]]:
+    fields = job.fields
+    return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
 
 
 def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:

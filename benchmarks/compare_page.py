@@ -19,11 +19,15 @@ from benchmarks.compare_curves import (  # noqa: E402
     draw_ablations,
     draw_pilot,
     interval,
+    phases,
     pilot,
+    sawtooth,
     span,
     text_of_pilot,
+    text_of_sawtooth,
+    trade_off,
 )
-from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, TRADE, Job, Method  # noqa: E402
+from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
     SEARCH_SEEDS,
@@ -32,10 +36,8 @@ from benchmarks.compare_results import (  # noqa: E402
     accuracy,
     best,
     domains,
-    key,
 )
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
-from trl_copd.schedule import Schedule  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
@@ -162,42 +164,6 @@ def settings(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
-    """
-    How overlap moves in the phases of a mutual run, and how far it is above that of experts trained apart.
-
-    The first RLVR phase is left out: it starts from copies of one adapter, whose overlap can only fall.
-    """
-    co, apart = ({s: r for s in seeds if (r := results.find(job, s))} for job in SAWTOOTH)
-    both = sorted(set(co) & set(apart))
-    if not both:
-        return {}
-    changes: dict[str, list[float]] = {"rlvr": [], "opd": [], "above": []}
-    for seed in both:
-        curve = dict(zip(*co[seed]["curves"]["overlap"], strict=True))
-        other = dict(zip(*apart[seed]["curves"]["overlap"], strict=True))
-        spans = [span for span in phases(SAWTOOTH[0])[1:] if span[1] in curve and span[2] in curve]
-        for phase in ("rlvr", "opd"):
-            changes[phase].append(mean(curve[end] - curve[start] for kind, start, end in spans if kind == phase))
-        first_opd = next(start for kind, start, _ in spans if kind == "opd")
-        steps = [step for step in curve if step > first_opd and step in other]
-        changes["above"].append(mean(curve[step] - other[step] for step in steps))
-    found = {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
-    return {**found, "seeds": both}
-
-
-def text_of_sawtooth(found: dict[str, Any]) -> str:
-    if not found:
-        return ""
-    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items() if name != "seeds"}
-    return (
-        f"Mutual teaching in cycles of 30 RLVR and 10 OPD rounds, mean over the edges, {len(found['seeds'])} seeds, "
-        f"95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} (the first one left out: it starts "
-        f"from copies), an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above that "
-        "of experts trained apart, at the same number of rollouts."
-    )
-
-
 def own_domains(found: dict[str, Any]) -> str:
     """The best form of CoPD against each expert on the expert's own domain."""
     gaps = found.get("paired_domains", {})
@@ -228,33 +194,16 @@ def replication(results: Results, methods: dict[str, Method] = METHODS) -> str:
     return "\n".join(lines)
 
 
-def trade_off(results: Results, seeds: Iterable[int]) -> str:
-    """What mutual teaching gives the merge and takes from the experts, each on its own domain."""
-    seeds = [seed for seed in seeds if all(results.find(job, seed) for job in TRADE.values())]
-    if not seeds:
-        return ""
-    lines = ["| | overlap at the end | merged | experts on their own: mean | the lowest |", "|---" * 5 + "|"]
-    for label, job in TRADE.items():
-        records = [results.records[key(job), seed] for seed in seeds]
-        own = [domains(METHODS["experts"], record) for record in records]
-        lowest = min(own[0], key=lambda name: mean(row[name] for row in own))
-        overlap = mean(record["curves"]["overlap"][1][-1] for record in records)
-        merged = mean(accuracy(METHODS["average"], record) for record in records)
-        cells = [f"{value:.3f}" for value in (overlap, merged, mean(mean(row.values()) for row in own))]
-        cells.append(f"{mean(row[lowest] for row in own):.3f} (`{lowest}`)")
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def phases(job: Job) -> list[tuple[str, int, int]]:
-    fields = job.fields
-    return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
-
-
 def markdown(found: dict[str, Any], results: Results, seeds: Iterable[int]) -> str:
     """Everything in the terminal: the table, the form of CoPD against each expert, and the saw-tooth."""
     parts = [table(found), own_domains(found), text_of_sawtooth(sawtooth(results, seeds))]
     return "\n\n".join(part for part in parts if part)
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """The page with `content` between the marks of this name, if it has them."""
+    begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
+    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
 
 
 def update_page(results: Results) -> None:
@@ -279,8 +228,7 @@ def update_page(results: Results) -> None:
     for page in (PAGE, README):
         text = page.read_text()
         for name, content in parts.items():
-            begin, end = f"<!-- measured: {name} -->", "<!-- end -->"
-            text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)  # noqa: B023
+            text = fill(text, name, content)
         page.write_text(text)
     draw_accuracy(results, found, FIGURES / "compare.png")
     draw_overlap(results, FIGURES / "compare_overlap.png")
