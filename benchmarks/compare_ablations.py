@@ -4,7 +4,8 @@ One setting at a time: what `benchmarks/compare.py ablate` runs, and how it is r
 Each ablation maps the setting's values to a job; accuracy is the student's. The rest is that of one candidate of the
 comparison, whose results are not run again: of `mutual`, 30:10 rounds, a fraction of 0.25 and beta 1; of a student
 from the merge, 160 rounds at 5e-4 after 120 of experts apart. The first one leads from the paper's loss and ratio to
-the form of `copd-student` that the search chose, each step on top of those before it.
+the form of `copd-student` that the search chose, each step on top of those before it; the second one asks which phases
+are best for the student as `CoPDConfig` has it.
 """
 
 from statistics import mean
@@ -39,6 +40,8 @@ def ranked(rank: int) -> Job:
 
 _RATE = {"learning_rate": 2.5e-4}  # the student's
 _SAMPLED = {**_RATE, "opd_loss": "sampled", "student_init": "fresh"}
+_DEFAULT = {"learning_rate": 1e-3, "opd_loss": "sampled", "student_init": "fresh"}
+_PHASES = ((15, 10, 0.5, 146), (30, 10, 0.25, 152), (10, 20, 0.5, 138), (10, 20, 0.25, 138))  # last: the defaults
 ABLATIONS: dict[str, dict[str, Job]] = {
     "copd-student, step by step": {
         "15:10, sampled": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_SAMPLED),
@@ -48,6 +51,11 @@ ABLATIONS: dict[str, dict[str, Job]] = {
         "+ 30:10": student(30, 10, 1 / 16, 1.0, 1.0, rounds=152, **_RATE),
         "+ final phase": student(30, 10, 1 / 16, 1.0, 1.0, **_RATE),
         "+ experts' beta 0.1": student(30, 10, 1 / 16, 0.1, 1.0, **_RATE),
+    },
+    "phases, fraction, copd-student": {
+        # the student of `CoPDConfig`: sampled, fresh, one rate for all
+        f"{rlvr}:{opd}, {share}": student(rlvr, opd, share, 1.0, 1.0, rounds=rounds, **_DEFAULT)
+        for rlvr, opd, share, rounds in _PHASES
     },
     "RLVR : OPD, mutual": {f"{steps[0]}:{steps[1]}": mutual(1e-3, *steps, 0.25) for steps in PHASES},
     "opd_beta, mutual": {str(beta): mutual(1e-3, 30, 10, 0.25, beta) for beta in (0.1, 1.0, 10.0)},
