@@ -57,6 +57,14 @@ ABLATIONS: dict[str, dict[str, Job]] = {
         f"{rlvr}:{opd}, {share}": student(rlvr, opd, share, 1.0, 1.0, rounds=rounds, **_DEFAULT)
         for rlvr, opd, share, rounds in _PHASES
     },
+    "10:20 and a quarter": {
+        "student, sampled": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_DEFAULT),
+        "student, forward_kl": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **{**_DEFAULT, "opd_loss": "forward_kl"}),
+        "and from the merge": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_RATE),
+        "mutual, sampled": mutual(1e-3, 10, 20, 0.25, opd_loss="sampled"),
+        "mutual, forward_kl": mutual(1e-3, 10, 20, 0.25),
+    },
+    "opd_fraction, mutual 13:27": {str(share): mutual(1e-3, 13, 27, share) for share in (0.25, 0.5)},
     "RLVR : OPD, mutual": {f"{steps[0]}:{steps[1]}": mutual(1e-3, *steps, 0.25) for steps in PHASES},
     "opd_beta, mutual": {str(beta): mutual(1e-3, 30, 10, 0.25, beta) for beta in (0.1, 1.0, 10.0)},
     "opd_fraction, mutual": {str(share): mutual(1e-3, 30, 10, share) for share in (0.0625, 0.25, 0.5)},

@@ -104,26 +104,34 @@ def student(
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
 
 
+def _hub(rate: float, rlvr: int, opd: int, fraction: float) -> Job:
+    return mutual(rate, rlvr, opd, fraction, topology="hub", hub="up")
+
+
 APART = alone(1e-3)
 MUTUAL = (
     mutual(1e-3, 30, 10, 0.25),
     mutual(5e-4, 30, 10, 0.25),
     mutual(1e-3, 120, 40, 0.5),
     mutual(1e-3, 30, 10, 0.25, opd_loss="sampled"),
-    mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),  # the paper's ratio and loss
+    mutual(1e-3, 15, 10, 0.5, opd_loss="sampled"),
     mutual(1e-3, 13, 27, 0.25),
     mutual(1e-3, 13, 27, 0.5),
     mutual(1e-3, 6, 34, 0.25),
+    mutual(5e-4, 13, 27, 0.25),
+    mutual(2e-3, 13, 27, 0.25),
 )
+# the paper's topology, loss and ratio
+PAPER = tuple(mutual(rate, 15, 10, 0.5, opd_loss="sampled") for rate in (1e-3, 5e-4, 2e-3))
 _HUB_PHASES = ((30, 10, 0.25), (120, 40, 0.5), (13, 27, 0.5))
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
 
 METHODS: dict[str, Method] = {
     "base": Method("base", (APART,)),
-    "experts": Method("experts", (alone(5e-4), APART)),
+    "experts": Method("experts", (alone(5e-4), APART, alone(2e-3))),
     "mixed": Method("student", tuple(mixed(rate) for rate in RATES)),
     "mixed-rank64": Method("student", tuple(mixed(rate, **_WIDE) for rate in (1.25e-4, *RATES[:2]))),
-    "average": Method("student", (alone(5e-4), APART)),
+    "average": Method("student", (alone(5e-4), APART, alone(2e-3))),
     "mopd": Method(
         "student",
         (
@@ -158,14 +166,16 @@ METHODS: dict[str, Method] = {
         copd=True,
     ),
     "copd-mutual": Method("student", MUTUAL, copd=True),
+    "copd-paper": Method("student", PAPER, copd=True),
     "copd-mutual-unmerged": Method("branches", MUTUAL, copd=True),
     "copd-hub": Method(
         "student",
-        tuple(mutual(1e-3, *phases, topology="hub", hub="up") for phases in _HUB_PHASES),
+        tuple(_hub(1e-3, *phases) for phases in _HUB_PHASES)
+        + tuple(_hub(rate, 120, 40, 0.5) for rate in (5e-4, 2e-3)),
         copd=True,
     ),
     "copd-mutual-polished": Method(
-        "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in RATES[:2]), copd=True
+        "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in (1.25e-4, *RATES[:2])), copd=True
     ),
 }
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
@@ -213,5 +223,6 @@ SMOLLM2: dict[str, Method] = {
         copd=True,
     ),
     "copd-mutual": Method("student", (_SMOLLM2_MUTUAL,), copd=True),
+    "copd-paper": Method("student", PAPER, copd=True),
     "copd-mutual-unmerged": Method("branches", (_SMOLLM2_MUTUAL,), copd=True),
 }
