@@ -9,10 +9,10 @@ conflict (`recipes/compare.yaml`), with as many rollouts each; `table` prints wh
     python benchmarks/compare.py page              # docs/experiments.md and its figures
 
 Results are appended to `--results`, one JSON object a run, and a run that is there is not run again: a comparison that
-was killed goes on. By default that is the authors' docs/results/compare.jsonl, which is complete; name another file to
-measure. Which candidate is best is read from `--searched`, the authors' file unless another one is named. Settings are
-searched on seeds that the table does not use. What is compared, and the grid, is in `benchmarks/compare_methods.py`
-and `compare_ablations.py`.
+was killed goes on. By default that is the authors' docs/results/compare.jsonl; name another file to measure. Which
+candidate is best is read from `--searched`, the authors' file unless another one is named. Settings are searched on
+seeds that the table does not use. What is compared, and the grid, is in `benchmarks/compare_methods.py` and
+`compare_ablations.py`.
 
 Greedy accuracy on 500 held-out problems per domain. Seconds are CPU time of one thread while training, since the clock
 says more about the machine's other work.
@@ -87,19 +87,21 @@ def run(job: Job, seed: int, results: Results, folder: Path) -> dict[str, Any]:
             record = execute(job, seed, folder, None)
         else:
             paid = run(job.parent, seed, results, folder)
-            record = execute(job, seed, folder, trained(job.parent, job.head, seed, folder))
+            record = execute(job, seed, folder, trained(job.parent, job.head, seed, results, folder))
             for name in ("rollouts", "tokens", "train_seconds"):
                 record[name] = round(record[name] + (paid if job.head is None else paid["head"])[name], 1)
         results.add(record)
         return record
 
 
-def trained(parent: Job, head: int | None, seed: int, folder: Path) -> Path:
+def trained(parent: Job, head: int | None, seed: int, results: Results, folder: Path) -> Path:
     """The folder of a run that has its experts; it is run again if its result was kept and its adapters were not."""
     output = target(parent, seed, folder)
     with _LOCKS[key(parent), seed]:
         if not experts_folder(output, head).is_dir():
-            execute(parent, seed, folder, None)
+            again, found = execute(parent, seed, folder, None), results.find(parent, seed)
+            if found is not None and again["matrix"] != found["matrix"]:
+                print(f"{output.name}: trained again, its experts are not those of the recorded run", flush=True)
     return output
 
 
@@ -187,10 +189,12 @@ def rollouts(settings: dict[str, Any], rounds: int) -> int:
 
 
 def curves(history: list[dict]) -> dict[str, list[list[float]]]:
-    """Overlap and symmetric KL, mean over the edges, as `[steps, values]`."""
+    """Overlap and symmetric KL as `[steps, values]`: mean over the edges into the student if there are any, or all."""
     found = {}
     for name in ("overlap", "symmetric_kl"):
-        edges = [dict(zip(*points, strict=True)) for points in series(history, f"opd/{name}").values()]
+        labels = series(history, f"opd/{name}")
+        into = {label: points for label, points in labels.items() if label.endswith("->student")} or labels
+        edges = [dict(zip(*points, strict=True)) for points in into.values()]
         steps = sorted(set.intersection(*map(set, edges))) if edges else []
         found[name] = [steps, [round(sum(edge[step] for edge in edges) / len(edges), 5) for step in steps]]
     return found
@@ -256,11 +260,12 @@ def main() -> None:
     if options.command in ("table", "page"):
         from benchmarks.compare_page import markdown, summary, update_page
 
-        found = summary(results, names, seeds, methods, searched)
         if options.command == "page":
-            update_page(results)
-        else:
-            print(json.dumps(found) if options.json else markdown(found, results, seeds))
+            update_page(results, searched)
+            return
+        found = summary(results, names, seeds, methods, searched)
+        whole = options.study == "conflict" and not options.quick and not options.methods
+        print(json.dumps(found) if options.json else markdown(found, results if whole else None, seeds, searched))
         return
     if options.command == "search":
         candidates = [methods[name].candidates for name in names]

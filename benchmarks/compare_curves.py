@@ -1,7 +1,6 @@
 """Saw-tooth, ablations, pilot study and gradients as text and figures, for `benchmarks/compare_page.py`."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -10,12 +9,10 @@ from scipy.stats import t as student_t
 from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, partial_correlation, pilot_points
 from benchmarks.compare_methods import METHODS, SAWTOOTH, TRADE, Job, Method
 from benchmarks.compare_results import Results, accuracy, domains, key
-from trl_copd.report import MUTED, PALETTE, STYLE
 from trl_copd.schedule import Schedule
 
 
 STUDENT = Method("student", ())
-UNORDERED = ("opd_loss", "merge_method")  # ablations whose values are no scale
 
 
 def interval(values: list[float], level: float = 0.95) -> list[float] | None:
@@ -32,18 +29,24 @@ def span(bounds: list[float] | None, sign: str = "") -> str:
     return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]" if bounds else ""
 
 
-def ablation(jobs: dict[str, Job], results: Results, seeds: Iterable[int]) -> dict[str, dict[int, float]]:
+def ablation(name: str, results: Results, seeds: Iterable[int]) -> dict[str, dict[int, float]]:
     """The student's accuracy for each value of the setting, by seed; only seeds that every value was run with."""
+    jobs = ABLATIONS[name]
     seeds = [seed for seed in seeds if all(results.find(job, seed) for job in jobs.values())]
-    return {label: {seed: accuracy(STUDENT, results.records[key(job), seed]) for seed in seeds}
-            for label, job in jobs.items() if seeds}  # fmt: skip
+    found: dict[str, dict[int, float]] = {label: {} for label in jobs if seeds}
+    for seed in seeds:
+        rows = {label: domains(STUDENT, results.records[key(job), seed]) for label, job in jobs.items()}
+        common = set.intersection(*(set(row) for row in rows.values()))
+        for label, row in rows.items():
+            found[label][seed] = mean(row[domain] for domain in sorted(common))
+    return found
 
 
 def ablation_tables(results: Results, seeds: Iterable[int]) -> str:
     """A small table for each ablation that was run."""
     seeds, parts = tuple(seeds), []
-    for name, jobs in ABLATIONS.items():
-        found = ablation(jobs, results, seeds)
+    for name in ABLATIONS:
+        found = ablation(name, results, seeds)
         if not found:
             continue
         rows = [list(scores.values()) for scores in found.values()]
@@ -65,14 +68,16 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     Returns:
         `dict`: `"gain"`: the mean over the seeds of Pearson's r with the gain in accuracy, and its interval;
         `"given_gap"`: the same of the partial correlation given how far the teacher was ahead, since a learner that is
-        close to its teacher cannot gain; `"points"`, all of them, and `"seeds"`. Empty if nothing was run.
+        close to its teacher cannot gain; `"points"` by schedule, and `"seeds"`. Empty if nothing was run.
     """
     by_seed: dict[int, list[tuple[float, float, float]]] = {}
+    by_schedule: dict[str, list[tuple[float, float, float]]] = {}
     for seed in seeds:
         for job in PILOT:
             if (record := results.find(job, seed)) is not None:
-                steps = Schedule(job.fields["rlvr_steps"], job.fields["opd_steps"]).phases(job.fields["max_steps"])
-                by_seed.setdefault(seed, []).extend(pilot_points(record, steps))
+                found = pilot_points(record, phases(job))
+                by_seed.setdefault(seed, []).extend(found)
+                by_schedule.setdefault(f"{job.fields['rlvr_steps']}:{job.fields['opd_steps']}", []).extend(found)
     if not by_seed:
         return {}
     gains = [correlation([(overlap, gain) for overlap, gain, _ in points]) for points in by_seed.values()]
@@ -80,7 +85,7 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     return {
         "gain": {"r": round(mean(gains), 3), "ci95": interval(gains)},
         "given_gap": {"r": round(mean(given), 3), "ci95": interval(given)},
-        "points": [point for points in by_seed.values() for point in points],
+        "points": by_schedule,
         "seeds": sorted(by_seed),
     }
 
@@ -92,8 +97,9 @@ def text_of_pilot(found: dict[str, Any]) -> str:
     parts = {
         name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}".strip() for name in ("gain", "given_gap")
     }
+    counts = " and ".join(f"{len(points)} of {schedule}" for schedule, points in found["points"].items())
     return (
-        f"{len(found['points'])} points: every edge in every OPD phase of two schedules, seeds {seeds}. "
+        f"Every edge in every OPD phase of two schedules, {counts} rounds, seeds {seeds}. "
         "Correlation of the overlap at the phase's start with the gain in accuracy on the teacher's domain, mean over "
         f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}."
     )
@@ -137,18 +143,27 @@ def sawtooth(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
         steps = [step for step in curve if step > first_opd and step in other]
         changes["above"].append(mean(curve[step] - other[step] for step in steps))
     found = {name: {"mean": round(mean(values), 4), "ci95": interval(values)} for name, values in changes.items()}
-    return {**found, "seeds": both}
+    near, far = (mean_curve([run[seed]["curves"]["symmetric_kl"] for seed in both]) for run in (co, apart))
+    ratios = [far[step] / near[step] for step in near if step > first_opd and step in far]
+    return {**found, "closer": (min(ratios), max(ratios)), "seeds": both}
+
+
+def mean_curve(curves: list[list[list[float]]]) -> dict[int, float]:
+    """Mean of some `[steps, values]`, by step."""
+    return {int(step): mean(values) for step, *values in zip(curves[0][0], *(c[1] for c in curves), strict=True)}
 
 
 def text_of_sawtooth(found: dict[str, Any]) -> str:
     if not found:
         return ""
-    parts = {name: f"{row['mean']:+.4f} {span(row['ci95'], '+')}" for name, row in found.items() if name != "seeds"}
+    parts = {name: f"{found[name]['mean']:+.4f} {span(found[name]['ci95'], '+')}" for name in ("rlvr", "opd", "above")}
+    low, high = found["closer"]
     return (
         f"Mutual teaching in cycles of 30 RLVR and 10 OPD rounds, mean over the edges, {len(found['seeds'])} seeds, "
         f"95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} (the first one left out: it starts "
         f"from copies), an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above that "
-        "of experts trained apart, at the same number of rollouts."
+        "of experts trained apart, at the same number of rollouts, and symmetric KL is lower by a factor of "
+        f"{low:.1f} to {high:.1f}."
     )
 
 
@@ -157,71 +172,34 @@ def trade_off(results: Results, seeds: Iterable[int]) -> str:
     seeds = [seed for seed in seeds if all(results.find(job, seed) for job in TRADE.values())]
     if not seeds:
         return ""
-    lines = ["| | overlap at the end | merged | experts on their own: mean | the lowest |", "|---" * 5 + "|"]
-    for label, job in TRADE.items():
-        records = [results.records[key(job), seed] for seed in seeds]
-        own = [domains(METHODS["experts"], record) for record in records]
-        lowest = min(own[0], key=lambda name: mean(row[name] for row in own))
-        overlap = mean(record["curves"]["overlap"][1][-1] for record in records)
-        merged = mean(accuracy(METHODS["average"], record) for record in records)
-        cells = [f"{value:.3f}" for value in (overlap, merged, mean(mean(row.values()) for row in own))]
-        cells.append(f"{mean(row[lowest] for row in own):.3f} (`{lowest}`)")
+    runs = {label: [results.records[key(job), seed] for seed in seeds] for label, job in TRADE.items()}
+    own = {label: [domains(METHODS["experts"], record) for record in records] for label, records in runs.items()}
+    last = list(own)[-1]
+    lowest = min(own[last][0], key=lambda name: mean(row[name] for row in own[last]))
+    columns = {
+        f"overlap, round {runs[last][0]['curves']['overlap'][0][-1]}": {
+            label: [record["curves"]["overlap"][1][-1] for record in records] for label, records in runs.items()
+        },
+        "merged": {
+            label: [accuracy(METHODS["average"], record) for record in records] for label, records in runs.items()
+        },
+        "experts on their own": {label: [mean(row.values()) for row in rows] for label, rows in own.items()},
+        f"`{lowest}` alone": {label: [row[lowest] for row in rows] for label, rows in own.items()},
+    }
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for place, label in enumerate(TRADE):
+        cells = []
+        for values in columns.values():
+            cell = f"{mean(values[label]):.3f}"
+            if place:
+                gaps = [x - y for x, y in zip(values[label], values[next(iter(TRADE))], strict=True)]
+                cell += f" ({mean(gaps):+.3f} {span(interval(gaps), '+')})"
+            cells.append(cell)
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def phases(job: Job) -> list[tuple[str, int, int]]:
     fields = job.fields
-    return list(Schedule(fields["rlvr_steps"], fields["opd_steps"]).phases(fields["max_steps"]))
-
-
-def draw_ablations(results: Results, seeds: Iterable[int], path: Path) -> None:
-    """A panel for each ablation: mean, interval, and a dot per seed."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    seeds = tuple(seeds)
-    found = {name: ablation(jobs, results, seeds) for name, jobs in ABLATIONS.items()}
-    found = {name: scores for name, scores in found.items() if scores}
-    if not found:
-        return
-    with rc_context(STYLE):
-        rows = (len(found) + 2) // 3
-        figure = Figure(figsize=(11, 2.7 * rows), layout="constrained", dpi=200)
-        panels = figure.subplots(rows, 3, squeeze=False).flat
-        for (name, scores), ax in zip(found.items(), panels, strict=False):
-            for place, by_seed in enumerate(scores.values()):
-                ax.plot([place] * len(by_seed), by_seed.values(), "o", ms=4, color=PALETTE[0], alpha=0.35, mew=0)
-                if bounds := interval(list(by_seed.values())):
-                    ax.plot([place, place], bounds, color=PALETTE[0], lw=1.5)
-            line = "D" if name.startswith(UNORDERED) else "D-"
-            ax.plot(
-                range(len(scores)), [mean(s.values()) for s in scores.values()], line, ms=5, color=PALETTE[0], lw=1
-            )
-            ax.set_xticks(range(len(scores)), scores)
-            if max(map(len, scores)) > 8:
-                ax.tick_params(axis="x", rotation=25)
-                for label in ax.get_xticklabels():
-                    label.set(ha="right", rotation_mode="anchor")
-            ax.set_title(name, size=9)
-            ax.set_ylim(0, 1)
-            ax.set_xlim(-0.5, len(scores) - 0.5)
-        for ax in list(panels):
-            ax.axis("off")
-        figure.savefig(path)
-
-
-def draw_pilot(found: dict[str, Any], path: Path) -> None:
-    """Gain against overlap; the colour says how far the teacher was ahead."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.5, 3.6), layout="constrained", dpi=200)
-        ax = figure.subplots()
-        overlaps, gains, gaps = zip(*found["points"], strict=True)
-        dots = ax.scatter(overlaps, gains, c=gaps, s=14, cmap="viridis", vmin=0, vmax=1)
-        figure.colorbar(dots, label="teacher ahead by")
-        ax.axhline(0, color=MUTED, lw=0.8)
-        ax.set(title="Gain of accuracy in 10 OPD rounds", xlabel="overlap with the teacher at the start")
-        figure.savefig(path)
+    schedule = Schedule(fields["rlvr_steps"], fields["opd_steps"], final_opd_steps=fields.get("final_opd_steps", 0))
+    return list(schedule.phases(fields["max_steps"]))

@@ -223,6 +223,5 @@ SMOLLM2: dict[str, Method] = {
         copd=True,
     ),
     "copd-mutual": Method("student", (_SMOLLM2_MUTUAL,), copd=True),
-    "copd-paper": Method("student", PAPER, copd=True),
     "copd-mutual-unmerged": Method("branches", (_SMOLLM2_MUTUAL,), copd=True),
 }

@@ -16,10 +16,7 @@ from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
-    draw_ablations,
-    draw_pilot,
     interval,
-    phases,
     pilot,
     sawtooth,
     span,
@@ -27,7 +24,8 @@ from benchmarks.compare_curves import (  # noqa: E402
     text_of_sawtooth,
     trade_off,
 )
-from benchmarks.compare_methods import CLOSE, METHODS, SAWTOOTH, SMOLLM2, Method  # noqa: E402
+from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_overlap, draw_pilot  # noqa: E402
+from benchmarks.compare_methods import CLOSE, METHODS, SMOLLM2, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
     SEARCH_SEEDS,
@@ -37,11 +35,11 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
-from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
 SHORT = ("base", "experts", "mixed", "average", "mopd", "mopd-merge", "copd-mutual", "copd-student")  # in README.md
+_SEEDS = {"0 to 4": SEEDS, "5 to 9": MORE_SEEDS, "0 to 9": SEEDS + MORE_SEEDS}
 FIGURES = ROOT / "docs" / "figures"
 CONFLICT = ROOT / "docs" / "results" / "gradient_conflict.json"
 
@@ -140,15 +138,19 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def short_table(found: dict[str, Any]) -> str:
-    """Accuracy and paired difference alone."""
+def short_table(found: dict[str, Any], more: dict[str, Any]) -> str:
+    """
+    Accuracy and paired difference alone. `more` has the same on all seeds, for the methods that were run with them;
+    the difference is of all seeds that there are.
+    """
     chosen = found["best_copd"]
-    lines = [f"| Method | accuracy | 95 % | {chosen} minus it |", "|---|---|---|---|"]
+    lines = [f"| Method | seeds 0 to 4 | seeds 0 to 9 | {chosen} minus it |", "|---|---|---|---|"]
     for name in SHORT:
-        row, gap = found[name], found["paired"].get(name)
-        label = f"**{name}**" if name == chosen else name
+        rows = (seen.get(name) for seen in (found, more))
+        cells = [f"{row['mean']:.3f} {span(row['ci95'])}" if row else "" for row in rows]
+        gap = (more if name in more else found)["paired"].get(name)
         difference = f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" if gap else ""
-        lines.append(f"| {label} | {row['mean']:.3f} | {span(row['ci95'])} | {difference} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {difference} |")
     return "\n".join(lines)
 
 
@@ -157,11 +159,21 @@ def settings(found: dict[str, Any]) -> str:
     lines = ["| Method | Chosen on the search seeds |", "|---|---|"]
     for name, row in found.items():
         if name in METHODS and row["settings"]:
-            fields = {k: v for k, v in row["settings"]["fields"].items() if k not in ("save_steps", "rlvr_steps")
-                      or k == "rlvr_steps" and v < 1_000_000}  # fmt: skip
-            after = "; its experts: those of another run" if "parent" in row["settings"] else ""
-            lines.append(f"| {name} | " + ", ".join(f"`{k}: {v}`" for k, v in fields.items()) + after + " |")
+            lines.append(f"| {name} | " + listed(row["settings"]["fields"]) + parent(row["settings"]) + " |")
     return "\n".join(lines)
+
+
+def listed(fields: dict[str, Any]) -> str:
+    """A job's fields; of experts apart without the phases, which are there to measure."""
+    hidden = {"save_steps"} | ({"rlvr_steps", "opd_steps"} if fields.get("rlvr_steps", 0) >= 1_000_000 else set())
+    return ", ".join(f"`{name}: {value}`" for name, value in fields.items() if name not in hidden)
+
+
+def parent(described: dict[str, Any]) -> str:
+    """Whose experts a job starts from."""
+    if "parent" not in described:
+        return ""
+    return f". Experts: after {described['head']} rounds of {listed(described['parent']['fields'])}"
 
 
 def own_domains(found: dict[str, Any]) -> str:
@@ -177,26 +189,44 @@ def own_domains(found: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
-def replication(results: Results, methods: dict[str, Method] = METHODS) -> str:
-    """The best form of CoPD against the methods close to it: the table's seeds, the later ones, and both."""
-    groups = {"0 to 4": SEEDS, "5 to 9": MORE_SEEDS, "0 to 9": SEEDS + MORE_SEEDS}
-    found = {label: summary(results, CLOSE, seeds, methods) for label, seeds in groups.items()}
-    chosen = found["0 to 4"]["best_copd"]
-    if chosen is None or chosen not in found["5 to 9"]:
+def replication(results: Results, methods: dict[str, Method] = METHODS, searched: Results | None = None) -> str:
+    """
+    The best form of CoPD against the methods close to it, and static distillation against mixed training: the table's
+    seeds, the later ones, and both.
+    """
+    found = [summary(results, CLOSE, seeds, methods, searched) for seeds in _SEEDS.values()]
+    chosen = found[0]["best_copd"]
+    if chosen is None or any(chosen not in seen for seen in found):
         return ""
-    others = [name for name in CLOSE if name != chosen and name in found["5 to 9"]]
-    lines = [f"| {chosen} minus | " + " | ".join(f"seeds {label}" for label in groups) + " |", "|---" * 4 + "|"]
-    for name in others:
-        gaps = [seen["paired"][name] for seen in found.values()]
-        lines.append(
-            f"| {name} | " + " | ".join(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" for gap in gaps) + " |"
-        )
+    others = [name for name in CLOSE if name != chosen and all(name in seen for seen in found)]
+    lines = ["| | " + " | ".join(f"seeds {label}" for label in _SEEDS) + " |", "|---" * (len(_SEEDS) + 1) + "|"]
+    for ours, name in [(chosen, name) for name in others] + [("mopd-merge", "mixed")]:
+        scores = [by_seed(methods, (ours, name), results, seeds, searched) for seeds in _SEEDS.values()]
+        gaps = [paired(*pair) for pair in scores]
+        cells = [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" for gap in gaps]
+        lines.append(f"| {ours} minus {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def markdown(found: dict[str, Any], results: Results, seeds: Iterable[int]) -> str:
-    """Everything in the terminal: the table, the form of CoPD against each expert, and the saw-tooth."""
-    parts = [table(found), own_domains(found), text_of_sawtooth(sawtooth(results, seeds))]
+def by_seed(
+    methods: dict[str, Method], names: Iterable[str], results: Results, seeds: Iterable[int], searched: Results | None
+) -> list[dict[int, float]]:
+    """Accuracy of the best candidate of each method, by seed."""
+    return [
+        {seed: accuracy(methods[name], record)
+         for seed, record in measured(methods[name], results, seeds, searched).items()} for name in names
+    ]  # fmt: skip
+
+
+def markdown(
+    found: dict[str, Any], results: Results | None, seeds: Iterable[int], searched: Results | None = None
+) -> str:
+    """For the terminal: the table, the form of CoPD against each expert, and with `results` all that was measured."""
+    parts = [table(found), own_domains(found)]
+    if results is not None:
+        parts += [replication(results, searched=searched), text_of_sawtooth(sawtooth(results, seeds))]
+        parts += [trade_off(results, seeds), ablation_tables(results, FEW_SEEDS)]
+        parts += [text_of_pilot(pilot(results, FEW_SEEDS))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -206,86 +236,41 @@ def fill(text: str, name: str, content: str) -> str:
     return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
 
 
-def update_page(results: Results) -> None:
-    """Put tables and figures of the committed results into the page, and the short table into README.md."""
-    found = summary(results, METHODS, SEEDS)
-    parts = {
+def page_parts(results: Results, searched: Results | None = None) -> dict[str, str]:
+    """What stands between the marks of docs/experiments.md and README.md."""
+    found = summary(results, METHODS, SEEDS, searched=searched)
+    more = summary(results, CLOSE, SEEDS + MORE_SEEDS, searched=searched)
+    small = summary(results, SMOLLM2, SEEDS, SMOLLM2)
+    return {
         "table": table(found),
+        "short": short_table(found, more if has_more(results, searched) else {}),
         "settings": settings(found),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
-    }
-    studied, small = pilot(results, FEW_SEEDS), summary(results, SMOLLM2, SEEDS, SMOLLM2)
-    parts |= {
         "own": own_domains(found),
-        "replication": replication(results),
+        "replication": replication(results, searched=searched),
         "trade": trade_off(results, SEEDS),
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": table(small) if "experts" in small else "",
         "ablations": ablation_tables(results, FEW_SEEDS),
-        "pilot": text_of_pilot(studied),
+        "pilot": text_of_pilot(pilot(results, FEW_SEEDS)),
     }
-    parts["short"] = short_table(found)
+
+
+def has_more(results: Results, searched: Results | None) -> bool:
+    return bool(replication(results, searched=searched))
+
+
+def update_page(results: Results, searched: Results | None = None) -> None:
+    """Put tables and figures of the committed results into the page, and the short table into README.md."""
     for page in (PAGE, README):
         text = page.read_text()
-        for name, content in parts.items():
+        for name, content in page_parts(results, searched).items():
             text = fill(text, name, content)
         page.write_text(text)
-    draw_accuracy(results, found, FIGURES / "compare.png")
-    draw_overlap(results, FIGURES / "compare_overlap.png")
+    names = list(METHODS)
+    scores = dict(zip(names, by_seed(METHODS, names, results, SEEDS, searched), strict=True))
+    draw_accuracy({name: list(found.values()) for name, found in scores.items() if found}, FIGURES / "compare.png")
+    draw_overlap(results, searched or results, FIGURES / "compare_overlap.png")
     draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")
-    if studied:
+    if studied := pilot(results, FEW_SEEDS):
         draw_pilot(studied, FIGURES / "compare_pilot.png")
-
-
-def draw_accuracy(results: Results, found: dict[str, Any], path: Path) -> None:
-    """A row per method: mean and interval, and a dot per seed."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    rows = sorted((name for name in found if name in METHODS), key=lambda name: found[name]["mean"])
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8, 0.36 * len(rows) + 1.1), layout="constrained", dpi=200)
-        ax = figure.subplots()
-        for place, name in enumerate(rows):
-            color = PALETTE[1] if METHODS[name].copd else PALETTE[0]
-            scores = [accuracy(METHODS[name], record) for record in measured(METHODS[name], results, SEEDS).values()]
-            ax.plot(scores, [place] * len(scores), "o", ms=4, color=color, alpha=0.35, mew=0)
-            bounds, middle = found[name]["ci95"] or [found[name]["mean"]] * 2, found[name]["mean"]
-            ax.plot(bounds, [place, place], color=color, lw=2)
-            ax.plot(middle, place, "D", ms=6, color=color)
-        ax.set_yticks(range(len(rows)), rows)
-        for label, name in zip(ax.get_yticklabels(), rows, strict=True):
-            label.set_color(INK if METHODS[name].copd else MUTED)
-        ax.set(title="Accuracy over four conflicting skills: seeds, mean, 95 %", xlim=(None, 1.0))
-        ax.grid(axis="x", color=SHADE)
-        ax.set_axisbelow(True)
-        figure.savefig(path)
-
-
-def draw_overlap(results: Results, path: Path) -> None:
-    """Overlap and symmetric KL over the rounds: experts that co-evolve, and experts apart."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.6), layout="constrained", dpi=200)
-        for ax, (quantity, title) in zip(
-            figure.subplots(1, 2),
-            {"overlap": "Top-10 overlap between experts", "symmetric_kl": "Symmetric KL, nats per token"}.items(),
-            strict=True,
-        ):
-            for phase, start, end in phases(SAWTOOTH[0]):
-                if phase == "opd":
-                    ax.axvspan(start, end, color=SHADE, lw=0)
-            for color, label, job in zip(PALETTE[1::-1], ("co-evolving", "apart"), SAWTOOTH, strict=True):
-                series = [record["curves"][quantity] for seed in SEEDS if (record := results.find(job, seed))]
-                if not series:
-                    continue
-                steps = series[0][0]
-                columns = list(zip(*(values for _, values in series), strict=True))
-                bounds = [interval(column) or [column[0]] * 2 for column in columns]
-                ax.fill_between(steps, *zip(*bounds, strict=True), color=color, alpha=0.2, lw=0)
-                ax.plot(steps, [mean(column) for column in columns], color=color, lw=2, label=label)
-            ax.set(title=title, xlabel="round (shaded: OPD)")
-            ax.legend()
-        figure.savefig(path)

@@ -12,6 +12,7 @@ from scipy import stats
 from benchmarks import compare, compare_ablations, compare_curves, compare_page, gradient_conflict
 from benchmarks.compare import recipe, rollouts, run
 from benchmarks.compare_methods import (
+    APART,
     BUDGET,
     CLOSE,
     METHODS,
@@ -25,7 +26,7 @@ from benchmarks.compare_methods import (
     student,
     taught,
 )
-from benchmarks.compare_results import MORE_SEEDS, Results, accuracy, best, contenders, domains, key
+from benchmarks.compare_results import MORE_SEEDS, RESULTS, Results, accuracy, best, contenders, domains, key
 from recipes.build import DOMAIN_KEYS
 from trl_copd import CoPDConfig
 from trl_copd.history import series
@@ -179,12 +180,13 @@ def test_a_search_is_taken_from_the_authors_file(results, tmp_path):
         mine.add(record(best(METHODS[name], results), 1, 0.7))
     found = compare_page.summary(mine, METHODS, (0, 1), searched=results)
     assert set(found) == {"mixed", "experts", "average", "best_copd", "paired"} and found["best_copd"] is None
-    assert "| mixed |" in compare_page.markdown(found, mine, (0, 1)) and found["paired"] == {}
+    assert "| mixed |" in compare_page.markdown(found, mine, (0, 1), results) and found["paired"] == {}
     nothing = Results(tmp_path / "none.jsonl")
     empty = compare_page.summary(nothing, METHODS, (0, 1), searched=results)
-    assert "Nothing was measured" in compare_page.markdown(empty, nothing, (0, 1))
+    assert "Nothing was measured" in compare_page.markdown(empty, nothing, (0, 1), results)
     text = compare_page.markdown(compare_page.summary(results, METHODS, (0, 1)), results, (0, 1))
-    assert "| mixed |" in text and "minus the expert" in text and "An RLVR phase" in text
+    for part in ("| mixed |", "minus the expert", "An RLVR phase", "| opd_loss, student from the merge |"):
+        assert part in text
 
 
 def test_pilot_points_and_correlation():
@@ -243,8 +245,10 @@ def test_every_jobs_settings_are_accepted(tmp_path):
 
 def test_pilot(results):
     found = compare_curves.pilot(results, (0, 1))
-    assert len(found["points"]) == 2 * 2 * (1 + 1) and found["seeds"] == [0, 1]  # edges, seeds, one phase of each job
-    assert all(gain == pytest.approx(0.05) for _, gain, _ in found["points"])
+    assert list(found["points"]) == ["30:10", "120:40"] and found["seeds"] == [0, 1]
+    for points in found["points"].values():
+        assert len(points) == 2 * 2  # edges, seeds; one phase
+        assert all(gain == pytest.approx(0.05) for _, gain, _ in points)
     assert found["gain"]["r"] == 0.0 and found["gain"]["ci95"] == [0.0, 0.0]  # a constant
     triples = [(0.1, 0.5, 0.3), (0.4, 0.1, 0.9), (0.9, 0.8, 0.2), (0.3, 0.9, 0.7), (0.5, 0.2, 0.4)]
     x, y, z = (list(column) for column in zip(*triples, strict=True))
@@ -285,14 +289,23 @@ def test_the_page(results, tmp_path, monkeypatch):
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
-    assert (
-        text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS) and "points: every edge" in text
-    )
+    assert text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS)
+    assert "Every edge in every OPD phase" in text
     assert "old" not in readme.read_text() and readme.read_text().count("\n| ") == 1 + len(compare_page.SHORT)
-    assert "old" not in text and text.count("before") == text.count("after") == 10
+    assert "old" not in text and text.count("before\n<!--") == text.count("<!-- end -->\nafter") == 10
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text
     for name in ("compare", "compare_overlap", "compare_ablations", "compare_pilot"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_the_committed_page_is_that_of_the_committed_results():
+    parts = compare_page.page_parts(Results(RESULTS))
+    for page in (compare_page.PAGE, compare_page.README):
+        text = page.read_text()
+        filled = text
+        for name, content in parts.items():
+            filled = compare_page.fill(filled, name, content)
+        assert filled == text, f"{page.name}: run `python benchmarks/compare.py page`"
 
 
 def test_the_table_of_conflicts():
@@ -311,17 +324,19 @@ def test_what_teaching_gives_and_takes(results):
     assert [row.split(" |")[0] for row in rows] == ["| apart", "| 30:10", "| 13:27"]
     for row, job in zip(rows, TRADE.values(), strict=True):
         level = mean(results.find(job, seed)["matrix"]["up"]["up"] for seed in compare.SEEDS)
-        assert f"| {level * 0.8:.3f} | {level:.3f} | {level:.3f} (`up`) |" in row
+        cells = [cell.split()[0] for cell in row.split("|")[3:6]]
+        assert cells == [f"{value:.3f}" for value in (level * 0.8, level, level)]
+        assert ("(" in row) == (job is not APART)
     assert compare_page.trade_off(results, (77,)) == ""
 
 
 def test_an_ablation_has_the_seeds_that_all_values_have(results):
     jobs = compare_ablations.ABLATIONS["opd_beta, mutual"]
     del results.records[key(jobs["10.0"]), 2]
-    found = compare_curves.ablation(jobs, results, (0, 1, 2))
+    found = compare_curves.ablation("opd_beta, mutual", results, (0, 1, 2))
     assert all(list(scores) == [0, 1] for scores in found.values()) and set(found) == {"0.1", "1.0", "10.0"}
     assert "| accuracy, seeds 0, 1 |" in compare_curves.ablation_tables(results, (0, 1, 2))
-    assert compare_curves.ablation(jobs, results, (2,)) == {}
+    assert compare_curves.ablation("opd_beta, mutual", results, (2,)) == {}
 
 
 def test_more_seeds_are_read_apart(results):
@@ -329,7 +344,11 @@ def test_more_seeds_are_read_apart(results):
     for name in CLOSE:
         for seed in MORE_SEEDS:
             results.add(record(best(METHODS[name], results), seed, 0.9 if name == "copd-student" else 0.8))
-    row = next(line for line in compare_page.replication(results).splitlines() if line.startswith("| mixed |"))
+    row = next(
+        line
+        for line in compare_page.replication(results).splitlines()
+        if line.startswith("| copd-student minus mixed |")
+    )
     first, later = (compare_page.summary(results, CLOSE, seeds)["paired"]["mixed"]["diff"]
                     for seeds in (compare.SEEDS, MORE_SEEDS))  # fmt: skip
     assert first != later and [cell.split()[0] for cell in row.split("|")[2:5]] == [
@@ -337,7 +356,7 @@ def test_more_seeds_are_read_apart(results):
     ]
 
 
-def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch):
+def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch, capsys):
     """Two real runs: experts with a checkpoint, and the student that goes on from it; the second call runs nothing."""
     few = {"num_generations": 4, "per_device_train_batch_size": 8, "overlap_every": 1}
     parent = alone(1e-3, 2, save_steps=1, **few)
@@ -352,12 +371,13 @@ def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch):
     assert len(series(state["log_history"], "opd/overlap")) == 12  # measured, though nobody is taught
     assert set(found["matrix"]) == {"base", *NAMES, "student"}
     executed = []
-    monkeypatch.setattr(compare, "execute", lambda *job: executed.append(job))
+    monkeypatch.setattr(compare, "execute", lambda *job: executed.append(job) or {"matrix": {}})
     again = Results(tmp_path / "r.jsonl")
     assert run(job, 0, again, tmp_path / "runs") == found and not executed
-    compare.trained(parent, 1, 0, tmp_path / "runs")
+    compare.trained(parent, 1, 0, again, tmp_path / "runs")
     assert not executed
-    compare.trained(parent, 1, 0, tmp_path / "elsewhere")  # its result was kept, its adapters were not
+    compare.trained(parent, 1, 0, again, tmp_path / "elsewhere")  # its result was kept, its adapters were not
+    assert "not those of the recorded run" in capsys.readouterr().out
     assert executed == [(parent, 0, tmp_path / "elsewhere", None)]
 
 
