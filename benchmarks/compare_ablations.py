@@ -4,8 +4,8 @@ One setting at a time: what `benchmarks/compare.py ablate` runs, and how it is r
 Each ablation maps the setting's values to a job; accuracy is the student's. The rest is that of one candidate of the
 comparison, whose results are not run again: of `mutual`, 30:10 rounds, a fraction of 0.25 and beta 1; of a student
 from the merge, 160 rounds at 5e-4 after 120 of experts apart. The first one leads from the paper's loss and ratio to
-the form of `copd-student` that the search chose, each step on top of those before it; the second one asks which phases
-are best for the student as `CoPDConfig` has it.
+the form of `copd-student` that the search chose, each step on top of those before it; the second one goes from
+the student as `CoPDConfig` has it to other forms.
 """
 
 from statistics import mean
@@ -41,7 +41,6 @@ def ranked(rank: int) -> Job:
 _RATE = {"learning_rate": 2.5e-4}  # the student's
 _SAMPLED = {**_RATE, "opd_loss": "sampled", "student_init": "fresh"}
 _DEFAULT = {"learning_rate": 1e-3, "opd_loss": "sampled", "student_init": "fresh"}
-_PHASES = ((15, 10, 0.5, 146), (30, 10, 0.25, 152), (10, 20, 0.5, 138), (10, 20, 0.25, 138))  # last: the defaults
 ABLATIONS: dict[str, dict[str, Job]] = {
     "copd-student, step by step": {
         "15:10, sampled": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_SAMPLED),
@@ -52,17 +51,14 @@ ABLATIONS: dict[str, dict[str, Job]] = {
         "+ final phase": student(30, 10, 1 / 16, 1.0, 1.0, **_RATE),
         "+ experts' beta 0.1": student(30, 10, 1 / 16, 0.1, 1.0, **_RATE),
     },
-    "phases, fraction, copd-student": {
-        # the student of `CoPDConfig`: sampled, fresh, one rate for all
-        f"{rlvr}:{opd}, {share}": student(rlvr, opd, share, 1.0, 1.0, rounds=rounds, **_DEFAULT)
-        for rlvr, opd, share, rounds in _PHASES
-    },
-    "10:20 and a quarter": {
-        "student, sampled": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_DEFAULT),
-        "student, forward_kl": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **{**_DEFAULT, "opd_loss": "forward_kl"}),
-        "and from the merge": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_RATE),
-        "mutual, sampled": mutual(1e-3, 10, 20, 0.25, opd_loss="sampled"),
-        "mutual, forward_kl": mutual(1e-3, 10, 20, 0.25),
+    "the defaults": {
+        # the student of `CoPDConfig`: sampled, fresh, one rate for all, no final phase
+        "15:10, 0.5": student(15, 10, 0.5, 1.0, 1.0, rounds=146, **_DEFAULT),
+        "10:20, 0.25": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_DEFAULT),
+        "+ forward_kl": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **{**_DEFAULT, "opd_loss": "forward_kl"}),
+        "+ from the merge": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_RATE),
+        "mutual instead": mutual(1e-3, 10, 20, 0.25, opd_loss="sampled"),
+        "and forward_kl": mutual(1e-3, 10, 20, 0.25),
     },
     "opd_fraction, mutual 13:27": {str(share): mutual(1e-3, 13, 27, share) for share in (0.25, 0.5)},
     "RLVR : OPD, mutual": {f"{steps[0]}:{steps[1]}": mutual(1e-3, *steps, 0.25) for steps in PHASES},

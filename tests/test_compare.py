@@ -205,12 +205,11 @@ def test_ablations_change_what_they_say(tmp_path):
     for jobs in compare_ablations.ABLATIONS.values():
         assert len({key(job) for job in jobs.values()}) == len(jobs)
     ablations = compare_ablations.ABLATIONS
-    for name in ("copd-student, step by step", "phases, fraction, copd-student", "RLVR : OPD, mutual"):
+    for name in ("copd-student, step by step", "the defaults", "RLVR : OPD, mutual"):
         assert {spent(job, tmp_path) for job in ablations[name].values()} == {BUDGET * 128}
-    *_, last = ablations["phases, fraction, copd-student"].values()
     defaults = {name: getattr(CoPDConfig, name) for name in ("topology", "rlvr_steps", "opd_steps", "opd_fraction",
                 "opd_beta", "opd_loss", "student_init", "final_opd_steps")}  # fmt: skip
-    assert defaults.items() <= last.fields.items()
+    assert defaults.items() <= ablations["the defaults"]["10:20, 0.25"].fields.items()
     for count, names in compare_ablations.BRANCHES.items():
         job, alone_ = (
             ablations["branches, student from the merge"][str(count)],

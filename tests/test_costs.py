@@ -22,8 +22,17 @@ from trl_copd.plan.space import activation_bytes, base_bytes, kv_bytes
 
 
 CPU = DEVICES["cpu"]
-RUN = Run(3, "mutual", rows=8, generations=4, prompt_length=6, completion_length=6, value_bytes=4, checkpointing=False,
-          opd_fraction=0.5)
+RUN = Run(
+    3,
+    "mutual",
+    rows=8,
+    generations=4,
+    prompt_length=6,
+    completion_length=6,
+    value_bytes=4,
+    checkpointing=False,
+    opd_fraction=0.5,
+)
 
 
 def saved(tmp_path, **overrides):
