@@ -57,6 +57,7 @@ ABLATIONS: dict[str, dict[str, Job]] = {
         "10:20, 0.25": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_DEFAULT),
         "+ forward_kl": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **{**_DEFAULT, "opd_loss": "forward_kl"}),
         "+ from the merge": student(10, 20, 0.25, 1.0, 1.0, rounds=138, **_RATE),
+        "+ final phase": student(10, 20, 0.25, 1.0, 1.0, rounds=110, **_RATE),
         "mutual instead": mutual(1e-3, 10, 20, 0.25, opd_loss="sampled"),
         "and forward_kl": mutual(1e-3, 10, 20, 0.25),
     },
