@@ -28,8 +28,9 @@ class CoPDConfig(GRPOConfig):
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
-            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` the ratio of 0.5 : 1 is the best of five in
-            `docs/experiments.md`; the paper's best is 1.5 : 1 (arXiv 2604.27083).
+            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` the ratio is 0.5 : 1: in `docs/experiments.md` the best
+            of five for mutual teaching, and ahead of the paper's best, 1.5 : 1 (arXiv 2604.27083), for a fresh student.
+            A student from the merge that ends with `final_opd_steps` does best with 30 and 10 there.
         opd_steps (`int`, *optional*, defaults to `20`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
         final_opd_steps (`int`, *optional*, defaults to `0`):
@@ -38,17 +39,19 @@ class CoPDConfig(GRPOConfig):
             In `docs/experiments.md` a fifth of all rollouts in it is what the student's accuracy owes most to.
         topology (`str`, *optional*, defaults to `"student"`):
             Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`. In
-            `docs/experiments.md` `"student"` is ahead of `"mutual"` and `"hub"`, and on a level with `"mopd"`.
+            `docs/experiments.md`, each at its best, `"student"` is ahead of `"mutual"` and `"hub"` and on a level with
+            `"mopd"`; that takes `student_init="merge"`, a full-vocabulary loss and `final_opd_steps`, half of the
+            rounds there. Without them it is behind `"mutual"`.
         hub (`str`, *optional*):
             Name of the expert that is the hub of `topology="hub"`.
         opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
             Scale of the distillation advantage, > 0; one number, or one per learner (by name, or in the order of the
-            experts with the student last). The paper does not give its value; of 0.1, 1 and 10, 1 is the best for
-            mutual teaching in `docs/experiments.md`, with gradients clipped at 1.
+            experts with the student last). The paper does not give its value; for mutual teaching, with gradients
+            clipped at 1, 0.1 is worse than 1 in `docs/experiments.md`, and 10 no better.
         opd_fraction (`float`, *optional*, defaults to `0.25`):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
-            its own (the student) is all cross. The paper does not give its value; with the default ratio 0.25 is
-            ahead of 0.5 in `docs/experiments.md`.
+            its own (the student) is all cross. The paper does not give its value. In `docs/experiments.md` 0.25 is
+            about as good as 0.5 for mutual teaching, and less, 1/16, better for a student with `final_opd_steps`.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
