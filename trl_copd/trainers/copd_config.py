@@ -28,9 +28,9 @@ class CoPDConfig(GRPOConfig):
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
-            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` the ratio is 0.5 : 1: in `docs/experiments.md` the best
-            of five for mutual teaching, and ahead of the paper's best, 1.5 : 1 (arXiv 2604.27083), for a fresh student.
-            A student from the merge that ends with `final_opd_steps` does best with 30 and 10 there.
+            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` the ratio is 0.5 : 1, in `docs/experiments.md` the best
+            of five for mutual teaching, and for a fresh student ahead of the paper's best, 1.5 : 1 (arXiv 2604.27083).
+            Before `final_opd_steps`, 30 and 10 are better there.
         opd_steps (`int`, *optional*, defaults to `20`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
         final_opd_steps (`int`, *optional*, defaults to `0`):
