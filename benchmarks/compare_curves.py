@@ -51,8 +51,9 @@ def ablation_tables(results: Results, seeds: Iterable[int]) -> str:
             continue
         rows = [list(scores.values()) for scores in found.values()]
         gaps = [[value - other for value, other in zip(row, rows[0], strict=True)] for row in rows[1:]]
-        cells = [f"{mean(row):.3f} {span(interval(row))}".strip() for row in rows]
-        rest = [f"{mean(gap):+.3f} {span(interval(gap), '+')}".strip() for gap in gaps]
+        bounds = interval if len(rows[0]) > 2 else lambda _: None  # of two seeds it would say nothing
+        cells = [f"{mean(row):.3f} {span(bounds(row))}".strip() for row in rows]
+        rest = [f"{mean(gap):+.3f} {span(bounds(gap), '+')}".strip() for gap in gaps]
         kept = ", ".join(map(str, next(iter(found.values()))))
         lines = ["| " + " | ".join([name, *found]) + " |", "|---" * (len(found) + 1) + "|",
                  f"| accuracy, seeds {kept} | " + " | ".join(cells) + " |",
