@@ -29,7 +29,7 @@ class CoPDConfig(GRPOConfig):
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
             Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` it is 0.5 : 1, in `docs/experiments.md` the best
-            of five for mutual teaching, and for a fresh student ahead of the paper's best, 1.5 : 1 (arXiv 2604.27083).
+            of five for mutual teaching, and for a fresh student no worse than the paper's 1.5 : 1 (arXiv 2604.27083).
             Before `final_opd_steps`, 30 and 10 are better there.
         opd_steps (`int`, *optional*, defaults to `20`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
