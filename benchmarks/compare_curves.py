@@ -69,26 +69,33 @@ def pilot(results: Results, seeds: Iterable[int]) -> dict[str, Any]:
     Returns:
         `dict`: `"gain"`: the mean over the seeds of Pearson's r with the gain in accuracy, and its interval;
         `"given_gap"`: the same of the partial correlation given how far the teacher was ahead, since a learner that is
-        close to its teacher cannot gain; `"points"` by schedule, and `"seeds"`. Empty if nothing was run.
+        close to its teacher cannot gain; `"within"`: the same of what is left when the mean of the phase is taken off
+        both, since overlap falls with the rounds; `"points"` by schedule, and `"seeds"`. Empty if nothing was run.
     """
-    by_seed: dict[int, list[tuple[float, float, float]]] = {}
+    by_seed: dict[int, list[list[tuple[float, float, float]]]] = {}  # by phase
     by_schedule: dict[str, list[tuple[float, float, float]]] = {}
     for seed in seeds:
         for job in PILOT:
             if (record := results.find(job, seed)) is not None:
-                found = pilot_points(record, phases(job))
+                found = [points for phase in phases(job) if (points := pilot_points(record, [phase]))]
                 by_seed.setdefault(seed, []).extend(found)
-                by_schedule.setdefault(f"{job.fields['rlvr_steps']}:{job.fields['opd_steps']}", []).extend(found)
+                name = f"{job.fields['rlvr_steps']}:{job.fields['opd_steps']}"
+                by_schedule.setdefault(name, []).extend(sum(found, []))
     if not by_seed:
         return {}
-    gains = [correlation([(overlap, gain) for overlap, gain, _ in points]) for points in by_seed.values()]
-    given = [partial_correlation(points) for points in by_seed.values()]
-    return {
-        "gain": {"r": round(mean(gains), 3), "ci95": interval(gains)},
-        "given_gap": {"r": round(mean(given), 3), "ci95": interval(given)},
-        "points": by_schedule,
-        "seeds": sorted(by_seed),
+    measures: dict[str, list[float]] = {
+        "gain": [correlation([point[:2] for point in sum(groups, [])]) for groups in by_seed.values()],
+        "given_gap": [partial_correlation(sum(groups, [])) for groups in by_seed.values()],
+        "within": [correlation(sum(map(centred, groups), [])) for groups in by_seed.values()],
     }
+    rows = {name: {"r": round(mean(values), 3), "ci95": interval(values)} for name, values in measures.items()}
+    return {**rows, "points": by_schedule, "seeds": sorted(by_seed)}
+
+
+def centred(points: list[tuple[float, float, float]]) -> list[tuple[float, float]]:
+    """Overlap and gain without their means."""
+    overlap, gain = mean(point[0] for point in points), mean(point[1] for point in points)
+    return [(point[0] - overlap, point[1] - gain) for point in points]
 
 
 def text_of_pilot(found: dict[str, Any]) -> str:
@@ -96,13 +103,15 @@ def text_of_pilot(found: dict[str, Any]) -> str:
         return ""
     seeds = ", ".join(map(str, found["seeds"]))
     parts = {
-        name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}".strip() for name in ("gain", "given_gap")
+        name: f"{found[name]['r']:+.2f} {span(found[name]['ci95'], '+')}".strip()
+        for name in ("gain", "given_gap", "within")
     }
     counts = " and ".join(f"{len(points)} of {schedule}" for schedule, points in found["points"].items())
     return (
         f"Every edge in every OPD phase of two schedules, {counts} rounds, seeds {seeds}. "
         "Correlation of the overlap at the phase's start with the gain in accuracy on the teacher's domain, mean over "
-        f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}."
+        f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}; "
+        f"among the edges of one phase, the phase's means taken off: {parts['within']}."
     )
 
 

@@ -249,6 +249,9 @@ def test_pilot(results):
         assert len(points) == 2 * 2  # edges, seeds; one phase
         assert all(gain == pytest.approx(0.05) for _, gain, _ in points)
     assert found["gain"]["r"] == 0.0 and found["gain"]["ci95"] == [0.0, 0.0]  # a constant
+    two = [(0.9, 0.1, 0.0), (0.8, 0.0, 0.0)], [(0.3, 0.9, 0.0), (0.1, 0.7, 0.0)]  # the later phase gains more
+    parts = [pair for points in two for pair in compare_curves.centred(points)]
+    assert parts == [pytest.approx(pair) for pair in [(0.05, 0.05), (-0.05, -0.05), (0.1, 0.1), (-0.1, -0.1)]]
     triples = [(0.1, 0.5, 0.3), (0.4, 0.1, 0.9), (0.9, 0.8, 0.2), (0.3, 0.9, 0.7), (0.5, 0.2, 0.4)]
     x, y, z = (list(column) for column in zip(*triples, strict=True))
     rest = [[v - fit.intercept - fit.slope * w for v, w in zip(values, z, strict=True)]
