@@ -248,13 +248,14 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
     found = summary(results, METHODS, SEEDS, searched=searched)
     more = summary(results, CLOSE, SEEDS + MORE_SEEDS, searched=searched)
     small = summary(results, SMOLLM2, SEEDS, SMOLLM2)
+    repeated = replication(results, searched=searched)
     return {
         "table": table(found),
-        "short": short_table(found, more if has_more(results, searched) else {}),
+        "short": short_table(found, more if repeated else {}),
         "settings": settings(found),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
-        "replication": replication(results, searched=searched),
+        "replication": repeated,
         "trade": trade_off(results, SEEDS),
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": table(small) if "experts" in small else "",
@@ -263,15 +264,12 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
     }
 
 
-def has_more(results: Results, searched: Results | None) -> bool:
-    return bool(replication(results, searched=searched))
-
-
 def update_page(results: Results, searched: Results | None = None) -> None:
     """Put tables and figures of the committed results into the page, and the short table into README.md."""
+    parts = page_parts(results, searched)
     for page in (PAGE, README):
         text = page.read_text()
-        for name, content in page_parts(results, searched).items():
+        for name, content in parts.items():
             text = fill(text, name, content)
         page.write_text(text)
     names = list(METHODS)

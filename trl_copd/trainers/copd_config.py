@@ -30,7 +30,7 @@ class CoPDConfig(GRPOConfig):
         rlvr_steps (`int`, *optional*, defaults to `10`):
             Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` it is 0.5 : 1, in `docs/experiments.md` the best
             of five for mutual teaching, and for a fresh student no worse than the paper's 1.5 : 1 (arXiv 2604.27083).
-            Before `final_opd_steps`, 30 and 10 are better there.
+            Before `final_opd_steps`, 30 and 10 with `opd_fraction=1/16` are better there.
         opd_steps (`int`, *optional*, defaults to `20`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
         final_opd_steps (`int`, *optional*, defaults to `0`):
@@ -40,8 +40,8 @@ class CoPDConfig(GRPOConfig):
         topology (`str`, *optional*, defaults to `"student"`):
             Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`. In
             `docs/experiments.md`, each at its best, `"student"` is ahead of `"mutual"` and `"hub"` and on a level with
-            `"mopd"`; that takes `student_init="merge"`, a full-vocabulary loss and `final_opd_steps`, half of the
-            rounds there. Without them it is behind `"mutual"`.
+            `"mopd"`, with `student_init="merge"`, `opd_loss="forward_kl"` and `final_opd_steps`, half of the rounds
+            there. Without a final phase it is behind `"mutual"`.
         hub (`str`, *optional*):
             Name of the expert that is the hub of `topology="hub"`.
         opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
@@ -51,7 +51,8 @@ class CoPDConfig(GRPOConfig):
         opd_fraction (`float`, *optional*, defaults to `0.25`):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
             its own (the student) is all cross. The paper does not give its value. In `docs/experiments.md` 0.25 is
-            about as good as 0.5 for mutual teaching, and less, 1/16, better for a student with `final_opd_steps`.
+            about as good as 0.5 for mutual teaching, and 1/16 too little; with 30 and 10 rounds before
+            `final_opd_steps` 1/16 is enough.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
