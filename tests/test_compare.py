@@ -19,6 +19,7 @@ from benchmarks.compare_methods import (
     SAWTOOTH,
     SMOLLM2,
     SMOLLM2_BUDGET,
+    SMOLLM2_DOMAINS,
     TRADE,
     Job,
     Method,
@@ -54,7 +55,7 @@ def test_every_candidate_has_the_same_number_of_rollouts(job, tmp_path):
 def test_so_have_the_methods_on_smollm2(name, tmp_path):
     job = SMOLLM2[name].candidates[0]
     settings = recipe(job, tmp_path, tmp_path if job.parent else None)
-    rounds = settings["max_steps"] * (3 if settings.get("method") == "mixed" else 1)
+    rounds = settings["max_steps"] * (len(SMOLLM2_DOMAINS) if settings.get("method") == "mixed" else 1)
     parent = rollouts(recipe(job.parent, tmp_path, None), job.head) if job.parent else 0
     assert rollouts(settings, rounds) + parent == SMOLLM2_BUDGET * 16
 
