@@ -198,12 +198,12 @@ CLOSE = ("experts", "mixed", "mixed-rank64", "mopd", "mopd-merge", "copd-student
 SMOLLM2_DOMAINS = ("sums", "words")
 SMOLLM2_ROUNDS, SMOLLM2_HEAD = 64, 48
 SMOLLM2_BUDGET = len(SMOLLM2_DOMAINS) * SMOLLM2_ROUNDS
-SMOLLM2_RATE = 2.5e-4  # of 1e-3, 5e-4 and 2.5e-4 the one with which experts learn both skills (LOG.md)
+SMOLLM2_RATE = 2.5e-4  # of 1e-3, 5e-4 and 2.5e-4 the one at which experts of seed 0 gained most (LOG.md)
 
 
 def _smollm2(parent: Job | None = None, rounds: int = SMOLLM2_ROUNDS, **fields: Any) -> Job:
     common = {"learning_rate": SMOLLM2_RATE, "n_eval": 300, "opd_loss": "forward_kl", "max_steps": rounds}
-    batch = {"num_generations": 4, "overlap_every": 16}  # four prompts, so that `opd_fraction` can be a quarter
+    batch = {"num_generations": 4, "overlap_every": 16}  # four prompts: the least `opd_fraction` is a quarter
     return Job({**common, **batch, **fields}, parent, SMOLLM2_HEAD, SMOLLM2_DOMAINS, recipe="smollm2_cpu")
 
 
@@ -220,7 +220,7 @@ _TAUGHT = {"topology": "mopd", "rlvr_steps": 0, "opd_steps": 1}
 _SMOLLM2_EXPERTS = _smollm2(rlvr_steps=1_000_000, opd_steps=1, save_steps=SMOLLM2_HEAD)
 _SMOLLM2_TAIL = SMOLLM2_BUDGET - len(SMOLLM2_DOMAINS) * SMOLLM2_HEAD
 _SMOLLM2_MUTUAL = _smollm2(rlvr_steps=5, opd_steps=11, opd_fraction=0.25)
-# phases as the search of the conflict task has them: 1 : 2 for mutual, 3 : 1 for the student; none was searched here
+# phases about as the conflict task's search has them, 1 : 2 for mutual, 3 : 1 for the student; none was searched here
 SMOLLM2: dict[str, Method] = {
     "base": Method("base", (_SMOLLM2_EXPERTS,)),
     "experts": Method("experts", (_SMOLLM2_EXPERTS,)),

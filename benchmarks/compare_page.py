@@ -168,6 +168,10 @@ def table_of_seeds(results: Results, methods: dict[str, Method], seeds: Iterable
     if chosen is None:
         return ""
     there = sorted({seed for records in runs.values() for seed in records})
+    scores = {
+        name: {seed: accuracy(methods[name], record) for seed, record in records.items()}
+        for name, records in runs.items()
+    }
     names = list(runs[chosen][min(runs[chosen])]["matrix"]["base"])
     heads = [f"seed {seed}: mean | {' | '.join(names)}" for seed in there]
     lines = [f"| Method | {' | '.join(heads)} | {chosen} minus it | CPU s |"]
@@ -176,9 +180,8 @@ def table_of_seeds(results: Results, methods: dict[str, Method], seeds: Iterable
         cells = []
         for seed in there:
             values = domains(methods[name], records[seed]).values() if seed in records else ()
-            cells += [f"{v:.3f}" for v in (mean(values), *values)] if values else [""] * (1 + len(names))
-        ours, others = by_seed(methods, (chosen, name), results, seeds, results)
-        gaps = [f"{ours[seed] - others[seed]:+.3f}" for seed in there if seed in ours and seed in others]
+            cells += [f"{v:.3f}" for v in (scores[name][seed], *values)] if values else [""] * (1 + len(names))
+        gaps = [f"{ours - scores[name][seed]:+.3f}" for seed, ours in scores[chosen].items() if seed in records]
         cells.append(", ".join(gaps) if name != chosen else "")
         seconds = mean(record["train_seconds"] for record in records.values())
         cells.append(f"{seconds:.0f}" if methods[name].read != "base" else "")

@@ -19,7 +19,6 @@ from benchmarks.compare_methods import (
     SAWTOOTH,
     SMOLLM2,
     SMOLLM2_BUDGET,
-    SMOLLM2_DOMAINS,
     TRADE,
     Job,
     Method,
@@ -41,7 +40,7 @@ OTHERS = {key(job): job for jobs in compare_ablations.ABLATIONS.values() for job
 
 def spent(job, tmp_path):
     settings = recipe(job, tmp_path, tmp_path if job.parent else None)
-    rounds = settings["max_steps"] * (len(NAMES) if settings.get("method") == "mixed" else 1)
+    rounds = settings["max_steps"] * (len(settings["domains"]) if settings.get("method") == "mixed" else 1)
     parent = rollouts(recipe(job.parent, tmp_path, None), job.head) if job.parent else 0
     return rollouts(settings, rounds) + parent
 
@@ -53,11 +52,7 @@ def test_every_candidate_has_the_same_number_of_rollouts(job, tmp_path):
 
 @pytest.mark.parametrize("name", SMOLLM2)
 def test_so_have_the_methods_on_smollm2(name, tmp_path):
-    job = SMOLLM2[name].candidates[0]
-    settings = recipe(job, tmp_path, tmp_path if job.parent else None)
-    rounds = settings["max_steps"] * (len(SMOLLM2_DOMAINS) if settings.get("method") == "mixed" else 1)
-    parent = rollouts(recipe(job.parent, tmp_path, None), job.head) if job.parent else 0
-    assert rollouts(settings, rounds) + parent == SMOLLM2_BUDGET * 16
+    assert spent(SMOLLM2[name].candidates[0], tmp_path) == SMOLLM2_BUDGET * 16
 
 
 def test_a_students_rounds_are_paid_for():
