@@ -38,7 +38,8 @@ from trl import GRPOTrainer  # noqa: E402
 from recipes.build import build_experts  # noqa: E402
 from recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
-from trl_copd.rollouts import TransformersEngine  # noqa: E402
+from trl_copd.engines import TransformersEngine  # noqa: E402
+from trl_copd.trainers.host import Host  # noqa: E402
 
 
 BRANCHES = (1, 2, 4)
@@ -90,7 +91,7 @@ class Ways:
             for _ in range(GENERATIONS)
         ]
         self.ids = [list(ids) for ids in trainer._tokenize_prompts(prompts)[0]]
-        self.ours = TransformersEngine(trainer)
+        self.ours = TransformersEngine(trainer.forwards, Host(trainer).generate_rows)
         for settings in (trainer.generation_kwargs, vars(trainer.generation_config)):
             settings["min_new_tokens"] = tokens  # the same work whatever a random adapter says
 

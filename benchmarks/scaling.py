@@ -48,7 +48,7 @@ BASE = "smollm2"
 COUNTS = (1, 2, 4, 8)
 ROWS, TOKENS, PROBES, REPEATS = 8, 24, 1, 2
 MANY_ROWS = 32  # the second number of rows that one expert's rollouts are timed with
-PARTS = {"rollouts": "_sample_round", "teaching": "_teach", "measuring": "_measure_edges"}
+PARTS = {"rollouts": ("round", "_sample"), "teaching": ("teaching", "teach"), "measuring": ("overlap", "measure")}
 
 
 def experts(count: int):
@@ -83,9 +83,12 @@ class PeakOf:
         self.mib: dict[str, float] = defaultdict(float)
         self.held_mib = 0.0  # between two rounds
         self.part = "start"
-        for part, method in {**PARTS, "update": "compute_loss", "round": "training_step"}.items():
-            if hasattr(trainer, method):
-                setattr(trainer, method, self.within(part, getattr(trainer, method)))
+        watched = [(part, getattr(trainer, owner), method) for part, (owner, method) in PARTS.items()
+                   if hasattr(trainer, owner)]  # fmt: skip
+        learners = trainer.branches.values() if hasattr(trainer, "branches") else [trainer]
+        watched += [("update", learner, "compute_loss") for learner in learners]
+        for part, owner, method in [*watched, ("round", trainer, "training_step")]:
+            setattr(owner, method, self.within(part, getattr(owner, method)))
 
     def within(self, part: str, call):
         def noted(*args, **kwargs):
@@ -153,8 +156,9 @@ class SecondsOf:
     def __init__(self, trainer: CoPDTrainer):
         self.trainer, self.parts = trainer, defaultdict(list)
         self.prompt_length, self.spent = 0, defaultdict(float)
-        for part, method in PARTS.items():
-            setattr(trainer, method, self.timed(part, getattr(trainer, method)))
+        for part, (owner, method) in PARTS.items():
+            timed = self.timed(part, getattr(getattr(trainer, owner), method))
+            setattr(getattr(trainer, owner), method, timed)
         generate = trainer.engine.generate
 
         def noted(prompt_ids, *args, **kwargs):

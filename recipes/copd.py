@@ -21,8 +21,8 @@ sys.path.append(str(Path.cwd()))  # rewards of one's own
 
 from recipes.build import build_base, build_experts, pool
 from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint
-from trl_copd.evaluation import matrix_table
-from trl_copd.rollouts.vllm_checks import check_installed
+from trl_copd.engines.vllm_checks import check_installed
+from trl_copd.measure.matrix import matrix_table
 
 
 METHODS = ("copd", "experts", "mixed")

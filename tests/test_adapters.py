@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
-from trl_copd.rollouts.transformers import _can_share
+from trl_copd.engines.grouped import _can_share
 
 
 MUTUAL = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
@@ -94,7 +94,7 @@ def test_greedy_tokens_of_one_generate_equal_one_branch_at_a_time(tmp_path, over
     together, _ = trainer.engine.generate(prompts, names, greedy=True)
     if "rollout_chunk_rows" not in overrides:
         assert prefilled == [7]  # of 12 rows: prompts 0, 1 | 1, 2, 3 | 3, 4
-    trainer._stacking[frozenset(names)] = False  # the fallback
+    trainer.forwards.stackable[frozenset(names)] = False  # the fallback
     apart, _ = trainer.engine.generate(prompts, names, greedy=True)
     assert together == apart
     assert len({tuple(row) for row in together}) > 1
@@ -112,7 +112,7 @@ def test_adapters_of_different_ranks_are_stacked(tmp_path, caplog):
     assert not any("one after the other" in record.message for record in caplog.records)
     prompts, names = [[1, 4, 14, 5], [1, 6, 14, 7]] * 3, ["math"] * 2 + ["code"] * 2 + ["base"] * 2
     together, _ = trainer.engine.generate(prompts, names, greedy=True)
-    trainer._stacking[frozenset(["math", "code"])] = False
+    trainer.forwards.stackable[frozenset(["math", "code"])] = False
     assert together == trainer.engine.generate(prompts, names, greedy=True)[0]
     assert len({tuple(row) for row in together}) > 2
 
@@ -229,7 +229,7 @@ def test_saved_student_and_experts_load_with_peft(tmp_path, topology):
     trainer = trained(tmp_path, topology=topology)
     trainer.save_model()
     ids = torch.tensor([[1, 5, 9, 12, 7]])
-    with torch.no_grad(), trainer._with_student():
+    with torch.no_grad(), trainer.weights.student():
         for name, folder in {"student": ".", "math": "experts/math", "logic": "experts/logic"}.items():
             with adapters.only(trainer.peft_model, name):
                 expected = trainer.peft_model.eval()(input_ids=ids).logits

@@ -1,23 +1,25 @@
 """What is private in TRL, transformers and PEFT and used here; a failure names what moved."""
 
 import inspect
+from collections import deque
 
 import pytest
 import trl
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from tiny import build_trainer
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.fsdp._fully_shard._fsdp_param import FSDPParam
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
 from torch.distributed.fsdp._fully_shard._fsdp_state import FSDPState
-from transformers import DynamicCache, GenerationMixin, Trainer
+from transformers import DynamicCache, GenerationMixin, Trainer, TrainerCallback
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.trainer.utils import print_prompt_completions_sample
 
 from trl_copd import CoPDTrainer
-from trl_copd.trainers.branch import PER_BRANCH_ATTRIBUTES
+from trl_copd.trainers.policy import Learner
 
 
 SIGNATURES = {
@@ -57,26 +59,55 @@ def test_signature(cls, method):
     assert list(inspect.signature(getattr(cls, method)).parameters) == SIGNATURES[cls, method]
 
 
-def test_attributes_of_one_policy_are_set_by_grpo():
-    source = inspect.getsource(GRPOTrainer.__init__)
-    missing = [name for name in PER_BRANCH_ATTRIBUTES if f"self.{name} =" not in source]
-    assert not missing, f"GRPOTrainer no longer sets {missing}: a branch would share it, or miss it"
+# What a branch has of its own after a run: TRL's state of one policy, then ours
+OWN = {
+    "reward_funcs", "reward_func_names", "reward_weights", "reward_processing_classes", "_metrics", "_logs",
+    "_pending_metrics", "_pending_extra_logs", "_buffered_inputs", "_step", "_current_train_step_time",
+    "entropy_coef", "_last_world_entropy", "_entropy_window_stats",
+    "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "cross_logs",
+    "random_state", "teachers",
+}  # fmt: skip
+OF_CROSS_ROWS = {"name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
+                 "random_state", "teachers"}  # fmt: skip
+# Containers of the run that a round changes in place, for all branches on purpose
+CHANGED_IN_PLACE = {"_metrics"}
 
 
-def test_grpo_holds_no_state_that_branches_would_share_unnoticed():
-    """Attributes that the training path of GRPOTrainer assigns: each is either a branch's, or shared on purpose."""
-    assigned = set()
-    for method in ("training_step", "_prepare_inputs", "_calculate_rewards", "_generate", "_compute_loss"):
-        source = inspect.getsource(getattr(GRPOTrainer, method))
-        for line in source.splitlines():
-            line = line.strip()
-            if line.startswith("self.") and "=" in line and "==" not in line.split("=")[0] + "=":
-                assigned.add(
-                    line.removeprefix("self.").split("=")[0].split("+")[0].split("[")[0].split(".")[0].strip()
-                )
-    assigned = {name for name in assigned if name.isidentifier()}
-    shared = {"_step", "state", "_last_loaded_step", "current_gradient_accumulation_steps"}
-    assert assigned <= set(PER_BRANCH_ATTRIBUTES) | shared, "GRPOTrainer keeps new state: decide whose it is"
+def contents(value):
+    """A container's contents, as far as they can be compared; `None` for what is no container of TRL's."""
+    if isinstance(value, dict):
+        return {key: contents(item) for key, item in value.items()}
+    if isinstance(value, list | deque):
+        return [contents(item) for item in value]
+    return id(value)
+
+
+def test_what_a_branch_owns_after_a_run(tmp_path):
+    """
+    TRL assigns to `self`: what it newly assigns stays in the branch, and shows here. What it changes in place without
+    assigning would be shared by all branches: such a container of the run shows as changed.
+    """
+    trainer = build_trainer(
+        tmp_path, topology="student", rlvr_steps=1, opd_steps=1, max_steps=2, overlap_every=1, logging_steps=5,
+        log_completions=True, use_adaptive_entropy=True, entropy_coef=0.01, entropy_target=3.0,
+    )  # fmt: skip
+    of_trl = {name for name, value in vars(trainer).items() if isinstance(value, list | dict | deque)}
+    of_trl -= {"experts", "branches", "fingerprint", "callback_handler"}
+    before = {name: contents(getattr(trainer, name)) for name in of_trl}
+    changed = set()
+
+    class Look(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            changed.update(name for name in of_trl if contents(getattr(trainer, name)) != before[name])
+
+    trainer.add_callback(Look())
+    trainer.train()
+    assert changed == CHANGED_IN_PLACE, "GRPOTrainer keeps new state in a container: decide whose it is"
+    for branch in trainer.branches.values():
+        assert set(vars(branch)) == OWN, "GRPOTrainer keeps new state: decide whose it is"
+        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS
+    with pytest.raises(TypeError, match="CoPDTrainer.train"):
+        trainer.branches["math"].train()
 
 
 def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():
@@ -87,7 +118,7 @@ def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():
 
 
 def test_what_checkpoints_are_completed_and_resumed_by():
-    """`SavingMixin` holds pushing and rotation back; `RunStateMixin` restores the loss since the last log."""
+    """`Saver` holds pushing and rotation back; `CoPDTrainer` restores the loss since the last log."""
     source = inspect.getsource(Trainer._save_checkpoint)
     assert "if self.args.push_to_hub:" in source and "save_total_limit=self.args.save_total_limit" in source
     loop = inspect.getsource(Trainer._inner_training_loop)
@@ -131,20 +162,32 @@ def test_versions_are_the_ones_that_were_read():
     assert trl.__version__.startswith("1.16"), "read GRPOTrainer anew before you raise the bound in pyproject.toml"
 
 
-def test_overridden_methods_are_listed():
-    """The class docstrings name every method of TRL or transformers that is overridden."""
+HOOKS = {
+    "training_step", "get_train_dataloader", "create_optimizer", "_clip_grad_norm", "_get_grad_norm", "train", "log",
+    "evaluate", "_prepare_for_training", "_run_epoch", "_save_checkpoint", "save_model", "_save", "_save_rng_state",
+    "_save_optimizer_and_scheduler", "_load_optimizer_and_scheduler", "_load_from_checkpoint", "_load_rng_state",
+    "_load_best_model", "create_model_card", "init_hf_repo", "push_to_hub", "_push_from_checkpoint",
+    "_finish_current_push",
+}  # fmt: skip
+BRANCH_HOOKS = {
+    "train", "_tokenize_prompts", "_generate_single_turn", "_generate_and_score_completions", "_calculate_rewards",
+    "_compute_loss", "_get_per_token_logps_and_entropies",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "hooks"), [(CoPDTrainer, HOOKS), (Learner, BRANCH_HOOKS)])
+def test_what_is_overridden(cls, hooks):
+    """Few methods of TRL's and transformers', all of them here: each must be read anew when TRL is."""
+    ours = cls.__mro__[: cls.__mro__.index(GRPOTrainer)]
     overridden = {
-        name
-        for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)]
-        for name in vars(cls)
-        if callable(getattr(cls, name)) and hasattr(GRPOTrainer, name) and not name.startswith("__")
+        name for c in ours for name, value in vars(c).items() if callable(value) and name in dir(GRPOTrainer)
     }
-    listed = "".join(cls.__doc__ or "" for cls in CoPDTrainer.__mro__[: CoPDTrainer.__mro__.index(GRPOTrainer)])
-    assert not [name for name in overridden if f"`{name}`" not in listed]
+    assert {name for name in overridden if not name.startswith("__")} == hooks
+    assert sum(c.__module__.startswith("trl_copd") for c in cls.__bases__) <= 1
 
 
 def test_trainer_pushes_where_hub_py_overrides():
-    """`trainers/hub.py` replaces how a push is done, not when; at the end of `train`, `is_in_train` is still set."""
+    """`run/hub.py` replaces how a push is done, not when; at the end of `train`, `is_in_train` is still set."""
     assert "self._push_from_checkpoint(output_dir)" in inspect.getsource(Trainer._save_checkpoint)
     assert "self.init_hf_repo()" in inspect.getsource(Trainer.__init__)
     finalize = inspect.getsource(Trainer._finalize_training)
@@ -152,7 +195,7 @@ def test_trainer_pushes_where_hub_py_overrides():
 
 
 def test_a_dynamic_cache_can_copy_rows():
-    """What `rollouts.shared_prefill` needs of transformers; `generate` reads the signature of the forward it calls."""
+    """What `shared_prefill` needs of transformers; `generate` reads the signature of the forward that it calls."""
     assert list(inspect.signature(DynamicCache.batch_select_indices).parameters) == ["self", "indices"]
     assert issubclass(DynamicSlidingWindowLayer, DynamicLayer)
     assert "inspect.signature(self.forward)" in inspect.getsource(GenerationMixin)

@@ -13,7 +13,8 @@ from transformers import MixtralConfig
 from trl.kernels import chunked_logprob
 from trl.trainer.utils import add_fused_lm_head
 
-from trl_copd import CoPDConfig, evaluation
+from trl_copd import CoPDConfig
+from trl_copd.measure import overlap
 from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, space, traffic
 from trl_copd.plan.__main__ import advice, main
 from trl_copd.plan.durations import rollout_seconds
@@ -96,8 +97,8 @@ def test_cache_adapters_moments_and_cross_rows_are_the_trainers(tmp_path):
         run = replace(RUN, topology=topology, rlvr_steps=1, opd_steps=1)
         trainer = build_trainer(tmp_path / topology, topology=topology, rlvr_steps=1, opd_steps=1, max_steps=2)
         trainer.train()
-        assert len(trainer.branches) == run.branches and len(trainer._live) == run.most_live()
-        assert sum(len(branch.rows.cross) for branch in trainer._live) == run.cross_rows()
+        assert len(trainer.branches) == run.branches and len(trainer.round.live) == run.most_live()
+        assert sum(len(branch.rows.cross) for branch in trainer.round.live) == run.cross_rows()
         resident = memory(size, run, CPU)["resident"]
         parameters = [p for branch in trainer.branches.values() for p in branch.parameters]
         assert resident["adapters"] == sum(p.numel() * p.element_size() for p in parameters)
@@ -128,7 +129,7 @@ def test_memory_and_traffic_by_hand(tmp_path):
 
 def test_tiles_and_budgets_are_those_of_the_code_that_is_modelled():
     assert space.HEAD_TILE == (chunked_logprob.TOKEN_CHUNK_SIZE, trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE)
-    assert space.LOGITS_BUDGET == evaluation.LOGITS_BUDGET
+    assert space.LOGITS_BUDGET == overlap.LOGITS_BUDGET
 
 
 def test_calibration_finds_the_rates_that_made_the_times(tmp_path):
@@ -248,8 +249,8 @@ def test_cross_rows_of_a_generation_for_two_rounds_are_the_trainers(tmp_path):
     trainer = build_trainer(tmp_path, **phases, steps_per_generation=2, max_steps=3)
     trainer.train()
     run = replace(RUN, **phases, steps_per_generation=2)
-    assert sum(len(branch.rows.cross) for branch in trainer._live) == run.cross_rows() > 0
-    assert sum(len(b.rows.native + b.rows.cross) for b in trainer._live) == run.rollout_rows()
+    assert sum(len(branch.rows.cross) for branch in trainer.round.live) == run.cross_rows() > 0
+    assert sum(len(b.rows.native + b.rows.cross) for b in trainer.round.live) == run.rollout_rows()
 
 
 def test_a_merged_student_has_the_rank_of_all_experts(tmp_path):

@@ -1,17 +1,35 @@
-"""The direction of imports: rewards and planning know neither TRL nor torch; recipes use public names only."""
+"""The direction of imports: downwards, in no circle; rewards and planning know neither TRL nor torch."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "trl_copd"
+
+# Rooms from the ground up: a module imports from its own room and from those below, types included.
+ROOMS = [
+    {"rewards", ""},  # `trl_copd/__init__.py` imports nothing until it is asked
+    {"topology", "schedule", "history", "redaction", "randomness", "run.folder", "experts", "prompts", "config"},
+    {"distillation", "divergence"},
+    {"sharding", "adapters"},
+    {"forwards"},
+    {"engines"},
+    {"report", "show"},
+    {"measure"},
+    {"run"},
+    {"trainers"},
+    {"gym", "export", "plan"},
+]
 
 
 def imported(path: Path) -> set[str]:
+    """Names that a file imports, those for types and those inside of functions included."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -19,6 +37,47 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add("." * node.level + (node.module or ""))
     return names
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name below `trl_copd`."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def own_imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """The package's modules that a module imports."""
+    package = name.split(".") if path.name == "__init__.py" and name else name.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            start = package[: len(package) - node.level + 1]
+        elif (node.module or "").split(".")[0] == "trl_copd":
+            start = []
+        else:
+            continue
+        module = ".".join([*start, *(node.module or "").removeprefix("trl_copd").strip(".").split(".")]).strip(".")
+        for alias in node.names:
+            inner = f"{module}.{alias.name}".strip(".")
+            found.add(inner if inner in known else module)
+    return found - {name}
+
+
+def room(name: str) -> int:
+    """The most special entry of `ROOMS` that a module is part of."""
+    matches = [
+        (len(entry), level)
+        for level, entries in enumerate(ROOMS)
+        for entry in entries
+        if name == entry or name.startswith(f"{entry}.")
+    ]
+    assert matches, f"{name} is in no room: put it into one"
+    return max(matches)[1]
 
 
 @pytest.mark.parametrize(
@@ -31,17 +90,28 @@ def test_pure_modules_load_neither_torch_nor_trl(module):
 
 
 def test_distillation_imports_torch_alone():
-    assert {name.split(".")[0] for name in imported(ROOT / "trl_copd/distillation.py")} == {"torch"}
+    assert {name.split(".")[0] for name in imported(PACKAGE / "distillation.py")} == {"torch"}
 
 
 def test_one_package_touches_peft_internals():
-    users = {p.parent for p in ROOT.glob("trl_copd/**/*.py") if any(n.startswith("peft.") for n in imported(p))}
-    assert users == {ROOT / "trl_copd" / "adapters"}
+    users = {p.parent for p in PACKAGE.rglob("*.py") if any(n.startswith("peft.") for n in imported(p))}
+    assert users == {PACKAGE / "adapters"}
 
 
-def test_nothing_imports_recipes_and_rewards_import_no_trainer():
-    for path in ROOT.glob("trl_copd/**/*.py"):
-        names = imported(path)
-        assert not any(name.startswith("recipes") for name in names), path
-        if "rewards" in path.parts:
-            assert not any("trainers" in name for name in names), path
+def test_modules_import_downwards_and_rewards_nothing_of_the_rest():
+    known = modules()
+    for name, path in known.items():
+        for other in own_imports(name, path, known):
+            assert room(other) <= room(name), f"{name} imports {other}, which stands above it"
+
+
+def test_no_module_imports_in_a_circle():
+    """Types count: who needs a type of what stands above needs too much."""
+    known = modules()
+    graph = {name: own_imports(name, path, known) for name, path in known.items()}
+    list(TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+def test_nothing_imports_recipes():
+    for path in PACKAGE.rglob("*.py"):
+        assert not any(name.startswith("recipes") for name in imported(path)), path

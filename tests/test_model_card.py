@@ -3,7 +3,8 @@
 import pytest
 from tiny import build_experts, build_trainer
 
-from trl_copd.model_card import hub_source, is_hub_id, weights_round, write_model_card
+from trl_copd.run.card import hub_source, is_hub_id, weights_round, write_model_card
+from trl_copd.trainers import ending
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def trainer(tmp_path_factory):
 
 
 def card(trainer, folder, **kwargs):
-    write_model_card(trainer, "words", folder=folder, **kwargs)
+    write_model_card(ending.card(trainer, "words", **kwargs), folder)
     return (folder / "README.md").read_text()
 
 
@@ -48,17 +49,17 @@ def test_how_far_the_run_is(trainer, tmp_path, monkeypatch):
 def test_a_matrix_is_of_the_round_it_was_measured_in(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.state, "global_step", 3)
     monkeypatch.setattr(trainer.state, "max_steps", 3)
-    monkeypatch.setattr(trainer, "last_matrix", {"base": {"math": 0.25}, "student": {"math": 0.5}})
-    monkeypatch.setattr(trainer, "last_matrix_round", 3)
+    monkeypatch.setattr(trainer.evaluation, "last", {"base": {"math": 0.25}, "student": {"math": 0.5}})
+    monkeypatch.setattr(trainer.evaluation, "last_round", 3)
     assert "Accuracy on held-out rows.\n\n| | math | mean |" in card(trainer, tmp_path)
-    monkeypatch.setattr(trainer, "last_matrix_round", 2)
+    monkeypatch.setattr(trainer.evaluation, "last_round", 2)
     assert "Accuracy on held-out rows after round 2 (these weights are of round 3)." in card(trainer, tmp_path)
     # the best model has been loaded: its round counts, and not the last
     monkeypatch.setattr(trainer.args, "load_best_model_at_end", True)
     monkeypatch.setattr(trainer.args, "metric_for_best_model", "eval_student/accuracy")
     monkeypatch.setattr(trainer.state, "best_model_checkpoint", "checkpoint-2")
     monkeypatch.setattr(trainer.state, "best_global_step", 2)
-    assert weights_round(trainer) == 2
+    assert weights_round(trainer.state, trainer.args, training=False) == 2
     text = card(trainer, tmp_path)
     assert "the weights after round 2 of 3, the best by `eval_student/accuracy`." in text
     assert "Accuracy on held-out rows.\n" in text

@@ -17,9 +17,10 @@ from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_m
 from transformers import BitsAndBytesConfig
 
 from recipes import copd as recipe
-from trl_copd import Expert, adapters, checkpoints
-from trl_copd.rollouts import EngineUnavailable, StaleAdapterError, vllm_checks, vllm_server
-from trl_copd.rollouts.vllm_options import lora_rank
+from trl_copd import Expert, adapters
+from trl_copd.engines import EngineUnavailable, StaleAdapterError, vllm_checks, vllm_server
+from trl_copd.engines.vllm_options import lora_rank
+from trl_copd.run import checkpoints
 from trl_copd.topology import build_topology
 
 
@@ -227,8 +228,9 @@ def test_trl_corrects_for_what_the_engine_reports(server, tmp_path):
         vllm_importance_sampling_clip_max=2.0,
     )  # fmt: skip
     batches = []
-    original = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda rows: batches.append(original(rows)) or batches[-1]
+    for branch in trainer.branches.values():
+        original = branch._generate_and_score_completions
+        branch._generate_and_score_completions = lambda rows, own=original: batches.append(own(rows)) or batches[-1]
     trainer.train()
     assert not hasattr(trainer, "vllm_generation"), "TRL started an engine of its own"
     for batch in batches:
@@ -348,7 +350,7 @@ def test_vllm_is_given_the_next_of_its_ranks(rank, merged, expected):
 
 def test_the_merge_counts_only_where_it_is_evaluated():
     from trl_copd import CoPDConfig
-    from trl_copd.rollouts.vllm_options import merged_experts
+    from trl_copd.engines.vllm_options import merged_experts
 
     experts = {expert.name: expert for expert in with_eval()}
     blind = {expert.name: expert for expert in build_experts(3)}

@@ -6,10 +6,10 @@ import importlib
 __version__ = "0.1.0"
 __all__ = ["CoPDConfig", "CoPDTrainer", "Expert", "last_checkpoint"]
 _HOMES = {
-    "CoPDConfig": ".trainers",
+    "CoPDConfig": ".config",
     "CoPDTrainer": ".trainers",
     "Expert": ".experts",
-    "last_checkpoint": ".checkpoints",
+    "last_checkpoint": ".run.checkpoints",
 }
 
 

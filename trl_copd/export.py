@@ -21,7 +21,7 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
-from .model_card import COPD_CITATION, base_in_words, is_hub_id, package_version
+from .run.card import COPD_CITATION, base_in_words, is_hub_id, package_version
 from .topology import STUDENT
 
 

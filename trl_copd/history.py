@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 EDGE = re.compile(r"([\w-]+?)->([\w-]+)(?:@([\w-]+))?")  # teacher, learner, domain if it is not the teacher's
 
+Matrix = dict[str, dict[str, float | None]]  # accuracy in [0, 1] per adapter and domain; `None`: nothing graded
 Series = dict[str, tuple[list[int], list[float]]]
 
 

@@ -2,12 +2,16 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from trl.data_utils import is_conversational
 from trl.trainer.utils import RepeatSampler
+
+from .schedule import BranchPlan, cross_prompts
+from .topology import Edge
 
 
 class PromptStream:
@@ -69,6 +73,68 @@ class PromptStream:
                     f"{self.batch_size} different prompts. Add rows, or lower the batch size."
                 )
             epoch += 1
+
+
+def cross_stream(dataset: Dataset | IterableDataset, seed: int, learner: str, domain: str) -> PromptStream:
+    """Prompts of `domain` for `learner` to be taught on; drawing them never advances a native order."""
+    return PromptStream(dataset, batch_size=1, shuffle=True, seed=derived_seed(seed, "cross", learner, domain))
+
+
+@dataclass
+class BranchPrompts:
+    """
+    Where a branch gets its prompts from.
+
+    Args:
+        native (`PromptStream`, *optional*): Prompts of its own domain; the student has none.
+        cross (`dict[str, PromptStream]`): Prompts of other branches' domains, streams of their own.
+        turn (`int`): Cross prompts drawn so far: whose turn it is among the edges.
+    """
+
+    native: PromptStream | None = None
+    cross: dict[str, PromptStream] = field(default_factory=dict)
+    turn: int = 0
+
+    def draw(self, plan: BranchPlan, prompts: int, fraction: float) -> tuple[list[dict], list[tuple[Edge, dict]]]:
+        """
+        Draw the branch's share of the global generation batch.
+
+        Args:
+            plan ([`BranchPlan`]): Whether it learns natively and which edges are live.
+            prompts (`int`): P, prompts of a full generation batch.
+            fraction (`float`): Share of them that is cross-branch while edges are live.
+
+        Returns:
+            Native rows, and cross rows with their edges, ordered by edge.
+        """
+        if not plan.edges:
+            crossing = 0
+        elif not plan.native:
+            crossing = prompts
+        else:
+            crossing = cross_prompts(prompts, fraction)
+        native = self.native.take(prompts - crossing) if self.native is not None and plan.native else []
+        turns = [plan.edges[(self.turn + i) % len(plan.edges)] for i in range(crossing)]
+        self.turn += crossing
+        # rows of one edge are consecutive, so that one forward scores each teacher's rows as a group
+        cross = [(edge, self.cross[edge.domain].take(1)[0]) for edge in sorted(turns)]
+        return native, cross
+
+    def position(self) -> dict[str, Any]:
+        """How many prompts have been drawn from each stream."""
+        return {
+            "turn": self.turn,
+            "native": self.native.consumed if self.native is not None else None,
+            "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
+        }
+
+    def move_to(self, position: dict[str, Any]) -> None:
+        """Move every stream to a place that `position` gave."""
+        self.turn = position["turn"]
+        if self.native is not None:
+            self.native.skip_to(position["native"])
+        for domain, consumed in position["cross"].items():
+            self.cross[domain].skip_to(consumed)
 
 
 def check_chat_template(

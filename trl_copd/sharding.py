@@ -6,6 +6,7 @@ The one file that knows FSDP2, whose parameters are shards (`DTensor`) outside o
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 
 def sharded_modules(model: nn.Module) -> list[FSDPModule]:
@@ -87,6 +89,25 @@ def whole_parameters(model: nn.Module, parts: Iterable[nn.Module | nn.Parameter]
     finally:
         for module, name, parameter in replaced:
             module._parameters[name] = parameter
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer, scheduler: Any, folder: str | Path, writes: bool) -> None:
+    """
+    Save moments and schedule, whole, as one process without sharding has them.
+
+    The functions of torch behind accelerate's pair restore the moments of what requires grad at that time, which is
+    one branch of them all.
+    """
+    state = full_optimizer_state(optimizer)
+    if writes:
+        torch.save(state, Path(folder) / OPTIMIZER_NAME)
+        torch.save(scheduler.state_dict(), Path(folder) / SCHEDULER_NAME)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, scheduler: Any, folder: str | Path) -> None:
+    """Load what `save_optimizer` has saved."""
+    load_optimizer_state(optimizer, torch.load(Path(folder) / OPTIMIZER_NAME, map_location="cpu", weights_only=True))
+    scheduler.load_state_dict(torch.load(Path(folder) / SCHEDULER_NAME, map_location="cpu", weights_only=True))
 
 
 def full_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

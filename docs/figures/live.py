@@ -17,8 +17,8 @@ from PIL import Image
 from rich.console import Console
 
 from trl_copd.schedule import Schedule
+from trl_copd.show.frame import RunView, frame
 from trl_copd.topology import build_topology
-from trl_copd.trainers.frame import RunView, frame
 
 
 WIDTH, HEIGHT = 100, 30

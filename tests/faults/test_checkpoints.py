@@ -11,8 +11,9 @@ from tiny import build_experts, build_trainer, distance, history, weights
 from transformers import TrainerCallback
 
 import trl_copd.adapters.saving
-from trl_copd import checkpoints, last_checkpoint
-from trl_copd.checkpoints import MANIFEST_FILE, defect, list_checkpoints, write_manifest
+from trl_copd import last_checkpoint
+from trl_copd.run import checkpoints
+from trl_copd.run.checkpoints import MANIFEST_FILE, defect, list_checkpoints, write_manifest
 
 
 def fake(folder, step: int, resumable: bool = True):

@@ -9,7 +9,7 @@ from tiny import build_experts, build_trainer, distance, weights
 from transformers import TrainerCallback
 
 from trl_copd import last_checkpoint
-from trl_copd.checkpoints import defect
+from trl_copd.run.checkpoints import defect
 
 
 pytestmark = pytest.mark.slow

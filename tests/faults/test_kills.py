@@ -10,7 +10,7 @@ import pytest
 from killed_runs import ROUND, STARTED, WRITING
 
 from trl_copd import last_checkpoint
-from trl_copd.checkpoints import defect, list_checkpoints
+from trl_copd.run.checkpoints import defect, list_checkpoints
 from trl_copd.schedule import Schedule
 
 

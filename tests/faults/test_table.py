@@ -11,7 +11,7 @@ from tiny import build_trainer, distance, length_reward, letter_reward, replay_c
 from transformers import TrainerCallback
 
 from trl_copd import Expert, adapters, last_checkpoint
-from trl_copd.trainers.health import MOST_IN_A_ROW
+from trl_copd.trainers.faults import MOST_IN_A_ROW
 
 
 class Snapshots(TrainerCallback):
@@ -197,14 +197,15 @@ def test_empty_completions(tmp_path, healthy, share, proved):
 def test_a_row_of_teaching_is_no_number(tmp_path, value):
     """The row is as if its completion were masked: its advantages are 0, and those of the other rows as they were."""
     trainer = build_trainer(tmp_path, max_steps=2, rlvr_steps=1, opd_steps=1, overlap_every=1)
-    score, teach, taught = trainer._score, trainer._teach, []
+    teaching = trainer.teaching
+    score, teach, taught = teaching.score, teaching.teach, []
 
-    def spoil(batch, edges):
-        if trainer._acting.name != "student":
-            return teach(batch, edges)
-        teach(batch, edges)
+    def spoil(learner, faults, batch, edges):
+        if learner != "student":
+            return teach(learner, faults, batch, edges)
+        teach(learner, faults, batch, edges)
         clean = batch["advantages"]
-        edge_metrics = {key: list(values) for key, values in trainer._edge_metrics.items()}
+        edge_metrics = {key: list(values) for key, values in trainer.recorder.edges.items()}
         calls = [0]
 
         def scored(batch, names):
@@ -214,15 +215,15 @@ def test_a_row_of_teaching_is_no_number(tmp_path, value):
                 logps[1, 0] = value
             return logps
 
-        trainer._score = scored
+        teaching.score = scored
         try:
-            teach(batch, edges)
+            teach(learner, faults, batch, edges)
         finally:
-            trainer._score = score
+            teaching.score = score
         taught.append((clean, batch["advantages"]))
-        trainer._edge_metrics.update(edge_metrics)
+        trainer.recorder.edges.update(edge_metrics)
 
-    trainer._teach = spoil
+    teaching.teach = spoil
     trainer.train()
     clean, bad = taught[0]
     assert bad[1].eq(0).all() and clean[1].ne(0).any()
@@ -247,14 +248,14 @@ def spoil_gradient(trainer, value, rounds=(2,)):
 
 
 def spoil_loss(trainer, value, rounds=(2,)):
-    compute = trainer.compute_loss
+    branch = trainer.branches["math"]
+    compute = branch.compute_loss
 
     def spoilt(*args, **kwargs):
         loss = compute(*args, **kwargs)
-        bad = trainer._acting.name == "math" and trainer.state.global_step + 1 in rounds
-        return loss * value if bad else loss
+        return loss * value if trainer.state.global_step + 1 in rounds else loss
 
-    trainer.compute_loss = spoilt
+    branch.compute_loss = spoilt
 
 
 @contextmanager
@@ -336,12 +337,12 @@ def test_counts_are_resumed(tmp_path):
 def test_fp16_leaves_the_round_to_the_scaler(tmp_path):
     """The scaler skips the step of all branches and lowers its scale: no skipped branch, no limit until it is tiny."""
     trainer = build(tmp_path)
-    branch, bad = trainer.branches["math"], torch.tensor(math.inf)
-    trainer.accelerator.scaler = types.SimpleNamespace(get_scale=lambda: 65536.0)
+    branch = trainer.branches["math"]
+    scaler = types.SimpleNamespace(get_scale=lambda: 65536.0)
     branch.parameters[0].grad = torch.zeros_like(branch.parameters[0])
     for _ in range(2 * MOST_IN_A_ROW):
-        assert not trainer._is_applied(branch, bad)
+        assert not branch.faults.check_gradient(math.inf, branch.parameters, scaler)
     assert branch.parameters[0].grad is not None
-    trainer.accelerator.scaler = types.SimpleNamespace(get_scale=lambda: 0.5)
+    scaler = types.SimpleNamespace(get_scale=lambda: 0.5)
     with pytest.raises(RuntimeError, match="loss scale below 1"):
-        trainer._is_applied(branch, bad)
+        branch.faults.check_gradient(math.inf, branch.parameters, scaler)

@@ -10,7 +10,7 @@ import torch
 from tiny import distance
 
 from trl_copd import last_checkpoint
-from trl_copd.checkpoints import defect
+from trl_copd.run.checkpoints import defect
 
 
 pytestmark = pytest.mark.slow

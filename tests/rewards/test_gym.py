@@ -12,6 +12,7 @@ import pytest
 
 reasoning_gym = pytest.importorskip("reasoning_gym")
 
+from trl_copd.gym import reasoning_gym_expert  # noqa: E402
 from trl_copd.rewards.gym.graders import TASKS, is_right  # noqa: E402
 from trl_copd.rewards.gym.reward import (  # noqa: E402
     EVAL_BUCKETS,
@@ -22,7 +23,6 @@ from trl_copd.rewards.gym.reward import (  # noqa: E402
     _row,
     check_task,
     gym_rows,
-    reasoning_gym_expert,
     stated_answer,
     verify_gym,
 )

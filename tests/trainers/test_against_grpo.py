@@ -155,4 +155,4 @@ def test_unequal_datasets_recycle_until_the_longest_is_through(tmp_path):
     )
     trainer.train()
     assert trainer.state.global_step == 10  # 20 rows, 2 prompts a round
-    assert trainer.branches["long"].native.consumed == trainer.branches["short"].native.consumed == 20
+    assert trainer.branches["long"].prompts.native.consumed == trainer.branches["short"].prompts.native.consumed == 20

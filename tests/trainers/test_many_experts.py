@@ -31,7 +31,7 @@ def test_eight_experts_train_measure_and_resume(tmp_path, topology, edges):
         trainer.branches
     )
     assert all(torch.equal(base[name], p) for name, p in trainer.model.named_parameters() if "lora_" not in name)
-    assert trainer.can_stack(list(trainer.branches))
+    assert trainer.forwards.can_stack(list(trainer.branches))
 
     log = {key for entry in trainer.state.log_history for key in entry}
     assert len({key for key in log if key.endswith("opd/overlap")}) == edges == len(trainer.topology.edges)

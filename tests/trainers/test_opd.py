@@ -1,6 +1,7 @@
 """Properties 3, 4 and 7: what a cross row carries, who moves and who does not, and that a run can be repeated."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -33,16 +34,16 @@ def domain_of(prompt: str) -> str:
 def spy_on_batches(trainer):
     """Record, for each generation of each branch, the weights at that moment and the batch that was built."""
     records = []
-    generate = type(trainer)._generate_and_score_completions
 
-    def spy(inputs):
-        batch = generate(trainer, inputs)
+    def spy(branch, generate, inputs):
+        batch = generate(inputs)
         state = {name: weights(trainer, name) for name in trainer.branches}
-        rewards = list(trainer._logs["rewards"].get("letter_reward", []))
-        records.append((trainer.state.global_step, trainer._acting.name, copy.deepcopy(batch), state, rewards))
+        rewards = list(branch._logs["rewards"].get("letter_reward", []))
+        records.append((trainer.state.global_step, branch.name, copy.deepcopy(batch), state, rewards))
         return batch
 
-    trainer._generate_and_score_completions = spy
+    for branch in trainer.branches.values():
+        branch._generate_and_score_completions = partial(spy, branch, branch._generate_and_score_completions)
     return records
 
 
@@ -145,7 +146,7 @@ def test_base_and_idle_branches_never_move(tmp_path, topology):
     clip = trainer._clip_grad_norm
 
     def watch(model):
-        live = {branch.name for branch in trainer._live}
+        live = {branch.name for branch in trainer.round.live}
         for name, branch in trainer.branches.items():
             if name not in live:
                 assert all(p.grad is None for p in branch.parameters), f"{name} is idle: no gradient, not even zeros"
@@ -230,13 +231,13 @@ def test_rewards_normalised_one_by_one(tmp_path):
 def test_overlap_is_measured_once_a_round_whatever_is_reused(tmp_path, reuse):
     trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, **reuse, overlap_every=1)
     rounds = []
-    compare = trainer._compare
+    compare = trainer.overlap.compare
 
     def watch(edge, rollouts):
         rounds.append(trainer.state.global_step)
         return compare(edge, rollouts)
 
-    trainer._compare = watch
+    trainer.overlap.compare = watch
     trainer.train()
     assert sorted(set(rounds)) == [0, 1, 2, 3] and len(rounds) == 4 * len(trainer.topology.edges)
 

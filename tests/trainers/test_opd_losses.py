@@ -1,5 +1,7 @@
 """`opd_loss` over the full vocabulary: the gradient that reaches an adapter is that of beta times the divergence."""
 
+from functools import partial
+
 import pytest
 import torch
 from peft import get_peft_model
@@ -103,14 +105,15 @@ def test_the_update_follows_the_divergence(tmp_path, name):
         max_grad_norm=0.0,
     )
     replay_copd(trainer)
-    seen, generate = [], type(trainer)._generate_and_score_completions
+    seen = []
 
-    def spy(inputs):
-        batch = generate(trainer, inputs)
-        seen.append((trainer._acting.name, batch, {n: weights(trainer, n) for n in trainer.branches}))
+    def spy(branch, generate, inputs):
+        batch = generate(inputs)
+        seen.append((branch.name, batch, {n: weights(trainer, n) for n in trainer.branches}))
         return batch
 
-    trainer._generate_and_score_completions = spy
+    for branch in trainer.branches.values():
+        branch._generate_and_score_completions = partial(spy, branch, branch._generate_and_score_completions)
     trainer.train()
     for learner, batch, before in seen[2:]:
         teacher = next(n for n in trainer.branches if n != learner)
@@ -148,14 +151,15 @@ def test_against_trl_distillation_trainer(tmp_path):
         lr_scheduler_type="constant",
     )  # fmt: skip
     replay_copd(trainer)
-    seen, generate = [], type(trainer)._generate_and_score_completions
+    seen = []
 
-    def spy(inputs):
-        batch = generate(trainer, inputs)
+    def spy(generate, inputs):
+        batch = generate(inputs)
         seen.append((batch, {n: weights(trainer, n) for n in trainer.branches}))
         return batch
 
-    trainer._generate_and_score_completions = spy
+    for branch in trainer.branches.values():
+        branch._generate_and_score_completions = partial(spy, branch._generate_and_score_completions)
     trainer.train()
     batch, before = seen[1]
     student, teacher = reload(before["student"]), reload(before["math"])

@@ -10,7 +10,7 @@ from tiny import build_experts, build_trainer, letter_reward, rows, tiny_model, 
 from transformers import TrainerCallback
 
 from trl_copd import Expert
-from trl_copd.evaluation import matrix_table
+from trl_copd.measure.matrix import matrix_table
 
 
 CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1}

@@ -7,7 +7,7 @@ import torch
 from tiny import build_experts, lora, settings, tiny_model, tiny_tokenizer, weights
 from transformers import BitsAndBytesConfig
 
-from trl_copd import CoPDConfig, CoPDTrainer
+from trl_copd import CoPDConfig, CoPDTrainer, adapters
 from trl_copd.adapters import PACKS_FOR_INFERENCE
 from trl_copd.plan import Run, count_model
 from trl_copd.plan.space import base_bytes
@@ -43,7 +43,7 @@ def test_experts_train_on_a_quantised_base_which_stays_as_it_is(tmp_path, bits):
     trainer = build(tmp_path, bits)
     layers = {type(module).__name__ for name, module in trainer.model.named_modules() if name.endswith("q_proj")}
     assert layers == {"Linear4bit" if bits == "4bit" else "Linear8bitLt"}
-    assert trainer.can_stack(list(trainer.experts))
+    assert trainer.forwards.can_stack(list(trainer.experts))
     before, base = {name: weights(trainer, name) for name in trainer.experts}, frozen(trainer)
     trainer.train()
     after = frozen(trainer)
@@ -68,7 +68,7 @@ def test_greedy_rollouts_of_all_branches_equal_one_at_a_time(tmp_path, bits):
     prompts = [[1, 4 + i, 14, 5 + i] for i in (0, 0, 1, 1, 2, 3)]
     names = ["math", "math", "code", "code", "logic", "logic"]
     together, _ = trainer.engine.generate(prompts, names, greedy=True)
-    trainer._stacking[frozenset(names)] = False  # one branch after the other
+    trainer.forwards.stackable[frozenset(names)] = False  # one branch after the other
     assert together == trainer.engine.generate(prompts, names, greedy=True)[0]
     assert len({tuple(row) for row in together}) > 1
 
@@ -83,13 +83,13 @@ def gradients(trainer, ids):
 def test_an_evaluation_leaves_the_gradients_of_a_4bit_base_as_they_were(tmp_path):
     trainer = build(tmp_path, "4bit")
     ids = torch.randint(4, 20, (2, 8))
-    with trainer._as(trainer.branches["math"]):
-        for parameter in trainer.branches["math"].parameters:
-            torch.nn.init.normal_(parameter, std=0.1)  # B is 0 at first, and A would get no gradient
-        before = gradients(trainer, ids)
-        with torch.no_grad():
-            trainer.model.eval()(input_ids=ids)
-        after = gradients(trainer, ids)
+    adapters.activate(trainer.peft_model, "math")
+    for parameter in trainer.branches["math"].parameters:
+        torch.nn.init.normal_(parameter, std=0.1)  # B is 0 at first, and A would get no gradient
+    before = gradients(trainer, ids)
+    with torch.no_grad():
+        trainer.model.eval()(input_ids=ids)
+    after = gradients(trainer, ids)
     assert all(gradient.abs().max() > 0 for gradient in before)
     for old, new in zip(before, after, strict=True):
         torch.testing.assert_close(new, old)

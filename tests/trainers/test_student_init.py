@@ -17,7 +17,7 @@ def deltas(model, adapter):
 
 def watch_students(trainer):
     """Record, for each generation, the round, and how far the student is from the mean of the experts."""
-    seen, sample = [], trainer._sample_round
+    seen, sample = [], trainer.round._sample
 
     def spy():
         model, names = trainer.peft_model, list(trainer.experts)
@@ -29,7 +29,7 @@ def watch_students(trainer):
         seen.append((trainer.state.global_step, gap, size, moments))
         sample()
 
-    trainer._sample_round = spy
+    trainer.round._sample = spy
     return seen
 
 
@@ -143,7 +143,7 @@ def test_adapters_on_embeddings_are_averaged_and_saved(tmp_path, settings):
     mean = sum(embedding.get_delta_weight(name) for name in trainer.experts) / 3
     if settings["topology"] == "student":
         adapters.set_to_average(trainer.peft_model, "student", list(trainer.experts))
-    with trainer._with_student():
+    with trainer.weights.student():
         torch.testing.assert_close(embedding.get_delta_weight("student"), mean, atol=1e-5, rtol=1e-4)
     trainer.save_model()
 

@@ -17,8 +17,8 @@ from transformers import TrainerCallback
 
 from trl_copd import CoPDConfig, Expert
 from trl_copd.schedule import Schedule
+from trl_copd.show.progress import PhaseProgress, choose_progress
 from trl_copd.topology import build_topology
-from trl_copd.trainers.progress import PhaseProgress, choose_progress
 
 
 CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1}
@@ -136,14 +136,14 @@ def test_settings_keep_no_secret(tmp_path):
 def test_completions_of_each_branch_with_the_edges_of_cross_rows(tmp_path, capsys):
     trainer = build_trainer(tmp_path, experts(), log_completions=True, num_completions_to_print=8, **CYCLE)
     taught = {}
-    teach = trainer._teach
+    teach = trainer.teaching.teach
 
-    def watch(batch, edges):
-        teach(batch, edges)
+    def watch(learner, faults, batch, edges):
+        teach(learner, faults, batch, edges)
         advantages, mask = batch["advantages"], batch["completion_mask"]
-        taught[trainer._acting.name] = [edge.label for edge in edges], ((advantages * mask).sum(1) / mask.sum(1))
+        taught[learner] = [edge.label for edge in edges], ((advantages * mask).sum(1) / mask.sum(1))
 
-    trainer._teach = watch
+    trainer.teaching.teach = watch
     trainer.train()
     rlvr, opd = (pd.read_parquet(tmp_path / "completions" / f"completions_0000{step}.parquet") for step in (2, 3))
     assert set(rlvr["branch"]) == {"math", "code"} and set(rlvr["edge"]) == {""} and len(rlvr) == 16
@@ -168,13 +168,13 @@ def test_completions_of_each_branch_with_the_edges_of_cross_rows(tmp_path, capsy
 def test_overlap_is_logged_at_the_round_that_it_is_measured_at(tmp_path):
     trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, overlap_every=2, logging_steps=4)
     seen = []
-    measure = trainer._compare
+    measure = trainer.overlap.compare
 
     def watch(edge, rollouts):
         seen.append(trainer.state.global_step)
         return measure(edge, rollouts)
 
-    trainer._compare = watch
+    trainer.overlap.compare = watch
     trainer.train()
     logged = [log["step"] for log in trainer.state.log_history if "math->student/opd/overlap" in log]
     assert logged == sorted(set(seen)) == [0, 2]
@@ -264,7 +264,7 @@ def test_a_best_checkpoint_that_is_gone_does_not_end_the_run(tmp_path, caplog):
 
 
 def a_view(topology="mutual", names=("math", "code", "logic"), at=17, total=40):
-    from trl_copd.trainers.frame import RunView
+    from trl_copd.show.frame import RunView
 
     edges = build_topology(topology, names)
     view = RunView(edges, Schedule(5, 5), total)
@@ -283,7 +283,7 @@ def a_view(topology="mutual", names=("math", "code", "logic"), at=17, total=40):
 def shown(view, width, height, now=34.0):
     from rich.console import Console
 
-    from trl_copd.trainers.frame import frame
+    from trl_copd.show.frame import frame
 
     console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, record=True)
     console.print(frame(view, width, height, now))
@@ -380,10 +380,10 @@ def test_narrowing_the_terminal_leaves_no_rest_of_the_old_picture():
     pytest.importorskip("rich")
     from rich.console import Console
 
-    from trl_copd.trainers.live import LiveProgress
+    from trl_copd.show.live import LiveProgress
 
     console = Console(file=Terminal(), force_terminal=True, width=80, height=40)
-    live = LiveProgress(trainer=None, console=console)
+    live = LiveProgress(topology=None, schedule=None, console=console)
     live.view = a_view()
     live._start()
     height = sum("│" in line or "╭" in line or "╰" in line for line in console.file.getvalue().splitlines())
@@ -402,17 +402,14 @@ def test_when_the_view_is_live(case, live, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", io.StringIO() if case == "no terminal" else Terminal())
     monkeypatch.setenv("TERM", "dumb" if case == "dumb" else "xterm")
     if case == "no rich":
-        monkeypatch.setattr("trl_copd.trainers.progress.is_rich_available", lambda: False)
-
-    class Trainer:
-        args = CoPDConfig(str(tmp_path), use_cpu=True, bf16=False, live_view=case != "switched off")
-
-    assert isinstance(choose_progress(Trainer()), PhaseProgress) != live
+        monkeypatch.setattr("trl_copd.show.progress.is_rich_available", lambda: False)
+    shown = choose_progress(build_topology("mutual", ("a", "b")), Schedule(2, 2), live_view=case != "switched off")
+    assert isinstance(shown, PhaseProgress) != live
 
 
 def test_view_counts_ungraded_rows_over_longer_logs():
     pytest.importorskip("rich")
-    from trl_copd.trainers.frame import RunView
+    from trl_copd.show.frame import RunView
 
     view = RunView(build_topology("mutual", ("a", "b")), Schedule(2, 2), 8)
     for step in (4, 8):  # logging_steps=4: a log holds the mean of four rounds

@@ -29,7 +29,7 @@ def engines():
 @pytest.fixture
 def one_engine(engines, monkeypatch):
     """Let all trainers of the session share one `vllm.LLM`, with as many slots as any of them needs."""
-    from trl_copd.rollouts import vllm
+    from trl_copd.engines import vllm
 
     real = vllm.LLM
 

@@ -13,8 +13,9 @@ pytest.importorskip("vllm")
 pytestmark = pytest.mark.usefixtures("one_engine")
 
 from trl_copd import Expert  # noqa: E402
-from trl_copd.rollouts import StaleAdapterError, TransformersEngine  # noqa: E402
-from trl_copd.rollouts.vllm_options import RANKS  # noqa: E402
+from trl_copd.engines import StaleAdapterError, TransformersEngine  # noqa: E402
+from trl_copd.engines.vllm_options import RANKS  # noqa: E402
+from trl_copd.trainers.host import Host  # noqa: E402
 
 
 PROMPTS = [[1, 4, 14, 5], [1, 9, 8], [1, 4, 14, 5, 11, 7], [1, 4]]
@@ -26,12 +27,16 @@ def build(base, folder, experts=None, **overrides):
     return build_trainer(folder, experts or build_experts(3), base, **options)
 
 
+def by_transformers(trainer):
+    return TransformersEngine(trainer.forwards, Host(trainer).generate_rows)
+
+
 def by_generate(trainer, prompts, names):
     """What transformers' `generate` gives, one branch after the other."""
     trainer.use_vllm = False  # TRL's `_generate_single_turn` would look for its own engine
     completions = []
     for prompt, name in zip(prompts, names, strict=True):
-        completions += TransformersEngine(trainer).generate([prompt], [name], greedy=True)[0]
+        completions += by_transformers(trainer).generate([prompt], [name], greedy=True)[0]
     trainer.use_vllm = True
     return completions
 
@@ -82,7 +87,7 @@ def test_log_probabilities_are_the_trainers(base, tmp_path):
         ids, completion = torch.tensor([prompt]), torch.tensor([tokens])
         batch = {"prompt_ids": ids, "prompt_mask": torch.ones_like(ids), "completion_ids": completion,
                  "completion_mask": torch.ones_like(completion)}  # fmt: skip
-        torch.testing.assert_close(trainer._score(batch, [name])[0], torch.tensor(reported), atol=1e-3, rtol=0)
+        torch.testing.assert_close(trainer.teaching.score(batch, [name])[0], torch.tensor(reported), atol=1e-3, rtol=0)
 
 
 def test_the_correction_sees_no_difference_in_float32(base, tmp_path):
@@ -143,7 +148,7 @@ def test_the_capability_matrix_is_that_of_generate(base, tmp_path, topology):
     trainer = build(base, tmp_path, experts, topology=topology, max_steps=2, rlvr_steps=1, opd_steps=1)
     trainer.train()
     matrix = trainer.capability_matrix()
-    trainer.use_vllm, engine, trainer.engine = False, trainer.engine, TransformersEngine(trainer)
+    trainer.use_vllm, engine, trainer.evaluation.engine = False, trainer.engine, by_transformers(trainer)
     assert matrix == trainer.capability_matrix()
     assert len({value for row in matrix.values() for value in row.values()}) > 1
     assert {"base", "student"} <= set(engine.held)
@@ -159,11 +164,11 @@ def test_different_ranks_share_a_batch(base, tmp_path):
 
 
 def test_what_vllm_is_started_with(base, tmp_path):
-    from trl_copd.rollouts.vllm import llm_options, rollout_dtype
+    from trl_copd.engines.vllm import llm_options, rollout_dtype
 
     trainer = build(base, tmp_path, vllm_gpu_memory_utilization=0.2, rollout_chunk_rows=10, vllm_max_model_length=48,
                     model_init_kwargs={"revision": "main"})  # fmt: skip
-    options = llm_options(trainer)
+    options = llm_options(trainer.args, trainer.peft_model, trainer.topology, trainer.experts, trainer.accelerator)
     expected = {"model": base, "revision": "main", "dtype": "float32", "max_loras": 5, "max_lora_rank": 8,
                 "gpu_memory_utilization": 0.2, "max_num_seqs": 10, "max_model_len": 48, "quantization": None,
                 "model_impl": "vllm", "logprobs_mode": "processed_logprobs", "enable_sleep_mode": False}  # fmt: skip

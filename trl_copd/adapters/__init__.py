@@ -4,7 +4,7 @@ from .branches import PACKS_FOR_INFERENCE, activate, create_branches, only, set_
 from .configs import (
     BASE_PRESERVING_INITS,
     check_peft_config,
-    config_fingerprint,
+    config_settings,
     merging_settings,
     read_adapter_config,
     widened,
@@ -36,7 +36,7 @@ __all__ = [
     "base_weights",
     "branch_parameters",
     "check_peft_config",
-    "config_fingerprint",
+    "config_settings",
     "copy_adapter",
     "create_branches",
     "export_adapter",

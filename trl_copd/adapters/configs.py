@@ -142,11 +142,11 @@ def widened(config: LoraConfig, times: int) -> LoraConfig:
     return config
 
 
-def config_fingerprint(peft_config: PeftConfig) -> str:
-    """The settings of an adapter configuration that decide what is trained, as JSON with sorted keys."""
+def config_settings(peft_config: PeftConfig) -> dict[str, Any]:
+    """The settings of an adapter configuration that decide what is trained, as plain data."""
     settings = peft_config.to_dict()
     ignored = ("base_model_name_or_path", "inference_mode", "revision", "auto_mapping", "peft_version")
-    return json.dumps({k: v for k, v in settings.items() if k not in ignored}, sort_keys=True, default=_jsonable)
+    return json.loads(json.dumps({k: v for k, v in settings.items() if k not in ignored}, default=_jsonable))
 
 
 def _jsonable(value: object) -> object:

@@ -1,10 +1,14 @@
 """Verifiable rewards. A verifier turns completion and reference into a verdict; `base.py` turns that into a reward."""
 
+import importlib
+import warnings
+from typing import Any
+
 from .base import AsyncReward, Verdict, VerifierReward
 from .choice import ChoiceReward, choice_reward
 from .code import CodeReward, CodeSandbox, SandboxFusion, code_reward
 from .exact_match import ExactMatchReward, exact_match_reward
-from .gym import GymReward, gym_rows, reasoning_gym_expert
+from .gym import GymReward, gym_rows
 from .json_schema import JSONReward, json_reward
 from .math import MathReward, math_reward
 from .proofs import CoqReward, LeanReward, coq_reward, lean_reward
@@ -34,6 +38,12 @@ __all__ = [
     "json_reward",
     "lean_reward",
     "math_reward",
-    "reasoning_gym_expert",
     "sql_reward",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reasoning_gym_expert":  # until version 0.3: an expert is no reward
+        warnings.warn(f"trl_copd.rewards.{name} has moved to trl_copd.gym.{name}.", FutureWarning, stacklevel=2)
+        return getattr(importlib.import_module("trl_copd.gym"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-from .copd_config import CoPDConfig
+from ..config import CoPDConfig
 from .copd_trainer import CoPDTrainer
 
 

@@ -1,6 +1,8 @@
 """What a run is refused for, before its model is loaded."""
 
+import copy
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,21 @@ from accelerate.utils import DistributedType
 from datasets import IterableDataset
 from peft import PeftConfig
 from torch.distributed.fsdp import CPUOffloadPolicy
+from transformers import PreTrainedModel
 from trl import GRPOConfig
+from trl.trainer.utils import get_config_model_id
 
 from .. import adapters
-from ..experts import Expert
-from ..schedule import cross_prompts
-from ..topology import STUDENT, Topology
-from .copd_config import CoPDConfig
+from ..config import CoPDConfig
+from ..engines import check_engine
+from ..experts import Expert, check_experts
+from ..redaction import redact, secrets_of
+from ..run.fingerprint import run_fingerprint
+from ..run.hub import check_hub
+from ..run.resuming import checkpoint_to_resume
+from ..schedule import Schedule, cross_prompts
+from ..topology import STUDENT, Topology, build_topology
+from .branches import flatten_rewards
 
 
 logger = get_logger(__name__)
@@ -34,6 +44,91 @@ UNSUPPORTED = {
 WITHOUT_FSDP = (DistributedType.NO, DistributedType.MULTI_CPU)  # where accelerate ignores that FSDP was asked for
 
 
+@dataclass(frozen=True)
+class Plan:
+    """
+    What is to be trained, checked.
+
+    Args:
+        experts (`dict[str, Expert]`): By name, in the user's order.
+        topology ([`Topology`]), schedule ([`Schedule`]): Who teaches whom, and when.
+        betas (`dict[str, float]`): beta of each learner.
+        fingerprint (`dict`): What makes another run the same run.
+        args ([`CoPDConfig`]): A copy for TRL, which is to start no engine of its own.
+        engine_args (`dict`): What was taken out of them for that.
+        peft_config ([`~peft.PeftConfig`]): Of every adapter.
+    """
+
+    experts: dict[str, Expert]
+    topology: Topology
+    schedule: Schedule
+    betas: dict[str, float]
+    fingerprint: dict[str, Any]
+    args: CoPDConfig
+    engine_args: dict[str, Any]
+    peft_config: PeftConfig
+
+    def trl_arguments(self) -> dict[str, Any]:
+        """Arguments of [`~trl.GRPOTrainer`]: the rewards of all experts at once, for TRL to load and check."""
+        first = next(iter(self.experts.values()))
+        funcs, weights, classes = flatten_rewards(self.experts, self.args.reward_weights)
+        self.args.reward_weights = weights
+        held_out = {d: rows for expert in self.experts.values() for d, rows in expert.eval_datasets.items()}
+        return {
+            "reward_funcs": funcs,
+            "reward_processing_classes": classes,
+            "args": self.args,
+            "train_dataset": first.train_dataset,
+            "eval_dataset": held_out or None,
+            "peft_config": self.peft_config,
+        }
+
+
+def plan_run(
+    model: Any,
+    experts: Any,
+    args: Any,
+    peft_config: PeftConfig | None,
+    quantization_config: Any,
+    optimizers: tuple[Any, Any],
+    unsupported: dict[str, Any],
+) -> Plan:
+    """
+    Check the arguments of [`CoPDTrainer`] against each other, before the model is loaded.
+
+    Raises:
+        TypeError, ValueError: With what came, why it cannot work, and what to do.
+    """
+    refuse_unsupported(unsupported)
+    if optimizers[0] is not None:
+        raise ValueError(
+            "`optimizers` holds an optimizer, but the adapters that it should train do not exist yet. Choose one "
+            "with `args.optim`; a scheduler may be passed as `(None, scheduler)`."
+        )
+    checked = check_experts(experts)
+    if args is None:
+        name = get_config_model_id(model.config) if isinstance(model, PreTrainedModel) else str(model)
+        args = CoPDConfig(f"{name.split('/')[-1]}-CoPD")
+    if not isinstance(args, CoPDConfig):
+        raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
+    topology = build_topology(args.topology, tuple(checked), args.hub)
+    adapters.check_peft_config(peft_config, model, topology, args.student_init)
+    check_run(checked, args, topology, peft_config)
+    betas = args.learner_betas(topology)
+    check_engine(args, model, peft_config, topology, checked, quantization_config)
+    check_hub(args)
+    fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
+    checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
+    schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.copy(peft_config)
+    args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
+    # whoever loads an adapter finds the base's revision in it
+    peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
+    engine_args = {name: getattr(args, name) for name in ("use_vllm", "generation_kwargs")}
+    if args.use_vllm:  # TRL would start an engine for one policy, and read `generation_kwargs` as transformers'
+        args.use_vllm, args.generation_kwargs = False, None
+    return Plan(checked, topology, schedule, betas, fingerprint, args, engine_args, peft_config)
+
+
 def refuse_unsupported(arguments: dict[str, Any]) -> None:
     """Turn TRL's arguments that CoPDTrainer has no place for into an error that says where to go."""
     for name, value in arguments.items():
@@ -43,14 +138,9 @@ def refuse_unsupported(arguments: dict[str, Any]) -> None:
             raise ValueError(f"CoPDTrainer does not take `{name}`. {UNSUPPORTED[name]}")
 
 
-def check_run(
-    experts: dict[str, Expert], args: CoPDConfig, topology: Topology, peft_config: PeftConfig
-) -> dict[str, float]:
+def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, peft_config: PeftConfig) -> None:
     """
     Check experts, configuration, topology and adapters against each other.
-
-    Returns:
-        `dict[str, float]`: beta of each learner.
 
     Raises:
         ValueError: With what came, why it cannot work, and what to do.
@@ -89,7 +179,6 @@ def check_run(
             "base. Set beta=0.0, or start from fresh adapters."
         )
     _check_adapters(experts, args, topology, peft_config)
-    return _betas(experts, args, topology)
 
 
 def _check_distribution(args: GRPOConfig) -> None:
@@ -241,25 +330,3 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
             f"merge_method='linear' averages the factors of adapters of one rank, but these differ (r: {ranks}). Set "
             "merge_method='average', which takes any ranks, or train adapters of one rank."
         )
-
-
-def _betas(experts: dict[str, Expert], args: CoPDConfig, topology: Topology) -> dict[str, float]:
-    """beta per learner, from one number, a mapping, or a list in the order of the experts (student last)."""
-    beta, branches = args.opd_beta, topology.branches
-    if isinstance(beta, dict):
-        unknown = sorted(set(beta) - set(branches))
-        if unknown:
-            raise ValueError(f"`opd_beta` names {unknown[0]!r}, which is no branch. Branches: {', '.join(branches)}.")
-        taught = topology.edges if args.opd_steps else topology.edges_into(STUDENT) if args.distils else ()
-        missing = [edge.learner for edge in taught if edge.learner not in beta]
-        if missing:
-            raise ValueError(f"`opd_beta` has no value for {missing[0]!r}, which learns by OPD. Add it.")
-        return {name: float(value) for name, value in beta.items()}
-    if isinstance(beta, list):
-        if len(beta) != len(branches):
-            raise ValueError(
-                f"`opd_beta` lists {len(beta)} values for {len(branches)} branches ({', '.join(branches)}). Give one "
-                f"per branch{', the student last' if STUDENT in branches else ''}, or a mapping by name."
-            )
-        return dict(zip(branches, map(float, beta), strict=True))
-    return dict.fromkeys(branches, float(beta))

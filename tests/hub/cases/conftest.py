@@ -27,7 +27,7 @@ def server():
 @pytest.fixture
 def hub(server, monkeypatch):
     """The server, without what earlier tests left; waits between attempts are short."""
-    from trl_copd.trainers import hub as pushing
+    from trl_copd.run import hub as pushing
 
     monkeypatch.setattr(pushing, "WAITS", (0.05, 0.05))
     instant = SimpleNamespace(sleep=lambda seconds: None, time=time.time, monotonic=time.monotonic)

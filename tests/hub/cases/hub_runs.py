@@ -24,7 +24,7 @@ def pushing_trainer(folder, model=None, **overrides):
 
 
 def logits(trainer, adapter):
-    with torch.no_grad(), trainer._with_student():
+    with torch.no_grad(), trainer.weights.student():
         model = trainer.peft_model.eval()
         model.set_adapter(adapter)
         return model(input_ids=PROMPT).logits

@@ -13,7 +13,7 @@ from hub_runs import ADAPTERS, assert_same_logits, loaded_logits, logits, messag
 from local_hub import READ_TOKEN, Fault
 from tiny import distance, weights
 
-from trl_copd.trainers import hub as pushing
+from trl_copd.run import hub as pushing
 
 
 SCRIPT = Path(__file__).parent.parent / "pushing_run.py"

@@ -1,6 +1,6 @@
 """Tasks of reasoning-gym, graded 0 or 1."""
 
-from .reward import GymReward, gym_rows, reasoning_gym_expert, stable_int
+from .reward import GymReward, gym_rows, stable_int
 
 
-__all__ = ["GymReward", "gym_rows", "reasoning_gym_expert", "stable_int"]
+__all__ = ["GymReward", "gym_rows", "stable_int"]

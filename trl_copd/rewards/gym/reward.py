@@ -1,25 +1,22 @@
 """
-Experts out of reasoning-gym's procedural tasks: rows to train on, rows to evaluate on that are never trained on, and a
-reward that is 1.0 for a right answer and 0.0 for any other.
+Rows of reasoning-gym's procedural tasks, to train on and to evaluate on, and a reward that is 1.0 for a right answer
+and 0.0 for any other. `trl_copd.gym` makes experts of them.
 
-reasoning-gym, datasets and TRL are imported when an expert is built, not with this module.
+reasoning-gym is imported when rows are made, not with this module.
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
 from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import shared_pool
 from .expressions import IntegrandError
 from .graders import TASKS, is_right
 
-
-if TYPE_CHECKING:
-    from trl_copd.experts import Expert
 
 logger = logging.getLogger(__name__)
 
@@ -88,65 +85,6 @@ class GymReward(VerifierReward):
         assert self.cpu_seconds is not None
         calls = list(zip(texts, references, strict=True))
         return [verdict_of(o) for o in shared_pool().map(verify_gym, calls, self.cpu_seconds, prepare=_prepare)]
-
-
-def reasoning_gym_expert(
-    name: str,
-    size: int = 1000,
-    eval_size: int = 100,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    instruction: str | None = INSTRUCTION,
-    system_prompt: str | None = None,
-    expert_name: str | None = None,
-    **expert_options: Any,
-) -> "Expert":
-    """
-    An [`Expert`] for a task of reasoning-gym: training and evaluation rows that share no question, and a strict
-    reward of 1.0 or 0.0.
-
-    Args:
-        name (`str`): Name of the task, e.g. `"countdown"`. All but `"composite"` are supported.
-        size, eval_size (`int`, *optional*, defaults to 1000 and 100):
-            Rows to train on and to evaluate on; `eval_size=0` gives no evaluation dataset.
-        seed (`int`, *optional*, defaults to 0): Seed of the generator. The two sets stay apart across seeds too.
-        options (`Mapping`, *optional*): Options of the task's generator, e.g. `{"max_terms": 3}`.
-        instruction (`str`, *optional*): What follows each question. `None` for nothing: the answer is then either
-            between tags all the same, or the whole completion.
-        system_prompt (`str`, *optional*): Content of a system message before each question, e.g. one of
-            `reasoning_gym.utils.SYSTEM_PROMPTS`.
-        expert_name (`str`, *optional*): Name of the adapter; defaults to the task's.
-        **expert_options: Further arguments of [`Expert`], such as `adapter` or `learning_rate`. `reward_funcs` is
-            appended to the strict reward, which stays the first and so the domain's accuracy.
-
-    Raises:
-        ImportError: reasoning-gym is not installed.
-        ValueError: The task is unknown or refused, or has too few distinct questions with these options.
-
-    Example:
-    ```python
-    >>> from trl_copd.rewards import reasoning_gym_expert
-
-    >>> expert = reasoning_gym_expert("chain_sum", size=200, eval_size=50, options={"max_terms": 3})
-    >>> expert.train_dataset.column_names
-    ['prompt', 'solution', 'entry']
-    ```
-    """
-    check_task(name)
-    from datasets import Dataset
-
-    from trl_copd.experts import Expert
-
-    prompt = partial(_messages, instruction=instruction, system_prompt=system_prompt)
-    splits = []
-    for count, split, buckets in ((size, "train", TRAIN_BUCKETS), (eval_size, "eval", EVAL_BUCKETS)):
-        rows = gym_rows(name, count, buckets, stable_int(f"{seed}/{split}") % 2**31, options)
-        splits.append(Dataset.from_list([{**row, "prompt": prompt(row["prompt"])} for row in rows]))
-    further = expert_options.pop("reward_funcs", [])
-    rewards = [GymReward(f"{name}_reward"), *(further if isinstance(further, (list, tuple)) else [further])]
-    if eval_size:
-        expert_options["eval_dataset"] = splits[1]
-    return Expert(expert_name or name, splits[0], rewards, **expert_options)
 
 
 def gym_rows(
@@ -258,7 +196,7 @@ def _questions(
         seed += _CHUNK
 
 
-def _messages(question: str, instruction: str | None, system_prompt: str | None) -> list[dict[str, str]]:
+def messages(question: str, instruction: str | None, system_prompt: str | None) -> list[dict[str, str]]:
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     return [*system, {"role": "user", "content": f"{question}\n\n{instruction}" if instruction else question}]
 

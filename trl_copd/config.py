@@ -1,0 +1,409 @@
+"""Configuration of [`CoPDTrainer`]."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from .redaction import redact, secrets_of
+from .schedule import OverlapSchedule, Schedule
+from .topology import STUDENT, TOPOLOGIES, Topology
+
+
+OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
+SCHEDULES = ("fixed", "overlap")
+STUDENT_INITS = ("fresh", "merge")
+MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
+BEST_MODEL_METRIC = "eval_student/accuracy"
+
+
+@dataclass
+class CoPDConfig(GRPOConfig):
+    r"""
+    Configuration class for the [`CoPDTrainer`].
+
+    Every parameter of [`~trl.GRPOConfig`] keeps its meaning, per branch: `per_device_train_batch_size` counts rows per
+    branch, so that one expert alone is exactly TRL's GRPO. The paper trains with `loss_type="grpo"`,
+    `epsilon_high=0.28` and `beta=0.0`; TRL's default loss is `"dapo"`.
+
+    Parameters:
+        rlvr_steps (`int`, *optional*, defaults to `10`):
+            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` it is 0.5 : 1, in `docs/experiments.md` the best
+            of five for mutual teaching, and for a fresh student no worse than the paper's 1.5 : 1 (arXiv 2604.27083).
+            Before `final_opd_steps`, 30 and 10 with `opd_fraction=1/16` are better there.
+        opd_steps (`int`, *optional*, defaults to `20`):
+            Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
+        final_opd_steps (`int`, *optional*, defaults to `0`):
+            The last rounds of the run, out of `max_steps`, >= 0: the experts are frozen and teach the student alone.
+            Only for `topology="student"`; with `student_init="merge"` the student starts them from the experts' mean.
+            In `docs/experiments.md` a fifth of all rollouts in it is what the student's accuracy owes most to.
+        topology (`str`, *optional*, defaults to `"student"`):
+            Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`. In
+            `docs/experiments.md`, each at its best, `"student"` is ahead of `"mutual"` and `"hub"` and on a level with
+            `"mopd"`, with `student_init="merge"`, `opd_loss="forward_kl"` and `final_opd_steps`, half of the rounds
+            there. Without a final phase it is behind `"mutual"`.
+        hub (`str`, *optional*):
+            Name of the expert that is the hub of `topology="hub"`.
+        opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
+            Scale of the distillation advantage, > 0; one number, or one per learner (by name, or in the order of the
+            experts with the student last). The paper does not give its value; for mutual teaching, with gradients
+            clipped at 1, 0.1 is worse than 1 in `docs/experiments.md`, and 10 no better.
+        opd_fraction (`float`, *optional*, defaults to `0.25`):
+            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
+            its own (the student) is all cross. The paper does not give its value. In `docs/experiments.md` 0.25 is
+            about as good as 0.5 for mutual teaching, and 1/16 too little; with 30 and 10 rounds before
+            `final_opd_steps` 1/16 is enough.
+        opd_loss (`str`, *optional*, defaults to `"sampled"`):
+            `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
+            over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
+            `opd_top_k` most likely tokens and all others as one.
+        opd_clip (`float`, *optional*):
+            Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
+        opd_top_k (`int`, *optional*, defaults to `16`):
+            k of `opd_loss="topk"`, >= 1.
+        schedule (`str`, *optional*, defaults to `"fixed"`):
+            `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
+            falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
+            risen over two measurements; `rlvr_steps` and `opd_steps` are then the longest phases.
+        overlap_low (`float`, *optional*, defaults to `0.9`):
+            Top-k overlap below which `schedule="overlap"` leaves RLVR, in [0, 1] (in the paper it stays above 0.90).
+        overlap_high (`float`, *optional*, defaults to `0.95`):
+            Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
+        student_init (`str`, *optional*, defaults to `"fresh"`):
+            Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
+            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there
+            (better in `docs/experiments.md`).
+        merge_method (`str`, *optional*, defaults to `"average"`):
+            How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
+            weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms), `"svd"` is the
+            rank-r matrix closest to the exact mean, `"ties"` and `"dare"` prune the deltas first (rank r).
+        merge_density (`float`, *optional*, defaults to `0.5`):
+            Share of each expert's delta that `merge_method="ties"` and `"dare"` keep, 0 < d <= 1.
+        overlap_top_k (`int`, *optional*, defaults to `10`):
+            k of the top-k token overlap, >= 1 (paper: 10).
+        overlap_every (`int`, *optional*, defaults to `5`):
+            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+        probe_prompts (`int`, *optional*, defaults to `4`):
+            Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
+        matrix_at_end (`bool`, *optional*, defaults to `True`):
+            Whether `train` ends with the capability matrix, if an expert has held-out rows.
+        rollout_chunk_rows (`int`, *optional*):
+            Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
+            samples the whole round at once.
+        live_view (`bool`, *optional*, defaults to `True`):
+            Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
+            progress bar and a line per log; `disable_tqdm=True` turns both off.
+
+    With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
+    `"eval_student/accuracy"`: the student's mean accuracy over all domains.
+    """
+
+    rlvr_steps: int = field(
+        default=10, metadata={"help": "Rounds of RLVR in a cycle, >= 0 (paper: best ratio 1.5:1)."}
+    )
+    opd_steps: int = field(
+        default=20, metadata={"help": "Rounds of on-policy distillation in a cycle, >= 0. 0 trains the experts apart."}
+    )
+    final_opd_steps: int = field(
+        default=0, metadata={"help": "Last rounds of the run, in which frozen experts teach the student alone."}
+    )
+    topology: str = field(
+        default="student", metadata={"help": "Who teaches whom: 'student', 'mutual', 'hub' or 'mopd'."}
+    )
+    hub: str | None = field(default=None, metadata={"help": "Expert that is the hub of topology='hub'."})
+    # `str` is there for the command line parser alone, which allows a union of several types only beside it
+    opd_beta: float | str | dict[str, float] | list[float] = field(
+        default=1.0, metadata={"help": "Scale of the distillation advantage, > 0; one number, or one per learner."}
+    )
+    opd_fraction: float = field(
+        default=0.25, metadata={"help": "Share of cross-branch prompts of a branch in an OPD round, 0 < f < 1."}
+    )
+    opd_loss: str = field(
+        default="sampled",
+        metadata={"help": "'sampled' (the paper's), 'reverse_kl', 'forward_kl', 'jsd' or 'topk'."},
+    )
+    opd_clip: float | None = field(
+        default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
+    )
+    opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    schedule: str = field(
+        default="fixed",
+        metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
+    )
+    overlap_low: float = field(
+        default=0.9, metadata={"help": "Overlap below which schedule='overlap' leaves RLVR, in [0, 1]."}
+    )
+    overlap_high: float = field(
+        default=0.95, metadata={"help": "Overlap above which schedule='overlap' leaves OPD, in (overlap_low, 1]."}
+    )
+    student_init: str = field(
+        default="fresh",
+        metadata={"help": "'fresh', or 'merge': the student restarts from the experts' mean at each OPD phase."},
+    )
+    merge_method: str = field(
+        default="average",
+        metadata={"help": "'average' (exact, rank K*r), or at rank r 'linear', 'svd', 'ties' or 'dare'."},
+    )
+    merge_density: float = field(
+        default=0.5, metadata={"help": "Share of a delta that merge_method='ties' and 'dare' keep, 0 < d <= 1."}
+    )
+    overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
+    overlap_every: int = field(
+        default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
+    )
+    probe_prompts: int = field(
+        default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
+    )
+    matrix_at_end: bool = field(
+        default=True,
+        metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."},
+    )
+    rollout_chunk_rows: int | None = field(
+        default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
+    )
+    live_view: bool = field(
+        default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
+    )
+
+    def __post_init__(self):
+        self._check_types()
+        self._check_values()
+        if self.selects_best_model and self.metric_for_best_model is None:
+            self.metric_for_best_model = BEST_MODEL_METRIC
+        super().__post_init__()
+        self._check_reuse()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""
+        return redact(super().to_dict(), secrets_of(self))
+
+    @property
+    def selects_best_model(self) -> bool:
+        return self.load_best_model_at_end or self.save_strategy == "best"
+
+    @property
+    def distils(self) -> bool:
+        """Whether there is any OPD."""
+        return self.opd_steps > 0 or self.final_opd_steps > 0
+
+    @property
+    def prompts_per_generation(self) -> int:
+        """P: prompts of a branch in one global generation batch."""
+        return self.generation_batch_size // self.num_generations
+
+    @property
+    def rounds_per_generation(self) -> int:
+        """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
+        return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+
+    def learner_betas(self, topology: Topology) -> dict[str, float]:
+        """
+        beta of each learner, from one number, a mapping, or a list in the order of the experts (student last).
+
+        Raises:
+            ValueError: A list of another length, a name that is no branch, or a learner without a value.
+        """
+        beta, branches = self.opd_beta, topology.branches
+        if isinstance(beta, dict):
+            unknown = sorted(set(beta) - set(branches))
+            if unknown:
+                raise ValueError(
+                    f"`opd_beta` names {unknown[0]!r}, which is no branch. Branches: {', '.join(branches)}."
+                )
+            taught = topology.edges if self.opd_steps else topology.edges_into(STUDENT) if self.distils else ()
+            missing = [edge.learner for edge in taught if edge.learner not in beta]
+            if missing:
+                raise ValueError(f"`opd_beta` has no value for {missing[0]!r}, which learns by OPD. Add it.")
+            return {name: float(value) for name, value in beta.items()}
+        if isinstance(beta, list):
+            if len(beta) != len(branches):
+                raise ValueError(
+                    f"`opd_beta` lists {len(beta)} values for {len(branches)} branches ({', '.join(branches)}). Give "
+                    f"one per branch{', the student last' if STUDENT in branches else ''}, or a mapping by name."
+                )
+            return dict(zip(branches, map(float, beta), strict=True))
+        return dict.fromkeys(branches, float(beta))
+
+    def build_schedule(self) -> Schedule:
+        steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
+        if self.schedule == "overlap":
+            return OverlapSchedule(
+                *steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, final_opd_steps=self.final_opd_steps
+            )
+        static = self.topology == "mopd"
+        return Schedule(*steps, static=static, reuse=reuse, final_opd_steps=self.final_opd_steps)
+
+    def _check_types(self) -> None:
+        wanted = {
+            "rlvr_steps": int,
+            "opd_steps": int,
+            "final_opd_steps": int,
+            "topology": str,
+            "hub": (str, type(None)),
+            "opd_beta": (int, float, dict, list),
+            "opd_fraction": (int, float),
+            "opd_loss": str,
+            "opd_clip": (int, float, type(None)),
+            "opd_top_k": int,
+            "schedule": str,
+            "overlap_low": (int, float),
+            "overlap_high": (int, float),
+            "student_init": str,
+            "merge_method": str,
+            "merge_density": (int, float),
+            "overlap_top_k": int,
+            "overlap_every": int,
+            "probe_prompts": int,
+            "rollout_chunk_rows": (int, type(None)),
+        }
+        for name, types in wanted.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, types):
+                names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
+                raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
+        for name in ("matrix_at_end", "live_view"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
+        for beta in self._beta_values:
+            if isinstance(beta, bool) or not isinstance(beta, (int, float)):
+                raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
+
+    def _check_values(self) -> None:
+        for name, least in {
+            "rlvr_steps": 0,
+            "opd_steps": 0,
+            "final_opd_steps": 0,
+            "overlap_top_k": 1,
+            "overlap_every": 0,
+            "opd_top_k": 1,
+        }.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be >= {least}, got {getattr(self, name)}.")
+        if self.probe_prompts < 1:
+            raise ValueError(
+                f"`probe_prompts` must be >= 1, got {self.probe_prompts}. overlap_every=0 measures never."
+            )
+        if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
+            raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if not 0 < self.merge_density <= 1:
+            raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
+        if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
+            raise ValueError(f"`opd_clip` must be finite and > 0, or None, got {self.opd_clip}.")
+        if self.opd_clip is not None and self.opd_loss != "sampled":
+            raise ValueError(
+                f"`opd_clip` bounds the log-ratios of opd_loss='sampled', but opd_loss={self.opd_loss!r}. Remove it."
+            )
+        if self.rlvr_steps + self.opd_steps == 0:
+            raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
+        for name, choices in {
+            "topology": TOPOLOGIES,
+            "opd_loss": OPD_LOSSES,
+            "schedule": SCHEDULES,
+            "student_init": STUDENT_INITS,
+            "merge_method": MERGE_METHODS,
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown. Choose one of {', '.join(map(repr, choices))}."
+                )
+        if (self.topology == "hub") != (self.hub is not None):
+            raise ValueError(
+                f"topology={self.topology!r} with hub={self.hub!r}: topology='hub' needs the name of an expert in "
+                "`hub`, and only that topology has one."
+            )
+        if not 0 < self.opd_fraction < 1:
+            raise ValueError(
+                f"`opd_fraction` must lie strictly between 0 and 1, got {self.opd_fraction}: RLVR does not pause in "
+                "an OPD round. Without OPD, set opd_steps=0."
+            )
+        for beta in self._beta_values:
+            if not 0 < beta < float("inf"):
+                raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
+        if self.schedule == "overlap":
+            self._check_overlap_schedule()
+        if self.student_init == "merge" and self.topology not in ("student", "mopd"):
+            raise ValueError(
+                f"student_init='merge' with topology={self.topology!r}: there the student is no branch, but the merge "
+                "of the experts at the end. Use student_init='fresh', or topology='student'."
+            )
+        if self.final_opd_steps:
+            self._check_final_phase()
+        if not self.distils and self.topology in ("student", "mopd"):
+            raise ValueError(
+                f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
+                "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            )
+
+    def _check_final_phase(self) -> None:
+        if self.topology != "student":
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} with topology={self.topology!r}: frozen experts teach a "
+                "student that is a branch, which only topology='student' has besides 'mopd'. Set "
+                "final_opd_steps=0, or topology='student'."
+            )
+        if self.max_steps <= 0:
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} are counted back from the end of the run, so its length "
+                f"must be known: set max_steps > 0, got {self.max_steps}."
+            )
+
+    def _check_overlap_schedule(self) -> None:
+        if not 0 <= self.overlap_low < self.overlap_high <= 1:
+            raise ValueError(
+                f"overlap_low={self.overlap_low} and overlap_high={self.overlap_high} must satisfy "
+                "0 <= overlap_low < overlap_high <= 1."
+            )
+        if self.topology == "mopd":
+            raise ValueError(
+                "schedule='overlap' with topology='mopd': there the experts train to their end before they teach. Use "
+                "schedule='fixed', or another topology."
+            )
+        if 0 in (self.rlvr_steps, self.opd_steps, self.overlap_every):
+            raise ValueError(
+                f"schedule='overlap' needs phases of both kinds and measurements, got rlvr_steps={self.rlvr_steps}, "
+                f"opd_steps={self.opd_steps}, overlap_every={self.overlap_every}. Set them > 0."
+            )
+
+    def _check_reuse(self) -> None:
+        """A generation must not straddle two phases: its teachers and advantages are fixed when it is sampled."""
+        if self.use_transformers_continuous_batching and (self.bf16 or self.fp16):
+            raise ValueError(
+                "use_transformers_continuous_batching=True with bf16 or fp16: TRL then casts the whole model in "
+                "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
+                "model_init_kwargs={'dtype': 'bfloat16'}."
+            )
+        if not self.distils:
+            return  # no phases, nothing to straddle
+        micro_steps = self.num_iterations * self.steps_per_generation
+        accumulation = self.gradient_accumulation_steps
+        reuse = (
+            f"num_iterations ({self.num_iterations}) * steps_per_generation ({self.steps_per_generation}) / "
+            f"gradient_accumulation_steps ({accumulation})"
+        )
+        if micro_steps % accumulation and accumulation % micro_steps:
+            raise ValueError(
+                f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
+            )
+        if self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
+            raise ValueError(
+                f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
+                "experts no round to learn in. Lower them, or raise max_steps."
+            )
+        rounds = self.rounds_per_generation
+        if self.schedule == "overlap" and self.overlap_every % rounds:
+            raise ValueError(
+                f"{reuse} = {rounds} rounds use one generation, but schedule='overlap' decides every "
+                f"overlap_every={self.overlap_every} rounds, which is no multiple of it. Change one of them."
+            )
+        for name in ("rlvr_steps", "opd_steps"):
+            if getattr(self, name) % rounds:
+                raise ValueError(
+                    f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(self, name)} is no multiple "
+                    f"of {rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
+                )
+
+    @property
+    def _beta_values(self) -> list:
+        if isinstance(self.opd_beta, dict):
+            return list(self.opd_beta.values())
+        return list(self.opd_beta) if isinstance(self.opd_beta, list) else [self.opd_beta]

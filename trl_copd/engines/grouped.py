@@ -1,0 +1,149 @@
+"""transformers' `generate` as the engine: it samples from the very weights that are trained."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from ..adapters import BASE, RowGroups, grouped, only
+from ..forwards import Forwards, run_lengths
+from ..sharding import gathered
+
+
+# (prompt ids, greedy) to the completions of the adapters that are active
+GenerateRows = Callable[[list[list[int]], bool], list[list[int]]]
+
+
+class TransformersEngine:
+    """
+    Samples the rows of all adapters in one transformers `generate`.
+
+    Adapters that cannot be stacked (see [`adapters.stacking_obstacle`]) are sampled one after the other.
+
+    Args:
+        forwards ([`Forwards`]): Holds the model, and knows which adapters can be stacked.
+        generate_rows (`Callable`): Samples a completion per prompt from what is active in the model.
+        chunk_rows (`int`, *optional*): Most rows in one `generate`; bounds the KV cache.
+        stacks (`bool`): Whether adapters may share a `generate`. `use_transformers_continuous_batching` packs rows so
+            that those of an adapter have no place of their own in the batch.
+        share_prefill (`bool`): Whether the rows of a prompt share its prefill.
+    """
+
+    mixes_ranks = False
+
+    def __init__(
+        self,
+        forwards: Forwards,
+        generate_rows: GenerateRows,
+        chunk_rows: int | None = None,
+        stacks: bool = True,
+        share_prefill: bool = True,
+    ):
+        self.forwards, self.generate_rows, self.chunk_rows = forwards, generate_rows, chunk_rows
+        self.stacks, self.share_prefill = stacks, share_prefill
+
+    def sync(self, adapters: Sequence[str]) -> None:
+        """Nothing to do: the engine samples from the weights that are trained."""
+
+    def generate(
+        self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False
+    ) -> tuple[list[list[int]], None]:
+        """Sample one completion per row. See [`Engine`]."""
+        size = self.chunk_rows or len(prompt_ids) or 1
+        completions: list[list[int]] = []
+        # gathered even for no rows: every process takes part
+        with gathered(self.forwards.model):
+            for start in range(0, len(prompt_ids), size):
+                chunk = slice(start, start + size)
+                completions += self._generate_chunk(prompt_ids[chunk], adapters[chunk], greedy)
+        return completions, None
+
+    def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool) -> list[list[int]]:
+        names, counts = run_lengths(adapters)
+        model = self.forwards.model
+        if self.stacks and self.forwards.can_stack([name for name in names if name != BASE]):
+            with grouped(model, names, counts) as groups:
+                with shared_prefill(model, groups) if self.share_prefill else nullcontext():
+                    return self.generate_rows(prompt_ids, greedy)
+        completions, start = [], 0
+        for name, count in zip(names, counts, strict=True):
+            with only(model, name):
+                completions += self.generate_rows(prompt_ids[start : start + count], greedy)
+            start += count
+        return completions
+
+
+@contextmanager
+def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
+    """
+    Let `generate` run each prompt once, and copy its keys and values to the rows that sample from it.
+
+    The `num_generations` rows of a prompt are consecutive and alike until the first sampled token, so all but one of
+    them need no prefill. Left as it is under dropout, which treats like rows differently, and with caches that cannot
+    copy rows.
+
+    Args:
+        model ([`~peft.PeftModel`]): A causal language model, inside `grouped`.
+        groups ([`RowGroups`]): Its groups: rows of different adapters are never alike.
+    """
+    causal_lm = model.get_base_model()
+    if any(_drops(module) for module in model.modules()):
+        yield
+        return
+    own, forward = vars(causal_lm).get("forward"), causal_lm.forward
+
+    @functools.wraps(forward)  # `generate` reads its signature
+    def shared_forward(**inputs: Any) -> Any:
+        if not _can_share(inputs):
+            return forward(**inputs)
+        cache, rows = inputs["past_key_values"], sum(groups.rows)
+        matrices = {key: value for key, value in inputs.items() if torch.is_tensor(value) and value.dim() > 1}
+        per_row = {key: value for key, value in matrices.items() if value.size(0) == rows}
+        first = _first_of_like(per_row.values(), groups)  # (N,)
+        with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
+            output = forward(**inputs | {key: value[first] for key, value in per_row.items()})
+        source = first.cumsum(0) - 1  # (N,): where each row's prompt has gone
+        cache.batch_select_indices(source)
+        output.logits = output.logits[source]
+        return output
+
+    causal_lm.forward = shared_forward
+    try:
+        yield
+    finally:
+        del causal_lm.forward  # the instance attribute: the class's own forward is back
+        if own is not None:  # unless somebody, such as accelerate's hooks, had put one there
+            causal_lm.forward = own
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether the module drops at random now: a dropout layer, or an attention that does it by itself."""
+    share = getattr(module, "p" if "Dropout" in type(module).__name__ else "attention_dropout", 0.0)
+    return module.training and isinstance(share, float) and share > 0
+
+
+def _can_share(inputs: dict[str, Any]) -> bool:
+    """Whether this is a prefill whose cache can copy rows and whose inputs have the rows in front."""
+    copies = (DynamicLayer, DynamicSlidingWindowLayer)  # exactly: hybrid layers have states that stay as they are
+    cache, positions = inputs.get("past_key_values"), inputs.get("position_ids")
+    return (
+        isinstance(cache, DynamicCache)
+        and cache.get_seq_length() == 0
+        and all(type(layer) in copies for layer in cache.layers)
+        and (positions is None or positions.dim() == 2)  # multimodal models have three kinds of position in front
+    )
+
+
+def _first_of_like(inputs: Iterable[torch.Tensor], groups: RowGroups) -> torch.Tensor:
+    """Which rows differ from the row before them in any input, or are the first of their adapter: `(N,)`, bool."""
+    flat = [value.flatten(1) for value in inputs]  # (N, ...)
+    changed = torch.stack([(value[1:] != value[:-1]).any(1).cpu() for value in flat]).any(0)  # (N - 1,)
+    first = torch.cat([changed.new_ones(1), changed])
+    first[torch.tensor([0, *groups.rows[:-1]]).cumsum(0)] = True
+    return first

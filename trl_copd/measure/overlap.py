@@ -1,0 +1,138 @@
+"""Top-k overlap and symmetric KL between the learner and the teacher of every edge."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from trl.trainer.utils import pad
+
+from .. import sharding
+from ..distillation import symmetric_kl, topk_overlap
+from ..engines.base import Engine
+from ..forwards import Forwards
+from ..prompts import derived_seed
+from ..show.recorder import Recorder
+from ..topology import Edge
+
+
+LOGITS_BUDGET = 2**26  # numbers in one tensor of logits: 256 MiB in float32
+Rollouts = list[tuple[list[int], list[int]]]  # prompt ids and completion ids of each row
+
+
+class Overlap:
+    """
+    Compares learner and teacher of every edge on the learner's own rollouts for a few fixed prompts of its domain.
+
+    Args:
+        edges (`Sequence[Edge]`): The edges of the run.
+        probes (`dict[str, list[dict]]`): Probe rows by domain, never trained on.
+        every (`int`): Rounds between two measurements; `0` measures never.
+        top_k (`int`): k of the overlap.
+        temperature (`float`): Logits are divided by it, as in training.
+        seed (`int`): Of the probes' rollouts.
+        forwards ([`Forwards`]): Runs the model over rows of two adapters.
+        engine ([`Engine`]): Samples.
+        tokenize (`Callable`): TRL's: prompts to token ids.
+        pad_token_id (`int`): Of the tokenizer.
+        accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
+        recorder ([`Recorder`]): Logs what is measured.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[Edge],
+        probes: dict[str, list[dict[str, Any]]],
+        every: int,
+        top_k: int,
+        temperature: float,
+        seed: int,
+        forwards: Forwards,
+        engine: Engine,
+        tokenize: Callable[[list], list[list[int]]],
+        pad_token_id: int,
+        accelerator: Accelerator,
+        recorder: Recorder,
+    ):
+        self.edges = [edge for edge in edges if probes.get(edge.domain)]
+        self.probes, self.every, self.top_k = probes, every, top_k
+        self.temperature, self.seed, self.pad_token_id = temperature, seed, pad_token_id
+        self.forwards, self.engine, self.tokenize = forwards, engine, tokenize
+        self.accelerator, self.recorder = accelerator, recorder
+
+    @torch.no_grad()
+    def measure(self, round_index: int) -> list[float]:
+        """
+        Measure at the start of a round, if it is one's turn; the random stream and the weights stay as they are.
+
+        Returns:
+            `list[float]`: Overlap of every edge, the same on every process; empty if nothing was measured.
+        """
+        if not self.edges or self.every == 0 or round_index % self.every:
+            return []
+        totals = torch.zeros(len(self.edges), 3, device=self.accelerator.device)
+        with sharding.gathered(self.forwards.model):  # a process may have fewer probe prompts than another, or none
+            with torch.random.fork_rng(), self.recorder.untracked():
+                torch.manual_seed(derived_seed(self.seed, "probe", str(round_index)))
+                rollouts = self._sample()
+            for index, edge in enumerate(self.edges):
+                totals[index] = self.compare(edge, rollouts[edge.learner, edge.domain])
+        totals = self.accelerator.reduce(totals, reduction="sum")
+        metrics = {}
+        for edge, (overlap, divergence, tokens) in zip(self.edges, totals.tolist(), strict=True):
+            metrics[f"{edge.label}/opd/overlap"] = overlap / tokens
+            metrics[f"{edge.label}/opd/symmetric_kl"] = divergence / tokens
+        # now: the round's log would put them at its end, and average over `logging_steps`
+        self.recorder.log_alone(metrics)
+        return [overlap / tokens for overlap, _, tokens in totals.tolist()]
+
+    def _sample(self) -> dict[tuple[str, str], Rollouts]:
+        """The learners' rollouts on the probe prompts of this process."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        keys, prompt_ids, names = [], [], []
+        for learner, domain in sorted({(edge.learner, edge.domain) for edge in self.edges}):
+            for row in self.probes[domain][rank::processes]:
+                keys.append((learner, domain))
+                names.append(learner)
+                prompt_ids.append(self.tokenize([row["prompt"]])[0])
+        self.engine.sync(sorted({edge.learner for edge in self.edges}))  # also where no row falls to this process
+        completions, _ = self.engine.generate(prompt_ids, names)
+        rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in self.edges}
+        for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
+            rollouts[key].append((list(prompt), completion))
+        return rollouts
+
+    def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:
+        """Sums over tokens of top-k overlap and symmetric KL, and the number of tokens, shape `(3,)`."""
+        totals = torch.zeros(3, device=self.accelerator.device)
+        longest = max((len(completion) for _, completion in rollouts), default=1)
+        vocabulary = self.forwards.model.config.get_text_config().vocab_size
+        size = max(1, LOGITS_BUDGET // (2 * longest * vocabulary))
+        for start in range(0, len(rollouts), size):
+            learner, teacher, mask = self._both_logits(edge, rollouts[start : start + size])
+            overlap = topk_overlap(learner, teacher, mask, self.top_k)
+            divergence = symmetric_kl(learner, teacher, mask)
+            totals += torch.stack([overlap.sum(), divergence.sum(), mask.sum()])
+        return totals
+
+    def _both_logits(self, edge: Edge, rollouts: Rollouts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits over the completions under learner and teacher, `(B, T, V)` each, and the mask `(B, T)`."""
+        device = self.accelerator.device
+        prompts = [torch.tensor(prompt) for prompt, _ in rollouts]
+        completions = [torch.tensor(completion) for _, completion in rollouts]
+        ids, mask = [], []
+        for tensors, side in ((prompts, "left"), (completions, "right")):
+            ids.append(pad(tensors, padding_value=self.pad_token_id, padding_side=side).to(device))
+            mask.append(pad([torch.ones_like(t) for t in tensors], padding_value=0, padding_side=side).to(device))
+        length, rows = ids[1].size(1), len(rollouts)
+        input_ids, attention_mask = torch.cat(ids, dim=1).repeat(2, 1), torch.cat(mask, dim=1).repeat(2, 1)
+        logits = []
+        names = [edge.learner] * rows + [edge.teacher] * rows
+        with self.forwards.inference(names) as groups, self.accelerator.autocast():
+            for part in groups:
+                output = self.forwards.model(
+                    input_ids=input_ids[part], attention_mask=attention_mask[part], logits_to_keep=length + 1
+                )
+                logits.append(output.logits[:, -length - 1 : -1] / self.temperature)
+        both = torch.cat(logits)
+        return both[:rows], both[rows:], mask[1]

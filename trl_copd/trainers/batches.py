@@ -1,0 +1,40 @@
+"""Batches of native and of cross rows, put into one."""
+
+import torch
+from trl.trainer.utils import pad
+
+
+def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """
+    Put TRL's batches of native and of cross rows into one.
+
+    Args:
+        batches (`list[dict]`): Outputs of `_generate_and_score_completions`: prompts `(B, P)` padded on the left,
+            completions `(B, T)` on the right, advantages `(B,)` or `(B, T)`.
+        pad_token_id (`int`): Padding of token ids.
+
+    Returns:
+        `dict`: The rows of all batches in order, advantages of shape `(B, T)`; token counts are added up.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    merged = {}
+    for key in batches[-1]:
+        if key == "num_items_in_batch":
+            merged[key] = sum(batch[key] for batch in batches)
+            continue
+        tensors = [batch[key] if key in batch else _untaught(batch, batches[-1][key]) for batch in batches]
+        if key == "advantages":  # a sequence's advantage holds for each of its tokens
+            tensors = [
+                tensor.unsqueeze(1) * batch["completion_mask"] if tensor.dim() == 1 else tensor
+                for tensor, batch in zip(tensors, batches, strict=True)
+            ]
+        value = pad_token_id if key in ("prompt_ids", "completion_ids") else 0
+        side = "left" if key.startswith("prompt") else "right"
+        merged[key] = pad([row for tensor in tensors for row in tensor], padding_value=value, padding_side=side)
+    return merged
+
+
+def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:
+    """What native rows have in place of a teacher's tensor `(B, T, ...)`: zeros, as long as their completions."""
+    return like.new_zeros(*batch["completion_ids"].shape, *like.shape[2:])

@@ -1,0 +1,121 @@
+"""Building the branches of a run: their data, their rewards, their part of the model."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from trl import GRPOTrainer
+
+from .. import adapters
+from ..config import CoPDConfig
+from ..experts import Expert
+from ..prompts import BranchPrompts, PromptStream, check_chat_template, cross_stream, hold_out_probe
+from ..topology import Topology
+from .policy import Learner
+from .teaching import Teaching
+
+
+logger = get_logger(__name__)
+
+
+def flatten_rewards(
+    experts: dict[str, Expert], default: list[float] | None
+) -> tuple[list[Callable | str], list[float], list[Any]]:
+    """
+    Rewards of all experts as one list, as TRL takes, loads and checks them; `Learner` takes its part back.
+
+    Args:
+        experts (`dict[str, Expert]`): The experts.
+        default (`list[float]`, *optional*): Weights for an expert that has none of its own.
+
+    Returns:
+        Reward functions, their weights and their processing classes.
+    """
+    funcs: list[Callable | str] = []
+    weights: list[float] = []
+    processing: list[Any] = []
+    for expert in experts.values():
+        funcs += expert.reward_funcs
+        weights += expert.reward_weights or default or [1.0] * len(expert.reward_funcs)
+        classes = expert.reward_processing_classes
+        processing += classes if isinstance(classes, list) else [classes] * len(expert.reward_funcs)
+    return funcs, weights, processing
+
+
+def split_domains(
+    experts: dict[str, Expert],
+    args: CoPDConfig,
+    topology: Topology,
+    processing_class: PreTrainedTokenizerBase | ProcessorMixin,
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """
+    Training data and probe rows of every domain.
+
+    Args:
+        experts (`dict[str, Expert]`), args ([`CoPDConfig`]), topology ([`Topology`]): The run.
+        processing_class: The tokenizer, whose chat template is checked.
+
+    Returns:
+        Data to train on by domain, and rows to measure overlap on by domain, as far as some can be spared.
+    """
+    domains, probes = {}, {}
+    for name, expert in experts.items():
+        rows = expert.train_dataset
+        check_chat_template(name, rows, processing_class)
+        probed = args.overlap_every > 0 and any(edge.domain == name for edge in topology.edges)
+        if probed and args.distils:
+            held_out = next(iter(expert.eval_datasets.values()), None)
+            rows, probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, args.prompts_per_generation)
+            if not probes[name]:
+                logger.warning(f"Expert {name!r} has no rows to spare for measuring overlap: give it eval_dataset.")
+        domains[name] = rows
+    return domains, probes
+
+
+def build_branches(
+    run: GRPOTrainer,
+    experts: dict[str, Expert],
+    topology: Topology,
+    domains: dict[str, Any],
+    teaching: Teaching,
+) -> dict[str, Learner]:
+    """
+    One [`Learner`] per branch.
+
+    Args:
+        run ([`~trl.GRPOTrainer`]): Whose attributes they borrow; its rewards are those of `flatten_rewards`.
+        experts (`dict[str, Expert]`), topology ([`Topology`]): The run.
+        domains (`dict`): Data to train on by domain.
+        teaching ([`Teaching`]): Scores cross rows.
+    """
+    branches, seed, stop = {}, run.args.seed, 0
+    for name in topology.branches:
+        expert, native = experts.get(name), None
+        start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
+        if expert is not None:
+            native = PromptStream(domains[name], run.args.prompts_per_generation, run.shuffle_dataset, seed)
+        edges = topology.edges_into(name)
+        cross = {edge.domain: cross_stream(domains[edge.domain], seed, name, edge.domain) for edge in edges}
+        parameters = adapters.branch_parameters(teaching.forwards.model, name)
+        branches[name] = Learner(
+            run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
+        )
+    return branches
+
+
+def give_rates(optimizer: torch.optim.Optimizer, branches: Collection[Learner]) -> None:
+    """Split the optimizer's groups so that every expert with a learning rate of its own has it."""
+    rates = {b.name: b.expert.learning_rate for b in branches if b.expert and b.expert.learning_rate is not None}
+    if not rates:
+        return
+    owner = {id(p): branch.name for branch in branches if branch.name in rates for p in branch.parameters}
+    groups = []
+    for group in optimizer.param_groups:
+        for name in (None, *rates):
+            parameters = [p for p in group["params"] if owner.get(id(p)) == name]
+            if parameters:
+                rate = group["lr"] if name is None else rates[name]
+                groups.append({**group, "params": parameters, "lr": rate})
+    optimizer.param_groups[:] = groups

@@ -1,0 +1,94 @@
+"""How a run ends, and what it says of itself: figures, card, `copd.json`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from ..run import checkpoints
+from ..run.card import Card, weights_round, write_model_card
+from ..run.resuming import describe_run
+from ..run.saver import write_run_file
+from ..show.figures import draw_figures
+
+
+def finish(run: GRPOTrainer) -> None:
+    """Measure what was learnt, and describe and draw the run; whatever a verifier raises, it is saved."""
+    if run.args.matrix_at_end and run.eval_dataset:
+        try:
+            run.capability_matrix()
+        except Exception as error:
+            if not run.is_fsdp_enabled:  # where saving takes every process, and this one may be alone
+                run._save()
+                where = repr(run.args.output_dir)
+                error.add_note(f"The training was over: student and experts are saved in {where}.")
+            raise
+    run.save_state()
+    if run.is_world_process_zero():
+        write_run_file(run.args.output_dir, description(run))
+        draw_figures(run.args.output_dir)
+    run.create_model_card()
+
+
+def end_after_signal(run: GRPOTrainer) -> None:
+    """Before a signal's exit: tell the callbacks, wait for uploads, raise if nothing was saved."""
+    if run.interruption.signal is not None:
+        run.control = run.callback_handler.on_train_end(run.args, run.state, run.control)
+        run.hub.wait()  # an interpreter that ends starts no thread for them
+        run.saver.raise_if_unsaved()
+
+
+def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
+    """A checkpoint as of the last complete round, if the run is not inside another one; the error says where it is."""
+    step = run.state.global_step
+    folder = Path(run.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+    complete = run._step == step * run.args.gradient_accumulation_steps  # else gradients would be lost
+    if step and complete and not run.args.save_only_model:
+        if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
+            run._save_checkpoint(run.model, trial=None)
+        if run.saver.unsaved is None:
+            error.add_note(f"All rounds up to here are saved: resume from {str(folder)!r}.")
+    run.hub.wait()
+
+
+def description(run: GRPOTrainer) -> dict[str, Any]:
+    """What `copd.json` says of the run as it is now."""
+    rounds = max(run.state.max_steps, run.state.global_step)
+    spent = run._step % run.round.micro_steps == 0
+    return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent)
+
+
+def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any = None) -> Card:
+    """What the model card says of the run as it is now."""
+    name = name or Path(run.args.output_dir).name
+    datasets, own = ([given] if isinstance(given, str) else given or [] for given in (dataset_name, tags))
+    return Card(
+        name=name,
+        base=get_config_model_id(run.model.config),
+        repo=run.hub.repo_id or run.args.hub_model_id or name,
+        args=run.args,
+        topology=run.topology,
+        schedule=run.schedule,
+        experts=run.experts,
+        rewards={expert: run.branches[expert].reward_func_names for expert in run.experts},
+        adapter=run.peft_model.peft_config[run.topology.experts[0]],
+        state=run.state,
+        training=run.is_in_train,
+        round=weights_round(run.state, run.args, run.is_in_train),
+        matrix=run.evaluation.last,
+        matrix_round=run.evaluation.last_round,
+        tags=(*own, *run._tag_names),
+        datasets=tuple(datasets),
+    )
+
+
+def complete_stage(run: GRPOTrainer, stage: Path, step: int) -> None:
+    """Write into a copy of `output_dir` what belongs to the weights of round `step`."""
+    if run.processing_class is not None:
+        run.processing_class.save_pretrained(str(stage))
+    run.evaluation.keep_only_own(stage)
+    draw_figures(stage, quiet=True)  # the matrix, for one, comes at the end
+    write_model_card(replace(card(run, run.hub.repo_name.split("/")[-1]), round=step), stage)

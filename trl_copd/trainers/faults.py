@@ -1,0 +1,146 @@
+"""What goes wrong inside a round and stays in the branch where it happens. See `docs/faults.md`."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from torch import nn
+from trl.trainer.utils import is_async_callable
+
+
+logger = get_logger(__name__)
+
+MOST_IN_A_ROW = 10  # of one fault in one branch; then the run stops
+
+
+class Faults:
+    """
+    Counts a branch's faults, and stops the run when one does not end.
+
+    Counts are those of all processes, and every process decides alike: on rewards that were gathered and on gradients
+    that were averaged.
+
+    Args:
+        branch (`str`): Whose they are, for messages and for the names in the log.
+    """
+
+    def __init__(self, branch: str):
+        self.branch = branch
+        self.counts: Counter[str] = Counter()  # so far in the run, by kind
+        self.in_a_row: Counter[str] = Counter()  # of these, without a success in between
+
+    def count(self, fault: str, times: int, warning: str) -> None:
+        """Add to a fault's count; the first time the warning is logged."""
+        if times and not self.counts[fault]:
+            logger.warning(f"{warning} (Said once; `{self.branch}/{fault}` counts them in the log.)")
+        if times:
+            self.counts[fault] += times
+
+    def bound(self, fault: str, happened: bool, error: str) -> None:
+        """RuntimeError if the fault has happened `MOST_IN_A_ROW` times without a success in between."""
+        self.in_a_row[fault] = self.in_a_row[fault] + 1 if happened else 0
+        if self.in_a_row[fault] >= MOST_IN_A_ROW:
+            raise RuntimeError(f"{error} {MOST_IN_A_ROW} times in a row: the run stops. Checkpoints are intact.")
+
+    # ---- Kinds of faults --------------------------------------------------------------------------------------------
+
+    def ungrade_non_finite(self, rewards: torch.Tensor, counted: bool) -> torch.Tensor:
+        """
+        Let infinite rewards count as ungraded.
+
+        Args:
+            rewards (`torch.Tensor`): Rewards of all processes, `(rows, functions)`; NaN is TRL's sign for `None`.
+            counted (`bool`): Whether they are of a round; an evaluation has a count of its own.
+
+        Returns:
+            `torch.Tensor`: The rewards, NaN where they were not finite.
+        """
+        infinite = rewards.isinf()
+        rewards = rewards.masked_fill(infinite, torch.nan)
+        if counted:
+            who = f"Expert {self.branch!r}"
+            self.count(
+                "non_finite_rewards", int(infinite.sum()),
+                f"{who}: a reward is NaN or infinite. Such rows count as ungraded by that function.",
+            )  # fmt: skip
+            ungraded = rewards.isnan().all(1)
+            self.count(
+                "ungraded_rows", int(ungraded.sum()),
+                f"{who}: a row was graded by no reward function. Its advantage is 0.",
+            )  # fmt: skip
+            self.bound(
+                "ungraded_rows", bool(ungraded.all()),
+                f"{who}: no row of a batch was graded by any reward function (None, NaN or infinite)",
+            )  # fmt: skip
+        return rewards
+
+    def check_gradient(self, norm: float, parameters: list[nn.Parameter], scaler: Any) -> bool:
+        """
+        Drop a gradient that is not finite, so that the optimizer leaves the branch alone.
+
+        Args:
+            norm (`float`): The gradient's norm.
+            parameters (`list[torch.nn.Parameter]`): The branch's.
+            scaler (*optional*): accelerate's loss scaler, with fp16.
+
+        Returns:
+            `bool`: Whether the gradient is finite.
+        """
+        finite, who = math.isfinite(norm), f"Branch {self.branch!r}"
+        self.count(
+            "skipped_updates", int(not finite),
+            f"{who}: the gradient is NaN or infinite. The branch is not updated in this round.",
+        )  # fmt: skip
+        if scaler is None:
+            if not finite:
+                for parameter in parameters:
+                    parameter.grad = None  # not zero: Adam would move the branch by its momentum
+            self.bound("skipped_updates", not finite, f"{who}: the gradient was not finite")
+        elif not finite and scaler.get_scale() < 1:
+            # fp16: the scaler skips the whole round and halves its scale, which begins far too high
+            raise RuntimeError(f"{who}: the gradient is not finite at a loss scale below 1. Use bf16.")
+        return finite
+
+    # ---- State ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, dict[str, int]]:
+        return {"faults": dict(self.counts), "in_a_row": dict(self.in_a_row)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.counts, self.in_a_row = Counter(state["faults"]), Counter(state["in_a_row"])
+
+
+def guarded(func: Callable, who: str) -> Callable:
+    """A reward function whose errors say whose they are, and whose NaN or infinite values are all `inf`."""
+    if isinstance(func, nn.Module):  # TRL runs a reward model itself
+        return func
+
+    def check(values: Any) -> list[float | None]:
+        return [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
+
+    def explain(error: Exception) -> RuntimeError:
+        return RuntimeError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
+
+    def call(*args, **kwargs):
+        try:
+            return check(func(*args, **kwargs))
+        except Exception as error:
+            raise explain(error) from error
+
+    async def call_async(*args, **kwargs):
+        try:
+            return check(await func(*args, **kwargs))
+        except Exception as error:
+            raise explain(error) from error
+
+    return call_async if is_async_callable(func) else call
+
+
+def mean_of_finite(losses: list[torch.Tensor]) -> torch.Tensor:
+    """Mean of the branches' losses, without those that are NaN or infinite."""
+    stacked = torch.stack(losses)
+    finite = stacked.isfinite()
+    return stacked[finite].mean() if finite.any() else stacked.mean()

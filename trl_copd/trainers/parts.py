@@ -1,0 +1,136 @@
+"""The parts of a run, built one after the other: each gets what it needs by name."""
+
+from dataclasses import dataclass
+
+from peft import PeftModel
+from transformers import Trainer
+from trl import GRPOTrainer
+from trl.trainer.utils import disable_dropout_in_model
+
+from .. import adapters
+from ..divergence import Divergence
+from ..engines import Engine, build_engine
+from ..forwards import Forwards
+from ..measure.matrix import CapabilityMatrix
+from ..measure.overlap import Overlap
+from ..run.saver import Saver
+from ..run.weights import Weights
+from ..show.progress import PhaseProgress, choose_progress
+from ..show.recorder import Recorder
+from .branches import build_branches, split_domains
+from .checks import Plan
+from .host import Host
+from .policy import Learner
+from .round import Round
+from .teaching import Teaching
+
+
+@dataclass
+class Parts:
+    """See the classes."""
+
+    recorder: Recorder
+    forwards: Forwards
+    engine: Engine
+    weights: Weights
+    teaching: Teaching
+    branches: dict[str, Learner]
+    overlap: Overlap
+    round: Round
+    evaluation: CapabilityMatrix
+    saver: Saver
+    progress: PhaseProgress
+
+
+def create_adapters(model: PeftModel, plan: Plan) -> None:
+    """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
+    trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
+    adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
+    if plan.args.disable_dropout:  # TRL did it for the initial adapter
+        disable_dropout_in_model(model)
+
+
+def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
+    """
+    Build the parts of a run.
+
+    Args:
+        run ([`~trl.GRPOTrainer`]): As TRL has built it, with the branches' adapters in its model.
+        plan ([`Plan`]): What is to be trained.
+    """
+    args, accelerator, host = run.args, run.accelerator, Host(run)
+    experts, topology, schedule = plan.experts, plan.topology, plan.schedule
+    recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
+    model = accelerator.unwrap_model(run.model)
+    forwards = Forwards(model)
+    engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
+    weights = Weights(forwards, topology, args)
+    divergence = None
+    if args.opd_loss != "sampled":
+        divergence = Divergence(args.opd_loss, model.get_base_model(), run.temperature, args.opd_top_k)
+    teaching = Teaching(
+        topology=topology,
+        betas=plan.betas,
+        forwards=forwards,
+        logps=host.logps,
+        rows=args.per_device_train_batch_size,
+        clip=args.opd_clip,
+        divergence=divergence,
+        accelerator=accelerator,
+        recorder=recorder,
+    )
+    domains, probes = split_domains(experts, args, topology, run.processing_class)
+    branches = build_branches(run, experts, topology, domains, teaching)
+    overlap = Overlap(
+        edges=topology.edges,
+        probes=probes,
+        every=args.overlap_every,
+        top_k=args.overlap_top_k,
+        temperature=run.temperature,
+        seed=args.seed,
+        forwards=forwards,
+        engine=engine,
+        tokenize=host.token_ids,
+        pad_token_id=host.pad_token_id,
+        accelerator=accelerator,
+        recorder=recorder,
+    )
+    round_ = Round(
+        args=args,
+        topology=topology,
+        schedule=schedule,
+        branches=branches,
+        forwards=forwards,
+        engine=engine,
+        overlap=overlap,
+        tokenize=host.tokenize,
+        eos_token_id=host.eos_token_id,
+        restart_student=lambda: weights.restart_student(run.optimizer),
+        accelerator=accelerator,
+        recorder=recorder,
+    )
+    evaluation = CapabilityMatrix(
+        experts=experts,
+        graders=branches,
+        forwards=forwards,
+        engine=engine,
+        tokenize=host.token_ids,
+        decode=host.decode,
+        accelerator=accelerator,
+        batch_size=args.per_device_eval_batch_size,
+        temperature=run.temperature,
+        merged=not topology.has_student_branch,
+    )
+    return Parts(
+        recorder=recorder,
+        forwards=forwards,
+        engine=engine,
+        weights=weights,
+        teaching=teaching,
+        branches=branches,
+        overlap=overlap,
+        round=round_,
+        evaluation=evaluation,
+        saver=Saver(args, accelerator),
+        progress=choose_progress(topology, schedule, args.live_view),
+    )

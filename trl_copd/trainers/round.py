@@ -1,0 +1,243 @@
+"""A round: who takes part in it, what is sampled for them, the random streams they draw from, their update."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import TrainerState
+
+from .. import adapters, sharding
+from ..config import CoPDConfig
+from ..engines import Engine, EngineUnavailable
+from ..forwards import Forwards
+from ..measure.overlap import Overlap
+from ..randomness import random_state, set_random_state
+from ..schedule import BranchPlan, Schedule
+from ..show.recorder import Recorder
+from ..topology import Topology
+from .faults import mean_of_finite
+from .policy import Learner, RoundRows
+
+
+class Round:
+    """
+    Carries out rounds, one after the other.
+
+    Args:
+        args ([`CoPDConfig`]): Sizes.
+        topology ([`Topology`]), schedule ([`Schedule`]): What each branch does when.
+        branches (`dict[str, Learner]`): All branches.
+        forwards ([`Forwards`]): Holds the model.
+        engine ([`Engine`]): Samples the rows of all branches.
+        overlap ([`Overlap`]): Measures the edges at the start of a round.
+        tokenize (`Callable`): TRL's `_tokenize_prompts`.
+        eos_token_id (`int`): What an empty completion stands for.
+        restart_student (`Callable`): Sets the student to the mean of the experts.
+        accelerator ([`~accelerate.Accelerator`]): The processes.
+        recorder ([`Recorder`]): Logs the run's own numbers.
+    """
+
+    def __init__(
+        self,
+        args: CoPDConfig,
+        topology: Topology,
+        schedule: Schedule,
+        branches: dict[str, Learner],
+        forwards: Forwards,
+        engine: Engine,
+        overlap: Overlap,
+        tokenize: Callable[[list], tuple],
+        eos_token_id: int,
+        restart_student: Callable[[], None],
+        accelerator: Accelerator,
+        recorder: Recorder,
+    ):
+        self.args, self.topology, self.schedule, self.branches = args, topology, schedule, branches
+        self.forwards, self.engine, self.overlap = forwards, engine, overlap
+        self.tokenize, self.eos_token_id, self.restart_student = tokenize, eos_token_id, restart_student
+        self.accelerator, self.recorder = accelerator, recorder
+        self.live: list[Learner] = []  # the branches that take part in the generation at hand
+        self.measured = -1  # the last round at whose start the edges were measured
+
+    @property
+    def micro_steps(self) -> int:
+        """Micro-steps that one generation serves."""
+        return self.args.steps_per_generation * self.args.num_iterations
+
+    @property
+    def micro_steps_per_epoch(self) -> int:
+        """As many as TRL takes for the longest dataset; shorter ones recycle."""
+        datasets = [b.prompts.native.dataset for b in self.branches.values() if b.prompts.native is not None]
+        if not all(
+            hasattr(dataset, "__len__") for dataset in datasets
+        ):  # a stream: `max_steps` rules, see `check_run`
+            return self.args.max_steps * self.args.gradient_accumulation_steps
+        return max(len(dataset) // self.args.prompts_per_generation * self.micro_steps for dataset in datasets)
+
+    # ---- Rollouts ---------------------------------------------------------------------------------------------------
+
+    def begin(self, state: TrainerState, step: int) -> None:
+        """
+        Measure and sample, if it is time to, before micro-step `step`.
+
+        Raises:
+            EngineUnavailable: Then everything is as if the round had not begun.
+        """
+        with self._all_or_nothing(state):
+            if self.measured != state.global_step:
+                self.schedule.advance(state.global_step, self.overlap.measure(state.global_step))
+                self.measured = state.global_step
+            if step % self.micro_steps == 0 or not self.live:
+                self._generate(state.global_step, state.max_steps)
+
+    @contextmanager
+    def _all_or_nothing(self, state: TrainerState) -> Iterator[None]:
+        """Put prompts and random numbers back if the engine fails, so that a resumed run draws them again."""
+        numbers, live, logged = random_state(), self.live, len(state.log_history)
+        measured, phases = self.measured, self.schedule.state_dict()
+        positions = {name: branch.prompts.position() for name, branch in self.branches.items()}
+        try:
+            yield
+        except EngineUnavailable:
+            set_random_state(numbers)
+            self.live, self.measured = live, measured
+            self.schedule.load_state_dict(phases)
+            del state.log_history[logged:]  # the resumed run measures again
+            for name, position in positions.items():
+                self.branches[name].prompts.move_to(position)
+            raise
+
+    def _generate(self, index: int, total: int) -> None:
+        """Decide what each branch does, draw the rows and sample them all."""
+        self.forwards.model.train()
+        start = time.perf_counter()
+        if self.args.student_init == "merge" and self.schedule.opd_begins(index, total):
+            self.restart_student()
+        plans = self.schedule.plan(self.topology, index, total)
+        self.live = [branch for branch in self.branches.values() if not plans[branch.name].idle]
+        for branch in self.live:
+            branch.start(self._rows(branch, plans[branch.name]))
+        self._sample()
+        metrics = self.recorder.metrics
+        metrics["rollout_time"].append(time.perf_counter() - start)  # not in the branches' step_time
+        metrics["phase"] = [float(self.schedule.phase(index, total) == "opd")]
+        metrics["cycle"] = [float(self.schedule.cycle(index, total))]
+
+    def _rows(self, branch: Learner, plan: BranchPlan) -> RoundRows:
+        """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
+        native, cross = branch.prompts.draw(plan, self.args.prompts_per_generation, self.args.opd_fraction)
+        native = self._share([row for row in native for _ in range(self.args.num_generations)])
+        cross = self._share([pair for pair in cross for _ in range(self.args.num_generations)])
+        return RoundRows(native, [row for _, row in cross], [edge for edge, _ in cross])
+
+    def _share(self, rows: list) -> list:
+        size = len(rows) // self.accelerator.num_processes
+        return rows[self.accelerator.process_index * size :][:size]
+
+    def _sample(self) -> None:
+        """Sample native and cross rows of all live branches in one `generate`."""
+        parts = [
+            (policy, rows)
+            for branch in self.live
+            for policy, rows in ((branch, branch.rows.native), (branch.taught, branch.rows.cross))
+            if rows
+        ]
+        names = [branch.name for branch in self.live for _ in branch.rows.native + branch.rows.cross]
+        tokenized = [self.tokenize([row["prompt"] for row in rows]) for _, rows in parts]
+        self.engine.sync(names)
+        completions, logps = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
+        completions = self._without_empty(completions, names)
+        logps = logps and [row or [0.0] for row in logps]  # for the token that was put there
+        start = 0
+        for prompts, (policy, rows) in zip(tokenized, parts, strict=True):
+            part = slice(start, start + len(rows))
+            policy.rollouts = prompts, (completions[part], logps and logps[part])
+            start += len(rows)
+
+    def _without_empty(self, completions: list[list[int]], names: list[str]) -> list[list[int]]:
+        """Give completions of no token the end-of-sequence token that was meant; count those that are nothing else."""
+        end = self.eos_token_id
+        completions = [ids or [end] for ids in completions]
+        empty = [sum(ids == [end] for ids, n in zip(completions, names, strict=True) if n == b) for b in self.branches]
+        totals = self.accelerator.reduce(torch.tensor(empty, device=self.accelerator.device), reduction="sum")
+        for branch, count in zip(self.branches.values(), totals.tolist(), strict=True):
+            branch.faults.count(
+                "empty_completions", count,
+                f"Branch {branch.name!r} sampled an empty completion (only an end-of-sequence token).",
+            )  # fmt: skip
+        return completions
+
+    # ---- The update -------------------------------------------------------------------------------------------------
+
+    def learn(self, model: torch.nn.Module, inputs: Any, items: torch.Tensor | None, step: int) -> torch.Tensor:
+        """One micro-step of every live branch: forward and backward by TRL. Returns the mean of their losses."""
+        if self.accelerator.num_processes > 1:
+            model = self.forwards.model  # DDP would reduce in each backward, and trips over branches that take no part
+        losses = []
+        for branch in self.live:
+            adapters.activate(self.forwards.model, branch.name)
+            branch._step = step
+            with self._random_stream(branch, step) if len(self.branches) > 1 else nullcontext():
+                losses.append(branch.training_step(model, inputs, items))
+        sharded = bool(sharding.sharded_modules(self.forwards.model))
+        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not sharded:
+            self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
+        return mean_of_finite(losses) if len(losses) > 1 else losses[0]
+
+    @contextmanager
+    def _random_stream(self, branch: Learner, step: int) -> Iterator[None]:
+        """
+        Shuffle rows and draw dropout from the branch's own stream, as its own GRPOTrainer would; sampling draws from
+        the run's. All streams start from the same state.
+        """
+        shared = random_state()
+        if branch.random_state is not None:
+            set_random_state(branch.random_state)
+            if step % self.micro_steps_per_epoch == 0:
+                torch.empty((), dtype=torch.int64).random_()  # what a DataLoader draws when an epoch begins
+        try:
+            yield
+            branch.random_state = random_state()
+        finally:
+            set_random_state(shared)
+
+    def _average_gradients(self) -> None:
+        """Average the live branches' gradients over the processes, one reduction per branch."""
+        for branch in self.live:
+            gradients = [parameter.grad for parameter in branch.parameters if parameter.grad is not None]
+            flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
+            for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def clip(self, limit: float) -> torch.Tensor:
+        """Clip each live branch by its own norm; returns the norm of all gradients that are applied."""
+        norms = []
+        for branch in self.live:
+            norm = sharding.full(torch.nn.utils.clip_grad_norm_(branch.parameters, limit))
+            if branch.faults.check_gradient(norm.item(), branch.parameters, self.accelerator.scaler):
+                branch._metrics["train"]["grad_norm"].append(norm.item())
+                norms.append(norm)
+        if not norms:
+            return torch.zeros((), device=self.accelerator.device)
+        return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
+
+    # ---- State ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """What a resume after micro-step `step` needs of schedule and branches besides weights and moments."""
+        spent = step % self.micro_steps == 0
+        return {
+            "live": [branch.name for branch in self.live],
+            "schedule": self.schedule.state_dict(),
+            "branches": {name: branch.state_dict(spent) for name, branch in self.branches.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, branch in self.branches.items():
+            branch.load_state_dict(state["branches"][name])
+        self.live = [self.branches[name] for name in state["live"]]
+        self.schedule.load_state_dict(state["schedule"])
+        self.measured = -1  # the round to come is measured anew
