@@ -369,7 +369,7 @@ def test_a_run_that_fails_gives_the_terminal_back(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", terminal)
     trainer = build_trainer(tmp_path, disable_tqdm=False, **CYCLE)
-    monkeypatch.setattr(trainer, "_sample_round", lambda: 1 / 0)
+    monkeypatch.setattr(trainer.round, "_sample", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.train()
     assert sys.stdout is terminal and not screen_of(terminal.getvalue())[1].cursor.hidden

@@ -59,20 +59,17 @@ class CapabilityMatrix:
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
         self.tokenize, self.decode, self.accelerator = tokenize, decode, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
-        self.last: Matrix | None = None
-        self.last_round: int | None = None  # whose weights it was
-        self._note = ""  # how it was measured
 
-    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> Matrix:
+    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> tuple[Matrix, str]:
         """
-        Measure it and keep it as the last one; the random stream is left as it was.
+        Measure it; the random stream is left as it was.
 
         Args:
             student (`Callable`): A context in which the student is an adapter of its own.
             num_generations (`int`): `1` decodes greedily; n > 1 samples n completions per row.
 
         Returns:
-            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy}}`, `None` where nothing was graded.
+            `{adapter: {domain: accuracy}}`, `None` where nothing was graded, and how it was measured, in words.
 
         Raises:
             ValueError: No expert has an `eval_dataset`.
@@ -92,22 +89,7 @@ class CapabilityMatrix:
                     for name, row in zip(names, grades, strict=True):
                         matrix[name][domain] = None if row.isnan().all() else row.nanmean().item()
         how = "greedy" if num_generations == 1 else f"avg@{num_generations}, temperature {self.temperature}"
-        self._note = f"Accuracy on held-out rows ({how}); {ungraded} ungraded answers excluded."
-        self.last = matrix
-        return matrix
-
-    def write(self, output_dir: str | Path) -> None:
-        """Write the last matrix as JSON and as a Markdown table."""
-        folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MATRIX_FILE).write_text(json.dumps(self.last, indent=2))
-        (folder / MATRIX_TABLE).write_text(f"{matrix_table(self.last)}\n\n{self._note}\n")
-
-    def keep_only_own(self, folder: str | Path) -> None:
-        """Remove a matrix from a copy of the run's folder that an earlier run has measured."""
-        if self.last is None:
-            for name in (MATRIX_FILE, MATRIX_TABLE):
-                (Path(folder) / name).unlink(missing_ok=True)
+        return matrix, f"Accuracy on held-out rows ({how}); {ungraded} ungraded answers excluded."
 
     def _grade(self, names: list[str], expert: str, rows: list[dict], samples: int) -> torch.Tensor:
         """Grades of every adapter on the rows, shape `(len(names), len(rows) * samples)`, NaN where ungraded."""
@@ -140,6 +122,14 @@ class CapabilityMatrix:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def write_matrix(matrix: Matrix, note: str, output_dir: str | Path) -> None:
+    """Write a matrix as JSON and as a Markdown table with a note below."""
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MATRIX_FILE).write_text(json.dumps(matrix, indent=2))
+    (folder / MATRIX_TABLE).write_text(f"{matrix_table(matrix)}\n\n{note}\n")
 
 
 def matrix_metrics(matrix: Matrix, prefix: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ from .. import adapters, sharding
 from ..config import CoPDConfig
 from ..engines import EngineUnavailable
 from ..experts import Expert
-from ..measure.matrix import Matrix, matrix_metrics
+from ..measure.matrix import Matrix, matrix_metrics, write_matrix
 from ..run.card import weights_round, write_model_card
 from ..run.fingerprint import BASE_KEY, base_fingerprint
 from ..run.folder import state_file
@@ -110,15 +110,13 @@ class CoPDTrainer(GRPOTrainer):
         if not self.args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)
+        self.last_matrix: Matrix | None = None
+        self.last_matrix_round: int | None = None  # whose weights it was
         self._resumed_loss: tuple[torch.Tensor, int] | None = None
 
     @property
     def peft_model(self) -> PeftModel:
         return self.accelerator.unwrap_model(self.model)
-
-    @property
-    def last_matrix(self) -> Matrix | None:
-        return self.evaluation.last
 
     # ---- Training ---------------------------------------------------------------------------------------------------
 
@@ -226,10 +224,10 @@ class CoPDTrainer(GRPOTrainer):
             ValueError: No expert has an `eval_dataset`.
         """
         with self.recorder.untracked():
-            matrix = self.evaluation.measure(self.weights.student, num_generations)
-        self.evaluation.last_round = weights_round(self.state, self.args, self.is_in_train)
+            matrix, note = self.evaluation.measure(self.weights.student, num_generations)
+        self.last_matrix, self.last_matrix_round = matrix, weights_round(self.state, self.args, self.is_in_train)
         if self.is_world_process_zero():
-            self.evaluation.write(self.args.output_dir)
+            write_matrix(matrix, note, self.args.output_dir)
         return matrix
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:

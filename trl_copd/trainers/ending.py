@@ -10,6 +10,7 @@ from trl.trainer.utils import get_config_model_id
 
 from ..run import checkpoints
 from ..run.card import Card, weights_round, write_model_card
+from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..run.resuming import describe_run
 from ..run.saver import write_run_file
 from ..show.figures import draw_figures
@@ -78,8 +79,8 @@ def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any
         state=run.state,
         training=run.is_in_train,
         round=weights_round(run.state, run.args, run.is_in_train),
-        matrix=run.evaluation.last,
-        matrix_round=run.evaluation.last_round,
+        matrix=run.last_matrix,
+        matrix_round=run.last_matrix_round,
         tags=(*own, *run._tag_names),
         datasets=tuple(datasets),
     )
@@ -89,6 +90,8 @@ def complete_stage(run: GRPOTrainer, stage: Path, step: int) -> None:
     """Write into a copy of `output_dir` what belongs to the weights of round `step`."""
     if run.processing_class is not None:
         run.processing_class.save_pretrained(str(stage))
-    run.evaluation.keep_only_own(stage)
+    if run.last_matrix is None:  # what is there was measured by an earlier run
+        for name in (MATRIX_FILE, MATRIX_TABLE):
+            (stage / name).unlink(missing_ok=True)
     draw_figures(stage, quiet=True)  # the matrix, for one, comes at the end
     write_model_card(replace(card(run, run.hub.repo_name.split("/")[-1]), round=step), stage)
