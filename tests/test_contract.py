@@ -65,10 +65,10 @@ OWN = {
     "_pending_metrics", "_pending_extra_logs", "_buffered_inputs", "_step", "_current_train_step_time",
     "entropy_coef", "_last_world_entropy", "_entropy_window_stats",
     "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "cross_logs",
-    "random_state", "teachers",
+    "random_state", "teachers", "shown", "cross_accuracy",
 }  # fmt: skip
 OF_CROSS_ROWS = {"name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
-                 "random_state", "teachers"}  # fmt: skip
+                 "random_state", "teachers", "shown", "cross_accuracy"}  # fmt: skip
 # Containers of the run that a round changes in place, for all branches on purpose
 CHANGED_IN_PLACE = {"_metrics"}
 
@@ -105,7 +105,7 @@ def test_what_a_branch_owns_after_a_run(tmp_path):
     assert changed == CHANGED_IN_PLACE, "GRPOTrainer keeps new state in a container: decide whose it is"
     for branch in trainer.branches.values():
         assert set(vars(branch)) == OWN, "GRPOTrainer keeps new state: decide whose it is"
-        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS
+        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled"}
     with pytest.raises(TypeError, match="CoPDTrainer.train"):
         trainer.branches["math"].train()
 

@@ -15,7 +15,18 @@ PACKAGE = ROOT / "trl_copd"
 # Rooms from the ground up: a module imports from its own room and from those below, types included.
 ROOMS = [
     {"rewards", ""},  # `trl_copd/__init__.py` imports nothing until it is asked
-    {"topology", "schedule", "history", "redaction", "randomness", "run.folder", "experts", "prompts", "config"},
+    {
+        "topology",
+        "schedule",
+        "allocation",
+        "history",
+        "redaction",
+        "randomness",
+        "run.folder",
+        "experts",
+        "prompts",
+        "config",
+    },
     {"distillation", "divergence"},
     {"sharding", "adapters"},
     {"forwards"},

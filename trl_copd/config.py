@@ -5,6 +5,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from .allocation import ALLOCATIONS
 from .redaction import redact, secrets_of
 from .schedule import OverlapSchedule, Schedule
 from .topology import STUDENT, TOPOLOGIES, Topology
@@ -79,6 +80,18 @@ class CoPDConfig(GRPOConfig):
             rank-r matrix closest to the exact mean, `"ties"` and `"dare"` prune the deltas first (rank r).
         merge_density (`float`, *optional*, defaults to `0.5`):
             Share of each expert's delta that `merge_method="ties"` and `"dare"` keep, 0 < d <= 1.
+        allocation (`str`, *optional*, defaults to `"uniform"`):
+            Who gets a round's rollouts. `"uniform"`: every branch that its phase lets learn. `"adaptive"`: experts in
+            proportion to what is left to learn on their domain, so that one whose domain is learnt rests and still
+            teaches; the student's cross prompts in proportion to the gap between it and its teacher; the domains of
+            an expert with a `domain_column` likewise.
+        allocation_floor (`float`, *optional*, defaults to `0.1`):
+            Least share of rounds, or of prompts, that `allocation="adaptive"` leaves a domain, relative to the one
+            that gets most, 0 < f <= 1.
+        max_rollouts (`int`, *optional*):
+            Rollouts after which the run ends, over all branches and processes, >= 1; probes and evaluations are not
+            counted. `final_opd_steps`, and the OPD of `topology="mopd"`, are counted back from there. `max_steps`
+            then is a bound, and defaults to what a single branch would need.
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
@@ -147,6 +160,15 @@ class CoPDConfig(GRPOConfig):
     merge_density: float = field(
         default=0.5, metadata={"help": "Share of a delta that merge_method='ties' and 'dare' keep, 0 < d <= 1."}
     )
+    allocation: str = field(
+        default="uniform", metadata={"help": "Who gets a round's rollouts: 'uniform' or 'adaptive'."}
+    )
+    allocation_floor: float = field(
+        default=0.1, metadata={"help": "Least share of rounds that allocation='adaptive' leaves a domain, 0 < f <= 1."}
+    )
+    max_rollouts: int | None = field(
+        default=None, metadata={"help": "Rollouts after which the run ends, over all branches; None: max_steps rules."}
+    )
     overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
     overlap_every: int = field(
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
@@ -171,6 +193,9 @@ class CoPDConfig(GRPOConfig):
         if self.selects_best_model and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
         super().__post_init__()
+        if self.max_rollouts is not None and self.max_steps <= 0:
+            generations = -(-self.max_rollouts // self.generation_batch_size)
+            self.max_steps = generations * self.rounds_per_generation
         self._check_reuse()
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,14 +249,18 @@ class CoPDConfig(GRPOConfig):
             return dict(zip(branches, map(float, beta), strict=True))
         return dict.fromkeys(branches, float(beta))
 
-    def build_schedule(self) -> Schedule:
+    def build_schedule(self, experts: int = 1) -> Schedule:
+        """The phases of a run with so many experts."""
         steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
+        last = {"final_opd_steps": self.final_opd_steps, "budget": self.max_rollouts}
+        last["reserve"] = self.final_opd_steps // reuse * self.generation_batch_size
         if self.schedule == "overlap":
-            return OverlapSchedule(
-                *steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, final_opd_steps=self.final_opd_steps
-            )
+            return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, **last)
         static = self.topology == "mopd"
-        return Schedule(*steps, static=static, reuse=reuse, final_opd_steps=self.final_opd_steps)
+        if static and self.max_rollouts is not None:  # the student is one branch, and every expert is one
+            whole = self.rlvr_steps * experts + self.opd_steps
+            last["reserve"] = self.max_rollouts * self.opd_steps // whole
+        return Schedule(*steps, static=static, reuse=reuse, **last)
 
     def _check_types(self) -> None:
         wanted = {
@@ -251,6 +280,9 @@ class CoPDConfig(GRPOConfig):
             "student_init": str,
             "merge_method": str,
             "merge_density": (int, float),
+            "allocation": str,
+            "allocation_floor": (int, float),
+            "max_rollouts": (int, type(None)),
             "overlap_top_k": int,
             "overlap_every": int,
             "probe_prompts": int,
@@ -285,6 +317,10 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if not 0 < self.allocation_floor <= 1:
+            raise ValueError(f"`allocation_floor` must be > 0 and <= 1, got {self.allocation_floor}.")
+        if self.max_rollouts is not None and self.max_rollouts < 1:
+            raise ValueError(f"`max_rollouts` must be >= 1 or None, got {self.max_rollouts}.")
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
@@ -301,6 +337,7 @@ class CoPDConfig(GRPOConfig):
             "schedule": SCHEDULES,
             "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
+            "allocation": ALLOCATIONS,
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -341,7 +378,7 @@ class CoPDConfig(GRPOConfig):
                 "student that is a branch, which only topology='student' has besides 'mopd'. Set "
                 "final_opd_steps=0, or topology='student'."
             )
-        if self.max_steps <= 0:
+        if self.max_steps <= 0 and self.max_rollouts is None:
             raise ValueError(
                 f"final_opd_steps={self.final_opd_steps} are counted back from the end of the run, so its length "
                 f"must be known: set max_steps > 0, got {self.max_steps}."
@@ -384,7 +421,13 @@ class CoPDConfig(GRPOConfig):
             raise ValueError(
                 f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
             )
-        if self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
+        if self.final_opd_steps and self.max_rollouts is not None:
+            if self.final_opd_steps // self.rounds_per_generation * self.generation_batch_size >= self.max_rollouts:
+                raise ValueError(
+                    f"final_opd_steps={self.final_opd_steps} take all of max_rollouts={self.max_rollouts} and leave "
+                    "the experts nothing to learn from. Lower them, or raise max_rollouts."
+                )
+        elif self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
             raise ValueError(
                 f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
                 "experts no round to learn in. Lower them, or raise max_steps."

@@ -52,6 +52,11 @@ class Expert:
             Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
         reward_processing_classes (*optional*):
             As in TRL, for rewards that are models.
+        domain_column (`str`, *optional*):
+            Column that names each row's domain, for an expert on the pooled data of several:
+            `allocation="adaptive"` shares its prompts out among them.
+        frozen (`bool`, *optional*, defaults to `False`):
+            Whether it only teaches. Needs `adapter`.
     """
 
     name: str
@@ -62,12 +67,21 @@ class Expert:
     adapter: str | Path | None = None
     learning_rate: float | None = None
     reward_processing_classes: Any = field(default=None, repr=False)
+    domain_column: str | None = None
+    frozen: bool = False
 
     def __post_init__(self):
         self._check_name()
         self._check_rewards()
         self._check_adapter_and_rate()
         _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
+        column = self.domain_column
+        if column is not None and column not in (self.train_dataset.column_names or [column]):
+            raise ValueError(
+                f"Expert {self.name!r} has no column {column!r} in `train_dataset` (found: "
+                f"{', '.join(self.train_dataset.column_names)}), which `domain_column` names. Add it, or leave "
+                "`domain_column` out."
+            )
         for domain, dataset in self.eval_datasets.items():
             _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
 
@@ -155,6 +169,11 @@ class Expert:
                     f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
                     "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
                 )
+        if self.frozen and self.adapter is None:
+            raise ValueError(
+                f"Expert {self.name!r} is frozen, but has no adapter, so it would teach what the base knows. Give it "
+                "`adapter=PATH`, or let it train."
+            )
         rate = self.learning_rate
         if rate is not None:
             if isinstance(rate, bool) or not isinstance(rate, (int, float)):

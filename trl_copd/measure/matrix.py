@@ -23,7 +23,7 @@ class Grader(Protocol):
     """A branch, as far as its rewards grade completions."""
 
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
-        """Rewards, `(rows, functions)`, NaN where ungraded."""
+        """Rewards of all processes, `(rows, functions)`, NaN where ungraded."""
 
 
 class CapabilityMatrix:
@@ -116,7 +116,8 @@ class CapabilityMatrix:
         if is_conversational(rows[0]):
             completions = [[{"role": "assistant", "content": text}] for text in completions]
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
-        return rewards[:, 0].reshape(len(names), len(rows))
+        mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
+        return mine.reshape(len(names), len(rows))
 
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked

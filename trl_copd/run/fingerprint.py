@@ -34,7 +34,7 @@ MAY_CHANGE = frozenset(
     "num_generations_eval matrix_at_end bf16_full_eval fp16_full_eval load_best_model_at_end metric_for_best_model "
     "greater_is_better merge_method merge_density overlap_every overlap_top_k probe_prompts overlap_low overlap_high "
     # the length of the run
-    "max_steps num_train_epochs "
+    "max_steps num_train_epochs max_rollouts "
     # how a round is split and carried out; the global batch and the reuse of rollouts are compared below
     "per_device_train_batch_size gradient_accumulation_steps steps_per_generation generation_batch_size "
     "auto_find_batch_size rollout_chunk_rows gradient_checkpointing gradient_checkpointing_kwargs "
@@ -75,7 +75,7 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
         measuring = ("overlap_low", "overlap_high", "overlap_every", "overlap_top_k", "probe_prompts")
         settings |= {name: getattr(args, name) for name in measuring}
     if args.topology == "mopd" or args.final_opd_steps:  # the length says when the experts are frozen
-        settings |= {"max_steps": args.max_steps, "num_train_epochs": args.num_train_epochs}
+        settings |= {name: getattr(args, name) for name in ("max_steps", "num_train_epochs", "max_rollouts")}
     print_ = {"format": FORMAT, "settings": settings, "adapter": adapters.config_settings(peft_config)}
     for name, expert in experts.items():
         print_[f"expert {name}"] = {

@@ -9,9 +9,18 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from trl import GRPOTrainer
 
 from .. import adapters
+from ..allocation import Allocation
 from ..config import CoPDConfig
 from ..experts import Expert
-from ..prompts import BranchPrompts, PromptStream, check_chat_template, cross_stream, hold_out_probe
+from ..prompts import (
+    BranchPrompts,
+    Mixture,
+    PromptStream,
+    check_chat_template,
+    cross_stream,
+    hold_out_probe,
+    split_by_column,
+)
 from ..topology import Topology
 from .policy import Learner
 from .teaching import Teaching
@@ -80,6 +89,7 @@ def build_branches(
     topology: Topology,
     domains: dict[str, Any],
     teaching: Teaching,
+    allocation: Allocation | None,
 ) -> dict[str, Learner]:
     """
     One [`Learner`] per branch.
@@ -89,13 +99,14 @@ def build_branches(
         experts (`dict[str, Expert]`), topology ([`Topology`]): The run.
         domains (`dict`): Data to train on by domain.
         teaching ([`Teaching`]): Scores cross rows.
+        allocation ([`Allocation`], *optional*): Shares out the prompts of an expert on several domains.
     """
     branches, seed, stop = {}, run.args.seed, 0
     for name in topology.branches:
         expert, native = experts.get(name), None
         start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
         if expert is not None:
-            native = PromptStream(domains[name], run.args.prompts_per_generation, run.shuffle_dataset, seed)
+            native = _native(expert, domains[name], run, allocation)
         edges = topology.edges_into(name)
         cross = {edge.domain: cross_stream(domains[edge.domain], seed, name, edge.domain) for edge in edges}
         parameters = adapters.branch_parameters(teaching.forwards.model, name)
@@ -103,6 +114,26 @@ def build_branches(
             run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
         )
     return branches
+
+
+def _native(expert: Expert, rows: Any, run: GRPOTrainer, allocation: Allocation | None) -> PromptStream | Mixture:
+    """An expert's own prompts; those of several domains are shared out if the allocation is adaptive."""
+    size, shuffle, seed = run.args.prompts_per_generation, run.shuffle_dataset, run.args.seed
+    if allocation is None or expert.domain_column is None:
+        return PromptStream(rows, size, shuffle, seed)
+    streams = {
+        domain: PromptStream(part, 1, shuffle, seed)
+        for domain, part in split_by_column(rows, expert.domain_column).items()
+    }
+    return Mixture(streams, lambda: allocation.weights(streams))
+
+
+def domain_names(experts: dict[str, Expert], domains: dict[str, Any]) -> list[str]:
+    """The domains whose rewards are told apart: every expert's, or those that its `domain_column` names."""
+    names = []
+    for name, expert in experts.items():
+        names += [name] if expert.domain_column is None else split_by_column(domains[name], expert.domain_column)
+    return names
 
 
 def give_rates(optimizer: torch.optim.Optimizer, branches: Collection[Learner]) -> None:

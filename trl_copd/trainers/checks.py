@@ -111,7 +111,8 @@ def plan_run(
         args = CoPDConfig(f"{name.split('/')[-1]}-CoPD")
     if not isinstance(args, CoPDConfig):
         raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
-    topology = build_topology(args.topology, tuple(checked), args.hub)
+    frozen = tuple(name for name, expert in checked.items() if expert.frozen)
+    topology = build_topology(args.topology, tuple(checked), args.hub, frozen)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
@@ -119,7 +120,8 @@ def plan_run(
     check_hub(args)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
-    schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.copy(peft_config)
+    schedule = args.build_schedule(len(checked))
+    args, peft_config = copy.copy(args), copy.copy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it
     peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
@@ -145,6 +147,11 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     Raises:
         ValueError: With what came, why it cannot work, and what to do.
     """
+    if len(topology.frozen) == len(experts) and not topology.has_student_branch:
+        raise ValueError(
+            f"topology={topology.name!r} with frozen experts alone: nobody would learn. Use topology='student' or "
+            "'mopd', where a student does."
+        )
     if args.distils and not topology.edges:
         raise ValueError(
             f"topology={topology.name!r} with {len(experts)} expert(s) has no edge, so OPD rounds would teach nobody. "

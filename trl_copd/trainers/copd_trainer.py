@@ -31,6 +31,7 @@ from .branches import give_rates
 from .checks import plan_run
 from .ending import card, complete_stage, description, end_after_signal, finish, save_complete_rounds
 from .parts import build_parts, create_adapters
+from .round import OutOfRollouts
 
 
 class CoPDTrainer(GRPOTrainer):
@@ -107,6 +108,8 @@ class CoPDTrainer(GRPOTrainer):
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
+        if self.args.max_rollouts is not None:
+            self.add_callback(OutOfRollouts(self.round, self.args.max_rollouts))
         if not self.args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)

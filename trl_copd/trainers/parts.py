@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from .. import adapters
+from ..allocation import Allocation
 from ..divergence import Divergence
 from ..engines import Engine, build_engine
 from ..forwards import Forwards
@@ -17,7 +18,7 @@ from ..run.saver import Saver
 from ..run.weights import Weights
 from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
-from .branches import build_branches, split_domains
+from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
 from .host import Host
 from .policy import Learner
@@ -80,7 +81,10 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         recorder=recorder,
     )
     domains, probes = split_domains(experts, args, topology, run.processing_class)
-    branches = build_branches(run, experts, topology, domains, teaching)
+    allocation = None
+    if args.allocation == "adaptive":
+        allocation = Allocation(domain_names(experts, domains), args.allocation_floor)
+    branches = build_branches(run, experts, topology, domains, teaching, allocation)
     overlap = Overlap(
         edges=topology.edges,
         probes=probes,
@@ -108,6 +112,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         restart_student=lambda: weights.restart_student(run.optimizer),
         accelerator=accelerator,
         recorder=recorder,
+        allocation=allocation,
     )
     evaluation = CapabilityMatrix(
         experts=experts,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from ..experts import Expert
@@ -31,6 +32,8 @@ class RoundRows:
     native: list[dict[str, Any]]
     cross: list[dict[str, Any]]
     edges: list[Edge]  # the edge of each cross row; rows of one edge are consecutive
+    domains: list[str]  # the domain of each native prompt of all processes
+    crossing: list[tuple[Edge, dict[str, Any]]]  # the cross rows of all processes
 
 
 class Borrower(GRPOTrainer):
@@ -93,10 +96,11 @@ class Taught(Policy):
 
     def __init__(self, run: GRPOTrainer):
         ungraded = {"reward_funcs": [None], "reward_func_names": [], "reward_processing_classes": []}
-        super().__init__(run, **ungraded, reward_weights=torch.ones(1))
+        super().__init__(run, **ungraded, reward_weights=torch.ones(1), sampled=[])
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """One column without a grade: a reward never enters cross rows."""
+        self.sampled = list(zip(completions, completion_ids_list, strict=True))
         rows = len(prompts) * self.accelerator.num_processes
         return torch.full((rows, 1), torch.nan, device=self.accelerator.device)
 
@@ -135,6 +139,8 @@ class Learner(Policy):
             taught=Taught(run),
             faults=Faults(name),
             rows=None,
+            shown={},  # what the latest generation has shown of each domain: share of groups that differ, accuracy
+            cross_accuracy={},  # mean reward of its latest cross rows by domain
             cross_logs=None,  # completions of its last cross rows, for the table
             random_state=None,  # shuffling and dropout draw from a stream of its own
             teachers=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
@@ -169,22 +175,43 @@ class Learner(Policy):
         for key, values in taught._metrics["train"].items():
             if key.startswith("completions/"):
                 self._metrics["train"][prefix + key] += values
+        self._grade_cross_rows()
         self.teaching.teach(self.name, self.faults, batch, edges)
         if self.log_completions:
             self.cross_logs = self.teaching.describe(taught._logs, batch, edges)
         return batch
 
+    def _grade_cross_rows(self) -> None:
+        """Log what each domain's own verifiers say of the cross rows; their rewards enter no advantage."""
+        sampled, rows = gather_object(self.taught.sampled), self.rows.crossing
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        for domain in sorted({edge.domain for edge, _ in rows}):
+            own = [i for i, (edge, _) in enumerate(rows) if edge.domain == domain]
+            padded = own + own[-1:] * (-len(own) % processes)  # every process grades as many
+            mine = padded[rank::processes]
+            completions, ids = zip(*(sampled[i] for i in mine), strict=True)
+            rewards = self.run.branches[domain].grade([rows[i][1] for i in mine], list(completions), list(ids))
+            order = [place for start in range(processes) for place in range(start, len(padded), processes)]
+            first = rewards[[i for i, place in enumerate(order) if place < len(own)], 0]
+            self._metrics["train"][f"{domain}/reward"].append(first.nanmean().item())
+            self.cross_accuracy[domain] = first.nanmean().item()
+
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """TRL's rewards; what is not finite counts as ungraded."""
+        """TRL's rewards, of all processes; what is not finite counts as ungraded."""
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        return self.faults.ungrade_non_finite(rewards, counted=self.model.training)
+        rewards = self.faults.ungrade_non_finite(rewards, counted=True)
+        self.shown = signals(rewards, self.reward_weights, self.rows.domains, self.num_generations)
+        return rewards
 
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
-        """Rewards of other completions on the branch's domain, `(rows, functions)`; nothing of it is logged."""
-        rewards = self._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
+        """
+        Rewards of other completions on the branch's domain, `(rows, functions)`, those of all processes one after the
+        other. Every process brings as many rows; nothing of it is logged or counted.
+        """
+        rewards = super()._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
         self._pending_metrics.clear()
         self._pending_extra_logs.clear()
-        return rewards[self.accelerator.process_index * len(ids) :][: len(ids)]  # TRL has gathered all processes'
+        return self.faults.ungrade_non_finite(rewards, counted=False)
 
     # ---- The loss ---------------------------------------------------------------------------------------------------
 
@@ -233,6 +260,7 @@ class Learner(Policy):
             **self.prompts.position(),
             **self.faults.state_dict(),
             "random_state": self.random_state,
+            "cross_accuracy": dict(self.cross_accuracy),
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             **kept,
         }
@@ -241,9 +269,37 @@ class Learner(Policy):
         self.prompts.move_to(state)
         self.faults.load_state_dict(state)
         self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
+        self.cross_accuracy = dict(state["cross_accuracy"])
         for key, values in state["metrics"].items():
             self._metrics["train"][key].extend(values)
         vars(self).update({name: state[name] for name in CHECKPOINTED})
+
+
+def signals(
+    rewards: torch.Tensor, weights: torch.Tensor, domains: list[str], generations: int
+) -> dict[str, tuple[float, float]]:
+    """
+    What a generation shows of each domain.
+
+    Args:
+        rewards (`torch.Tensor`): Of all processes, `(rows, functions)`, NaN where ungraded; groups are consecutive.
+        weights (`torch.Tensor`): Of the functions, `(functions,)`.
+        domains (`list[str]`): The domain of each group.
+        generations (`int`): Rows of a group.
+
+    Returns:
+        `dict[str, tuple[float, float]]`: Share of groups whose rewards differ, in [0, 1], and mean of the first
+        function; NaN where nothing was graded.
+    """
+    total = (rewards * weights.to(rewards.device)).nansum(1).view(-1, generations)  # (groups, G)
+    graded = ~rewards.isnan().all(1).view(-1, generations).all(1)  # (groups,)
+    differ = ((total - total[:, :1]).abs() > 1e-8).any(1).float().masked_fill(~graded, torch.nan)  # (groups,)
+    first = rewards[:, 0].view(-1, generations)
+    shown = {}
+    for domain in dict.fromkeys(domains):
+        own = torch.tensor([name == domain for name in domains], device=rewards.device)
+        shown[domain] = differ[own].nanmean().item(), first[own].nanmean().item()
+    return shown
 
 
 def fresh_metrics() -> dict[str, defaultdict]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_utils import SaveStrategy
 
 from .. import adapters, sharding
+from ..allocation import Allocation
 from ..config import CoPDConfig
 from ..engines import Engine, EngineUnavailable
 from ..forwards import Forwards
@@ -38,6 +40,7 @@ class Round:
         restart_student (`Callable`): Sets the student to the mean of the experts.
         accelerator ([`~accelerate.Accelerator`]): The processes.
         recorder ([`Recorder`]): Logs the run's own numbers.
+        allocation ([`Allocation`], *optional*): Lets branches rest whose domain is learnt.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Round:
         restart_student: Callable[[], None],
         accelerator: Accelerator,
         recorder: Recorder,
+        allocation: Allocation | None = None,
     ):
         self.args, self.topology, self.schedule, self.branches = args, topology, schedule, branches
         self.forwards, self.engine, self.overlap = forwards, engine, overlap
         self.tokenize, self.eos_token_id, self.restart_student = tokenize, eos_token_id, restart_student
-        self.accelerator, self.recorder = accelerator, recorder
+        self.accelerator, self.recorder, self.allocation = accelerator, recorder, allocation
+        self.rollouts = 0  # sampled so far, over all branches and processes
         self.live: list[Learner] = []  # the branches that take part in the generation at hand
         self.measured = -1  # the last round at whose start the edges were measured
 
@@ -70,12 +75,10 @@ class Round:
     @property
     def micro_steps_per_epoch(self) -> int:
         """As many as TRL takes for the longest dataset; shorter ones recycle."""
-        datasets = [b.prompts.native.dataset for b in self.branches.values() if b.prompts.native is not None]
-        if not all(
-            hasattr(dataset, "__len__") for dataset in datasets
-        ):  # a stream: `max_steps` rules, see `check_run`
+        sizes = [b.prompts.native.size for b in self.branches.values() if b.prompts.native is not None]
+        if None in sizes:  # a stream: `max_steps` rules
             return self.args.max_steps * self.args.gradient_accumulation_steps
-        return max(len(dataset) // self.args.prompts_per_generation * self.micro_steps for dataset in datasets)
+        return max(size // self.args.prompts_per_generation * self.micro_steps for size in sizes)
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
@@ -88,7 +91,8 @@ class Round:
         """
         with self._all_or_nothing(state):
             if self.measured != state.global_step:
-                self.schedule.advance(state.global_step, self.overlap.measure(state.global_step))
+                overlaps = self.overlap.measure(state.global_step)
+                self.schedule.advance(state.global_step, overlaps, self.rollouts)
                 self.measured = state.global_step
             if step % self.micro_steps == 0 or not self.live:
                 self._generate(state.global_step, state.max_steps)
@@ -97,13 +101,16 @@ class Round:
     def _all_or_nothing(self, state: TrainerState) -> Iterator[None]:
         """Put prompts and random numbers back if the engine fails, so that a resumed run draws them again."""
         numbers, live, logged = random_state(), self.live, len(state.log_history)
-        measured, phases = self.measured, self.schedule.state_dict()
+        measured, phases, rollouts = self.measured, self.schedule.state_dict(), self.rollouts
+        allocated = self.allocation and self.allocation.state_dict()
         positions = {name: branch.prompts.position() for name, branch in self.branches.items()}
         try:
             yield
         except EngineUnavailable:
             set_random_state(numbers)
-            self.live, self.measured = live, measured
+            self.live, self.measured, self.rollouts = live, measured, rollouts
+            if self.allocation:
+                self.allocation.load_state_dict(allocated)
             self.schedule.load_state_dict(phases)
             del state.log_history[logged:]  # the resumed run measures again
             for name, position in positions.items():
@@ -117,21 +124,44 @@ class Round:
         if self.args.student_init == "merge" and self.schedule.opd_begins(index, total):
             self.restart_student()
         plans = self.schedule.plan(self.topology, index, total)
+        if self.allocation:
+            plans = self.allocation.rest(plans)
         self.live = [branch for branch in self.branches.values() if not plans[branch.name].idle]
         for branch in self.live:
             branch.start(self._rows(branch, plans[branch.name]))
         self._sample()
+        self.rollouts += len(self.live) * self.args.generation_batch_size
         metrics = self.recorder.metrics
         metrics["rollout_time"].append(time.perf_counter() - start)  # not in the branches' step_time
         metrics["phase"] = [float(self.schedule.phase(index, total) == "opd")]
         metrics["cycle"] = [float(self.schedule.cycle(index, total))]
+        metrics["rollouts"] = [float(self.rollouts)]
+        if self.allocation:
+            for domain, weight in self.allocation.weights().items():
+                metrics[f"{domain}/allocation"] = [weight]
+            for branch in self.branches.values():
+                metrics[f"{branch.name}/rests"] = [float(branch not in self.live)]
 
     def _rows(self, branch: Learner, plan: BranchPlan) -> RoundRows:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
-        native, cross = branch.prompts.draw(plan, self.args.prompts_per_generation, self.args.opd_fraction)
-        native = self._share([row for row in native for _ in range(self.args.num_generations)])
-        cross = self._share([pair for pair in cross for _ in range(self.args.num_generations)])
-        return RoundRows(native, [row for _, row in cross], [edge for edge, _ in cross])
+        size, times = self.args.prompts_per_generation, self.args.num_generations
+        native, cross = branch.prompts.draw(plan, size, self.args.opd_fraction, self._edge_weights(branch, plan))
+        column = branch.expert and branch.expert.domain_column
+        domains = [str(row[column]) if column else branch.name for row in native]
+        crossing = [pair for pair in cross for _ in range(times)]
+        mine = self._share(crossing)
+        native = self._share([row for row in native for _ in range(times)])
+        return RoundRows(native, [row for _, row in mine], [edge for edge, _ in mine], domains, crossing)
+
+    def _edge_weights(self, branch: Learner, plan: BranchPlan) -> dict[str, float] | None:
+        """How the cross prompts of a branch without a domain are shared out: by the gap to each teacher."""
+        if self.allocation is None or branch.expert is not None:
+            return None
+        gaps = {edge.label: self.allocation.gap(edge.domain, branch.cross_accuracy) for edge in plan.edges}
+        highest = max(gaps.values(), default=0.0)
+        if highest <= 0.0:
+            return dict.fromkeys(gaps, 1.0)
+        return {label: max(self.allocation.floor, gap / highest) for label, gap in gaps.items()}
 
     def _share(self, rows: list) -> list:
         size = len(rows) // self.accelerator.num_processes
@@ -182,6 +212,10 @@ class Round:
             branch._step = step
             with self._random_stream(branch, step) if len(self.branches) > 1 else nullcontext():
                 losses.append(branch.training_step(model, inputs, items))
+        if self.allocation and step % self.micro_steps == 0:
+            for branch in self.live:
+                for domain, shown in branch.shown.items() if branch.rows.native else ():
+                    self.allocation.observe(domain, *shown)
         sharded = bool(sharding.sharded_modules(self.forwards.model))
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not sharded:
             self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
@@ -232,6 +266,8 @@ class Round:
         return {
             "live": [branch.name for branch in self.live],
             "schedule": self.schedule.state_dict(),
+            "rollouts": self.rollouts,
+            "allocation": self.allocation and self.allocation.state_dict(),
             "branches": {name: branch.state_dict(spent) for name, branch in self.branches.items()},
         }
 
@@ -240,4 +276,26 @@ class Round:
             branch.load_state_dict(state["branches"][name])
         self.live = [self.branches[name] for name in state["live"]]
         self.schedule.load_state_dict(state["schedule"])
+        self.rollouts = state["rollouts"]
+        if self.allocation:
+            self.allocation.load_state_dict(state["allocation"])
         self.measured = -1  # the round to come is measured anew
+
+
+class OutOfRollouts(TrainerCallback):
+    """
+    Ends a run when its rollouts are spent and the last ones have been learnt from.
+
+    Args:
+        round ([`Round`]): Counts them.
+        most (`int`): Rollouts of the run.
+    """
+
+    def __init__(self, round: Round, most: int):
+        self.round, self.most = round, most
+
+    def on_step_end(self, args, state, control, **kwargs):
+        micro_step = state.global_step * args.gradient_accumulation_steps
+        if self.round.rollouts >= self.most and micro_step % self.round.micro_steps == 0:
+            control.should_training_stop = control.should_log = True
+            control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO
