@@ -1,0 +1,362 @@
+"""
+What test code says before it runs: which of its names are the submission's, how many tests it holds, and where values of
+the submission go. It depends on the reference alone, and so does whether the reference can be read.
+"""
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator
+
+from . import _library
+
+
+MODULES = ("solution", "submission")  # what tests may import the submission as
+SETUP = (
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign,
+    ast.AugAssign, ast.Pass,
+)  # fmt: skip
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_COMPARING_BUILTINS = {
+    "abs", "all", "any", "bool", "bytes", "callable", "dict", "enumerate", "float", "frozenset", "getattr", "hasattr",
+    "id", "int", "isinstance", "issubclass", "iter", "list", "next", "print", "range", "repr", "round", "set", "str",
+    "super", "tuple", "type", "vars", "zip", "len", "sorted",
+}  # fmt: skip
+CANDIDATE = "<candidate>"  # what the parameter of `check` holds
+
+
+class Unreadable(Exception):
+    """The tests themselves are at fault, whatever the submission."""
+
+
+Position = tuple[int, int, int, int]
+
+
+def position(node: ast.expr) -> Position:
+    return node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0
+
+
+class Reading:
+    """
+    Args:
+        tree (`ast.Module`): The test code.
+        entry_point (`str`, *optional*): Name, or expression such as `Solution().f`, of what is tested.
+        preamble (`ast.Module`, *optional*): Code that both sides have.
+
+    Attributes:
+        submission (`set[str]`): Names that are looked up in the submission, builtin ones among them.
+        library (`dict[str, str]`): Names that tests never import, and where they come from.
+        preamble (`set[str]`): Names that the preamble gives to the tests.
+        arguments (`dict[Position, set[str]]`): For each call, the names of the submission in its arguments.
+        total (`int`): Tests, as far as they can be counted without running anything.
+
+    Raises:
+        Unreadable: Nothing of the submission is tested, or it cannot be told what is.
+    """
+
+    def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
+        self.tree = tree
+        self.entry = _names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
+        self.imported, star = _imported(tree)
+        uses = _uses(tree)
+        self.defined = defined = _defined(tree)
+        free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
+        sure = self.imported | self.entry
+        self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
+        origins = {name: _library.origin_of(name, uses[name]) for name in free - sure - self.preamble}
+        self.library = {name: origin for name, origin in origins.items() if origin is not None}
+        others = free - sure - self.preamble - set(self.library)
+        flow = Flow(tree, free | self.imported | self.entry)
+        self.arguments = flow.arguments
+        tested = sure | others | ({CANDIDATE} if leaves_check(tree) else set())
+        self.submission = sure | others | self._tested_too(flow, tested, uses)
+        self.library = {name: origin for name, origin in self.library.items() if name not in self.submission}
+        self.preamble -= self.submission
+        if "isclose" in self.library:
+            raise Unreadable("the tests use 'isclose' and never import it: that of `math` and that of numpy differ")
+        for name in sorted(others):
+            if (self.imported and not star and not self.entry) or (name.startswith("assert") and self.submission > {name}):
+                raise Unreadable(f"the tests use {name!r}, which they neither define nor import")
+        used = others | (self.submission & set(uses)) | self.imported
+        if not used and not leaves_check(tree):
+            raise Unreadable("the tests never use the submission (name its function, or give an `entry_point`)")
+        self.total = count(tree)
+
+    def _tested_too(self, flow: "Flow", tested: set[str], uses: dict[str, list[ast.AST]]) -> set[str]:
+        """Names of a library, of the preamble or of Python that the tests mean as the submission's."""
+        if tested:
+            names = {name for name in self.library if not self._compares(name)}
+            return _subjects(flow, names, tested | {CANDIDATE})
+        called = {name for name in vars(builtins) if name in uses and not name[:1].isupper() and name[0] != "_"}
+        bare = {name for name, origin in self.library.items() if ":" in origin}
+        groups = (
+            {name for name in bare if not self._compares(name)} | self.preamble,
+            bare,
+            called - _COMPARING_BUILTINS,
+            called,
+        )
+        for group in groups:
+            alone = _alone(flow, group) if len(group) > 1 else group
+            if alone:
+                return alone | _subjects(flow, group - alone, alone)
+            if group:
+                raise Unreadable(f"it cannot be told which of {', '.join(sorted(group))} is tested: give an `entry_point`")
+        return set()
+
+    def _compares(self, name: str) -> bool:
+        return _library.only_compares(name, self.library[name])
+
+
+def _alone(flow: "Flow", names: set[str]) -> set[str]:
+    """Those that are what a comparison is about."""
+    return {next(iter(unit & names)) for unit in flow.units if len(unit & names) == 1}
+
+
+def _subjects(flow: "Flow", names: set[str], tested: set[str]) -> set[str]:
+    """Those of `names` that are compared by themselves. Beside what is tested they serve to compare with."""
+    found = set()
+    for name in names:
+        units = [unit for unit in flow.units if name in unit]
+        beside = [unit for unit in units if unit & tested]
+        if units and not beside:
+            found.add(name)
+        elif len(beside) < len(units):
+            raise Unreadable(f"the tests use {name!r} and never import it: it may be the library's or the submission's")
+    return found
+
+
+class Flow:
+    """
+    Which free names the values of expressions come from: through variables, calls that may change what they are given,
+    loops, `with` blocks and functions of the tests. It takes too many rather than too few.
+
+    Args:
+        tree (`ast.Module`): The test code.
+        free (`set[str]`): Names that it does not define.
+
+    Attributes:
+        units (`list[set[str]]`): For each comparison, the free names in what it compares.
+        arguments (`dict[Position, set[str]]`): For each call, the free names in its arguments.
+    """
+
+    def __init__(self, tree: ast.Module, free: set[str]):
+        self.free = free
+        self.units: list[set[str]] = []
+        self.arguments: dict[Position, set[str]] = {}
+        self.parameters: dict[str, set[str]] = {}
+        for _ in range(2):  # the second time with what the functions of the tests are called with
+            self.units.clear()
+            self._block(tree.body, {})
+
+    def sources(self, node: ast.AST | None, scope: dict[str, set[str]]) -> set[str]:
+        found: set[str] = set()
+        for part in ast.walk(node) if node is not None else ():
+            if isinstance(part, ast.Name):
+                found |= scope.get(part.id, {part.id} & self.free)
+        return found
+
+    def _block(self, body: Iterable[ast.stmt], scope: dict[str, set[str]]) -> set[str]:
+        return set().union(*(self._statement(statement, scope) for statement in body))
+
+    def _statement(self, node: ast.stmt, scope: dict[str, set[str]]) -> set[str]:
+        headers = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.withitem))]
+        found: set[str] = set().union(*(self.sources(part, scope) for part in headers))
+        for part in headers:
+            self._calls(part, scope)
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            inner = dict(scope)
+            if isinstance(node, _FUNCTIONS):
+                names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                inner.update({name: set(self.parameters.get(node.name, ())) for name in names})
+                if node.name == "check" and names:
+                    inner[names[0]] = inner[names[0]] | {CANDIDATE}
+            scope[node.name] = set(scope.get(node.name, ())) | found
+            found = found | self._block(node.body, inner)
+            scope[node.name] = found
+            return found
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            self._spread(node.items, found | self._block(node.body, scope), scope)
+        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.AsyncFor, ast.Expr)):
+            self._spread(headers, found, scope, only_calls=isinstance(node, (ast.For, ast.AsyncFor)))
+        if isinstance(node, ast.Assert):
+            for part in node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]:
+                self.units.append(self.sources(part, scope))
+        elif isinstance(node, (ast.Expr, ast.If, ast.While)):
+            self.units.append(self.sources(getattr(node, "test", None) or getattr(node, "value", None), scope))
+        if isinstance(node, (ast.Try, ast.TryStar)):
+            tried = self._block(node.body, scope)
+            for handler in node.handlers:
+                scope.update({handler.name: tried} if handler.name else {})
+                self._block(handler.body, scope)
+            return found | tried | self._block([*node.orelse, *node.finalbody], scope)
+        if isinstance(node, ast.Match):
+            for case in node.cases:
+                found = found | self._block(case.body, scope)
+        inside = [*getattr(node, "body", ()), *getattr(node, "orelse", ())]
+        return found if isinstance(node, (ast.With, ast.AsyncWith)) else found | self._block(inside, scope)
+
+    def _spread(
+        self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]], only_calls: bool = False
+    ) -> None:
+        """What is assigned to, and what a call may have changed, holds something of all of it from here on."""
+        for part in parts:
+            for node in ast.walk(part):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+                    scope[node.id] = scope.get(node.id, set()) | found
+                elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                    self._touch(node.value, found, scope)
+                elif isinstance(node, ast.Call):
+                    for inner in (node.func, *node.args, *(keyword.value for keyword in node.keywords)):
+                        self._touch(inner, self.sources(node, scope), scope)
+                elif isinstance(node, ast.withitem) and not only_calls:
+                    self._touch(node, found, scope)
+
+    def _touch(self, node: ast.AST, found: set[str], scope: dict[str, set[str]]) -> None:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and part.id in scope and part.id not in self.parameters:
+                scope[part.id] = scope[part.id] | found
+
+    def _calls(self, node: ast.AST, scope: dict[str, set[str]]) -> None:
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call):
+                parts = [*call.args, *(keyword.value for keyword in call.keywords)]
+                given: set[str] = set().union(*(self.sources(part, scope) for part in parts))
+                self.arguments[position(call)] = self.arguments.get(position(call), set()) | given
+                if isinstance(call.func, ast.Name) and given:
+                    self.parameters[call.func.id] = self.parameters.get(call.func.id, set()) | given
+
+
+# -- names
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def _uses(tree: ast.Module) -> dict[str, list[ast.AST]]:
+    """Names that are read, with the expression around each place."""
+    found: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+                found.setdefault(part.id, []).append(node)
+    return found
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """What test code defines anywhere, imports included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
+            found.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            found.add(node.rest)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return found
+
+
+def _imported(tree: ast.Module) -> tuple[set[str], bool]:
+    """Names that the tests import from the submission, as they call them, and whether they import all."""
+    names: set[str] = set()
+    star = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            star |= any(alias.name == "*" for alias in node.names)
+            names |= {alias.asname or alias.name for alias in node.names if alias.name != "*"}
+        elif isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names if alias.name in MODULES}
+    return names, star
+
+
+def _given(preamble: ast.Module) -> set[str]:
+    """What a preamble defines, without functions that are left for the submission to write."""
+    found: set[str] = set()
+    for node in preamble.body:
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            found |= {node.name} if isinstance(node, ast.ClassDef) or not is_stub(node) else set()
+        elif isinstance(node, ast.ImportFrom) and node.module and node.names[0].name == "*":
+            found |= _public(node.module)
+        else:
+            found |= _defined(ast.Module([node], []))
+    return found
+
+
+def _public(module: str) -> set[str]:
+    try:
+        loaded = _library.load(module)
+    except Exception:
+        return set()
+    return set(getattr(loaded, "__all__", None) or [name for name in vars(loaded) if name[0] != "_"])
+
+
+def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the body is empty but for a text, `pass`, `...` or `raise NotImplementedError`."""
+    return all(
+        isinstance(part, ast.Pass)
+        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+        or (isinstance(part, ast.Raise) and part.exc is not None and "NotImplementedError" in _names_in(part.exc))
+        for part in node.body
+    )
+
+
+# -- tests
+
+
+def leaves_check(tree: ast.Module) -> bool:
+    """Whether the tests define `check` and never call it."""
+    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
+    others = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
+    return defined and not any("check" in _names_in(node) for node in others)
+
+
+def is_test(node: ast.stmt) -> bool:
+    """Whether a statement at the top level is a test by itself."""
+    if isinstance(node, SETUP) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        return False
+    runs = node.body if isinstance(node, ast.If) else [node]  # `if __name__ == "__main__": unittest.main()`
+    return not all(isinstance(part, ast.Expr) and _runs_all(part.value) for part in runs)
+
+
+def _runs_all(node: ast.expr) -> bool:
+    called = node.func if isinstance(node, ast.Call) else node
+    return ast.unparse(called) in ("unittest.main", "pytest.main", "sys.exit") and "check" not in _names_in(node)
+
+
+def count(tree: ast.Module) -> int:
+    """Tests: statements at the top level, functions and methods, before any of them runs."""
+    assigned = {
+        target.id: node.value
+        for node in tree.body if isinstance(node, ast.Assign)
+        for target in node.targets if isinstance(target, ast.Name)
+    }  # fmt: skip
+    total = sum(map(is_test, tree.body)) + leaves_check(tree)
+    for node in tree.body:
+        if isinstance(node, _FUNCTIONS) and node.name.startswith("test"):
+            total += _runs(node, assigned)
+        elif isinstance(node, ast.ClassDef) and (node.bases or node.name.startswith("Test")):
+            total += sum(_runs(method, assigned) for method in _test_methods(node))
+    return total
+
+
+def _test_methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for method in node.body:
+        if isinstance(method, _FUNCTIONS) and method.name.startswith("test"):
+            yield method
+
+
+def _runs(node: ast.FunctionDef | ast.AsyncFunctionDef, assigned: dict[str, ast.expr]) -> int:
+    """How often a test function runs: once for each row of its `parametrize`."""
+    times = 1
+    for mark in node.decorator_list:
+        if isinstance(mark, ast.Call) and getattr(mark.func, "attr", "") == "parametrize" and len(mark.args) > 1:
+            rows = mark.args[1]
+            rows = assigned.get(rows.id, rows) if isinstance(rows, ast.Name) else rows
+            if isinstance(rows, (ast.List, ast.Tuple)):
+                times *= len(rows.elts)
+    return times
