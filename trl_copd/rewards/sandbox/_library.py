@@ -13,7 +13,15 @@ _ALIASES = {
     "torch": "torch", "nx": "networkx", "networkx": "networkx", "plt": "matplotlib.pyplot", "pytest": "pytest",
     "mock": "unittest.mock", "dt": "datetime",
 }  # fmt: skip
-_NOT_LOADED = {"antigravity", "this", "idlelib", "turtledemo", "test", "__main__", "__future__"}  # they act when loaded
+_NOT_LOADED = {
+    "antigravity",
+    "this",
+    "idlelib",
+    "turtledemo",
+    "test",
+    "__main__",
+    "__future__",
+}  # they act when loaded
 # modules all of whose public names tests use bare
 _WHOLE = (
     "math", "itertools", "functools", "collections", "heapq", "bisect", "statistics", "fractions", "decimal", "random",

@@ -281,7 +281,15 @@ class Link:
 
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
-        state = {"link": self, "number": number, "shadow": shadow, "kind": kind, "trust": NONE, "live": False, "seen": {}}
+        state = {
+            "link": self,
+            "number": number,
+            "shadow": shadow,
+            "kind": kind,
+            "trust": NONE,
+            "live": False,
+            "seen": {},
+        }
         for name, value in state.items():
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.living[number] = proxy
@@ -335,8 +343,11 @@ class Link:
 
 def _is_public(value: Any, name: Any) -> bool:
     """Whether the submission may read an attribute of an object of the tests."""
-    return isinstance(name, str) and not name.startswith(_PRIVATE) and not isinstance(value, types.FunctionType) and not (
-        _is_mock(value) and (name in dir(type(value)) or name.startswith("assert"))
+    return (
+        isinstance(name, str)
+        and not name.startswith(_PRIVATE)
+        and not isinstance(value, types.FunctionType)
+        and not (_is_mock(value) and (name in dir(type(value)) or name.startswith("assert")))
     )
 
 

@@ -139,7 +139,10 @@ def _guarded(function: Callable) -> Callable:
         if len(args) > 1:
             left, right = args[:2]
         else:
-            sides = [*args, *(kwargs[name] for name in ("actual", "x", "a", "a1", "desired", "y", "b", "a2") if name in kwargs)]
+            sides = [
+                *args,
+                *(kwargs[name] for name in ("actual", "x", "a", "a1", "desired", "y", "b", "a2") if name in kwargs),
+            ]
             left, right = (sides * 2)[:2]
         if function.__name__ != "array_equal":  # which compares shapes by itself
             compare(left, right, exact=True)

@@ -141,7 +141,9 @@ class Proxy:
         shadow = _shadow(self)
         if shadow:
             return type(shadow[0])
-        return _link(self).own(type(self).__name__) or type(self)  # the tests' own class of this name, if they have one
+        return _link(self).own(type(self).__name__) or type(
+            self
+        )  # the tests' own class of this name, if they have one
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_MEMORY):
@@ -245,7 +247,9 @@ def _decide(name: str, left: Any, right: Any, reflected: bool = False) -> Any:
             if isinstance(result, Proxy) and not _shadow(result):
                 return trust(result, TAINTED)
     if name in ("__eq__", "__ne__"):
-        return NotImplemented if type(other).__module__ == "__main__" else name == "__ne__"  # the tests' own class decides
+        return (
+            NotImplemented if type(other).__module__ == "__main__" else name == "__ne__"
+        )  # the tests' own class decides
     if name == "__contains__" and hasattr(type(proxy), "__iter__"):
         return any(item is other or item == other for item in proxy)
     raise TypeError(f"{type(proxy).__name__!r}, an object of the submission, may not decide {name} about this value")

@@ -74,7 +74,9 @@ class Reading:
         if "isclose" in self.library:
             raise Unreadable("the tests use 'isclose' and never import it: that of `math` and that of numpy differ")
         for name in sorted(others):
-            if (self.imported and not star and not self.entry) or (name.startswith("assert") and self.submission > {name}):
+            if (self.imported and not star and not self.entry) or (
+                name.startswith("assert") and self.submission > {name}
+            ):
                 raise Unreadable(f"the tests use {name!r}, which they neither define nor import")
         used = others | (self.submission & set(uses)) | self.imported
         if not used and not leaves_check(tree):
@@ -99,7 +101,9 @@ class Reading:
             if alone:
                 return alone | _subjects(flow, group - alone, alone)
             if group:
-                raise Unreadable(f"it cannot be told which of {', '.join(sorted(group))} is tested: give an `entry_point`")
+                raise Unreadable(
+                    f"it cannot be told which of {', '.join(sorted(group))} is tested: give an `entry_point`"
+                )
         return set()
 
     def _compares(self, name: str) -> bool:
@@ -120,7 +124,9 @@ def _subjects(flow: "Flow", names: set[str], tested: set[str]) -> set[str]:
         if units and not beside:
             found.add(name)
         elif len(beside) < len(units):
-            raise Unreadable(f"the tests use {name!r} and never import it: it may be the library's or the submission's")
+            raise Unreadable(
+                f"the tests use {name!r} and never import it: it may be the library's or the submission's"
+            )
     return found
 
 

@@ -56,5 +56,7 @@ def stand_in(name: str, methods: tuple, namespace: dict[str, Any]) -> type:
             own = namespace.get(name)
             return own if isinstance(own, type) else type(self)
 
-        _stand_ins[name, methods] = type(name, (Remote,), {**members, "__slots__": (), "__class__": property(own_class)})
+        _stand_ins[name, methods] = type(
+            name, (Remote,), {**members, "__slots__": (), "__class__": property(own_class)}
+        )
     return _stand_ins[name, methods]
