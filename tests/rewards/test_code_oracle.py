@@ -83,6 +83,7 @@ class TestNames:
             ("a variable like a module", "class C:\n    def add(self, x): return x + 1\ncalendar = C()", "assert calendar.add(1) == 2"),
             ("a function like a module", "def trace(m): return sum(m[i][i] for i in range(len(m)))", "assert trace([[1, 2], [3, 4]]) == 5"),
             ("a builtin beside a library", "def sum(xs):\n    t = 0\n    for x in xs: t += x\n    return t", "import math\nassert sum([1, 2]) == 3\nassert math.isclose(sum([0.5]), 0.5)"),
+            ("a builtin inside of another", "def sum(xs):\n    t = 0\n    for x in xs: t += x\n    return t", "assert abs(sum([1, 2]) - 3) < 1e-9"),
             ("helpers of the prompt", "def poly(xs, x): return sum(c * x ** i for i, c in enumerate(xs))\ndef find_zero(xs): return -xs[0] / xs[1]",
              {"kind": "assert", "entry_point": "find_zero", "code": "def check(candidate):\n    import math\n    assert math.fabs(poly([1, 2], candidate([1, 2]))) < 1e-4"}),
             ("entry point of a class", "class Solution:\n    def f(self, x): return x * x", {"kind": "assert", "entry_point": "Solution().f", "code": "def check(candidate):\n    assert candidate(x=3) == 9"}),
@@ -91,6 +92,7 @@ class TestNames:
     def test_submission(self, code, tests):
         assert passed(code, tests) is True
         assert passed("def unrelated(): pass", tests) is False
+        assert passed("def abs(x): return 0\ndef sum(x): return 0\nclass math: isclose = print", tests) is False
 
     # It cannot be told what is tested, or a name is promised by nobody: no grade, whatever is submitted
     @pytest.mark.parametrize(
@@ -98,8 +100,8 @@ class TestNames:
         rows(
             ("math's or numpy's", "assert isclose(f(2), 4)"), ("tested and used", "assert gcd(4, 2) == 2\nassert f(2) == gcd(8, 4)"),
             ("two at once", "assert factorial(3) == prod([1, 2, 3])"), ("imported, but not this one", "from solution import f\nassert close(f(2), 4)"),
-            ("an assertion of nobody's", "def test(): assert_near(f(2), 4)"), ("builtins around builtins", "assert abs(sum([1, 2]) - 3) < 1e-9"),
-            ("only libraries", "assert math.isclose(1, 1)"), ("not installed", "assert torch_geometric_x.a(f(2)) == 4" if False else "assert nx.density(f(2)) == 4"),
+            ("an assertion of nobody's", "def test(): assert_near(f(2), 4)"), ("two builtins at once", "assert sum([1, 2]) == max([1, 3])"),
+            ("only libraries", "assert math.isclose(1, 1)"),
         ),
     )  # fmt: skip
     def test_unreadable(self, tests):
@@ -419,10 +421,6 @@ class TestDeterminism:
     @pytest.mark.parametrize("draw", ["np.random.rand()", "np.random.default_rng().random()", "np.random.RandomState().rand()", "np.random.randint(10 ** 9)"])
     def test_numpy(self, draw):
         pytest.importorskip("numpy")
-        seen = {verify(f"import numpy as np\ndef f(): return {draw}", "assert f() < 0, f()").passed for _ in range(2)}
-        assert seen == {False}
-        values = {verify(f"import numpy as np\ndef f(): return float({draw})", "assert f() == str(f)").reason for _ in range(1)}
-        assert values
         first = "import numpy as np\nkept = []\ndef f(): return float(%s)" % draw
         got = [verify(first, "raise ValueError(repr(f()))").reason for _ in range(2)]
         assert got[0] == got[1] and "ValueError" in got[0]

@@ -71,6 +71,8 @@ def encode(value: Any, other: Callable[[Any], Any]) -> Any:
         return {"T": ["timedelta", [value.days, value.seconds, value.microseconds]]}
     if kind in _CLOCKS and getattr(value, "tzinfo", None) in (None, datetime.UTC):
         return {"T": [_CLOCKS[kind], value.isoformat()]}
+    if kind is slice:
+        return {"S": [encode(part, other) for part in (value.start, value.stop, value.step)]}
     if kind in _VIEWS:
         return {"v": [_VIEWS[kind], encode(dict(value.mapping), other)]}
     return other(value)
@@ -196,6 +198,7 @@ _MAKERS: dict[str, Callable[[Any, Callable], Any]] = {
     "F": lambda content, inner: fractions.Fraction(int(content[0], 16), int(content[1], 16)),
     "D": lambda content, inner: decimal.Decimal(content),
     "T": lambda content, inner: _clock(content),
+    "S": lambda content, inner: slice(*map(inner, content)),
     "v": lambda content, inner: _view(*content, inner),
 }
 

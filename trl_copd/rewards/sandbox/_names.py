@@ -9,7 +9,7 @@ from typing import Any
 from . import _library
 from ._link import TESTS, Link
 from ._proxy import CLEAN, MADE, ClassProxy, Proxy, trust
-from ._reading import MODULES, Reading, Unreadable  # noqa: F401  # `_warm` asks here for the modules' names
+from ._reading import MODULES, Reading  # noqa: F401  # `_warm` asks here for the modules' names
 
 
 _CHECKS = {"isinstance", "issubclass", "assertIsInstance"}
@@ -26,10 +26,7 @@ class Names(dict):
 
     def __missing__(self, name: str) -> Any:
         if name in self.reading.library:
-            try:
-                self[name] = _library.load(self.reading.library[name])
-            except Exception as error:
-                raise Unreadable(f"the tests use {name!r}, which cannot be loaded: {error}") from None
+            self[name] = _library.load(self.reading.library[name])
             return self[name]
         if name.startswith("__") or (name in vars(builtins) and name not in self.reading.submission):
             raise KeyError(name)

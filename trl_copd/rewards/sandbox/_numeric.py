@@ -168,7 +168,7 @@ def _guarded_maker(function: Callable) -> Callable:
     return make
 
 
-def guard(source: str, allow_nan: bool, fail: Fail) -> None:
+def guard(source: str, allow_nan: bool, fail: Fail, numpy: bool = False) -> None:
     """
     Prepare this process, which runs the tests of one row.
 
@@ -176,13 +176,14 @@ def guard(source: str, allow_nan: bool, fail: Fail) -> None:
         source (`str`): The test code; libraries that it does not name are not loaded.
         allow_nan (`bool`): Whether the tests speak of NaN.
         fail (`Callable`): Makes the exception of a submission that has failed.
+        numpy (`bool`): Whether they use it without naming it.
     """
     Huge.fail, Huge.allow_nan = staticmethod(fail), allow_nan  # type: ignore[method-assign, assignment]
     if not allow_nan and "json" in source:
         import json
 
         vars(json.decoder)["_CONSTANTS"].pop("NaN", None)  # in a text that the submission made
-    if "numpy" in source or "np." in source:
+    if numpy or "numpy" in source or "np." in source:
         guard_numpy()
     if "pytest" in source or "approx" in source:
         _guard_pytest()

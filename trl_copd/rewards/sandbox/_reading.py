@@ -73,6 +73,11 @@ class Reading:
         self.preamble -= self.submission
         if "isclose" in self.library:
             raise Unreadable("the tests use 'isclose' and never import it: that of `math` and that of numpy differ")
+        for name, origin in self.library.items():
+            try:
+                _library.load(origin)
+            except Exception as error:
+                raise Unreadable(f"the tests use {name!r}, which cannot be loaded: {error}") from None
         for name in sorted(others):
             if (self.imported and not star and not self.entry) or (
                 name.startswith("assert") and self.submission > {name}

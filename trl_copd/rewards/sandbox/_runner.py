@@ -5,6 +5,7 @@ read an attribute, apply an operator. Values go back as in `_codec`, everything 
 """
 
 import builtins
+import importlib
 import io
 import operator
 import socket
@@ -185,6 +186,9 @@ class Runner:
             return self.remotes[number]
         if tag == "nan":
             return content
+        if tag == "N":
+            is_array, items = content[0], self.decode(content[1])
+            return importlib.import_module("numpy").array(items) if is_array else items
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
     # -- requests

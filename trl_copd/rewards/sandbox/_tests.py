@@ -80,7 +80,8 @@ class Grading:
         self.link = Link(connection, allow_nan, "StopIteration" in code, self._own_class, self._given_by_tests)
         self.names = Names(self.link, self.reading)
         self.source, self.preamble = code, preamble
-        _numeric.guard(code, allow_nan, self.link.fail)
+        bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
+        _numeric.guard(code, allow_nan, self.link.fail, numpy=bare)
         self.names[_Calls.FLOAT], self.names[_Calls.TYPE] = _numeric.checked_float, _numeric.plain_type
 
     def _own_class(self, name: str) -> type | None:
