@@ -199,7 +199,7 @@ _MAKERS: dict[str, Callable[[Any, Callable], Any]] = {
     "D": lambda content, inner: decimal.Decimal(content),
     "T": lambda content, inner: _clock(content),
     "S": lambda content, inner: slice(*map(inner, content)),
-    "v": lambda content, inner: _view(*content, inner),
+    "v": lambda content, inner: _view(content[0], content[1], inner),
 }
 
 

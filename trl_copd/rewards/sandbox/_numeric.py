@@ -85,7 +85,7 @@ def answer_class() -> Any:
         def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
             if method == "__call__" and len(inputs) > 1:
                 marks = [isinstance(value, Answer) for value in inputs]
-                compare(*inputs[:2], exact=ufunc in compares and marks[0] != marks[1])
+                compare(inputs[0], inputs[1], exact=ufunc in compares and marks[0] != marks[1])
             plain = [value.view(np.ndarray) if isinstance(value, Answer) else value for value in inputs]
             for key in ("out", "where"):
                 if isinstance(kwargs.get(key), tuple):

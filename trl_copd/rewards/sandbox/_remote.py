@@ -20,7 +20,7 @@ class Remote:
         object.__setattr__(self, "_number", number)
 
     @property
-    def __dict__(self) -> Any:  # for `vars`
+    def __dict__(self) -> Any:  # type: ignore[override]  # for `vars`
         return _ask(self, "vars")
 
     def __getattr__(self, name: str) -> Any:
