@@ -29,7 +29,12 @@ class TestLines:
         assert fenced_blocks(block(f"s = 'a{character}b'")) == [("python", f"s = 'a{character}b'\n")]
         code = f"def f(x): return len('a{character}b') + 1"
         assert REWARD.verify(block(code), TEST).passed is True
-        assert REWARD.verify(block(f"print('a{character}b'.isprintable())"), {"kind": "stdio", "cases": [{"output": "False"}]}).passed is True
+        assert (
+            REWARD.verify(
+                block(f"print('a{character}b'.isprintable())"), {"kind": "stdio", "cases": [{"output": "False"}]}
+            ).passed
+            is True
+        )
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_ends(self, end):
@@ -58,7 +63,10 @@ class TestBlocks:
         assert "graded: the last of 3 blocks" in REWARD.verify(text, TEST).reason
         assert "graded: 2 of 3 blocks, joined" in CodeReward(blocks="all").verify(text, TEST).reason
         assert "graded: the only block" in REWARD.verify(block(SQUARE), TEST).reason
-        assert "continuation" in CodeReward(unfenced="continuation").verify("  return 4", {**TEST, "prefix": "def f(x):\n"}).reason
+        assert (
+            "continuation"
+            in CodeReward(unfenced="continuation").verify("  return 4", {**TEST, "prefix": "def f(x):\n"}).reason
+        )
 
     # Text without a block: nothing by default, a program, or the rest of a function that the row begins
     @pytest.mark.parametrize(
@@ -166,7 +174,10 @@ class TestNothingRaises:
         assert REWARD.verify(block(SQUARE), reference).passed is None
 
     def test_text_that_cannot_be_written(self):
-        for tests in ({"kind": "assert", "code": "assert f(2) == K", "preamble": "K = 4"}, {"kind": "stdio", "cases": [{"input": "1", "output": "2"}]}):
+        for tests in (
+            {"kind": "assert", "code": "assert f(2) == K", "preamble": "K = 4"},
+            {"kind": "stdio", "cases": [{"input": "1", "output": "2"}]},
+        ):
             same = {key: self.Text(value) if isinstance(value, str) else value for key, value in tests.items()}
             if "cases" in same:
                 same["cases"] = [{key: self.Text(value) for key, value in case.items()} for case in same["cases"]]
@@ -174,7 +185,20 @@ class TestNothingRaises:
             assert REWARD.verify(block(code), same).passed is True
 
     # Completions are 0.0 whatever they hold, here and in a remote sandbox
-    @pytest.mark.parametrize("completion", [block("\ud800"), block("s = '\udfff'"), block("x\0"), block("(" * 10_000), block("-" * 100_000 + "1"), "\ud800", "```" * 50_000, block("\u202e" * 1000)], ids=range(8))
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            block("\ud800"),
+            block("s = '\udfff'"),
+            block("x\0"),
+            block("(" * 10_000),
+            block("-" * 100_000 + "1"),
+            "\ud800",
+            "```" * 50_000,
+            block("\u202e" * 1000),
+        ],
+        ids=range(8),
+    )
     def test_completions(self, completion):
         class Nowhere:
             concurrency = 1
@@ -190,8 +214,42 @@ class TestNothingRaises:
     # Drawn at random from what such values are made of
     def test_drawn(self):
         draw = random.Random(16)
-        leaves = [None, True, 0, -1, 10**400, 1.5, float("nan"), "", "\ud800", "assert", "stdio", "assert f(2) == 4", "[" * 5000, b"\xff", (), object(), self.Text("x"), {1}, range(3)]
-        keys = ["kind", "code", "cases", "entry_point", "preamble", "prefix", "input", "output", "fn_name", "inputs", "outputs", 1, None]
+        leaves = [
+            None,
+            True,
+            0,
+            -1,
+            10**400,
+            1.5,
+            float("nan"),
+            "",
+            "\ud800",
+            "assert",
+            "stdio",
+            "assert f(2) == 4",
+            "[" * 5000,
+            b"\xff",
+            (),
+            object(),
+            self.Text("x"),
+            {1},
+            range(3),
+        ]
+        keys = [
+            "kind",
+            "code",
+            "cases",
+            "entry_point",
+            "preamble",
+            "prefix",
+            "input",
+            "output",
+            "fn_name",
+            "inputs",
+            "outputs",
+            1,
+            None,
+        ]
 
         def value(depth):
             if depth == 0 or draw.random() < 0.4:
@@ -220,7 +278,7 @@ class TestOwnInput:
         [
             "f, n = sys._getframe(), b''\nwhile f:\n    n += repr(f.f_locals).encode()\n    f = f.f_back",
             "n = b''.join(repr(o).encode() for o in gc.get_objects() if type(o) in (list, dict, tuple) and len(repr(type(o))) < 50 and any(type(i) is bytes for i in (o.values() if type(o) is dict else o)))",
-            "n = b''\nfor line in open('/proc/self/maps'):\n    pass" if False else "import ctypes\nn = b''\nlow = min(map(id, gc.get_objects()))\nn = b''.join(ctypes.string_at(id(o), 4000) for o in [[], {}, bytearray(10)] if id(o) % 4096 < 90)",
+            "import ctypes\nn = b''.join(ctypes.string_at(id(o) & ~4095, 4096) for o in gc.get_objects()[:3000:10])",
         ],
     )  # fmt: skip
     def test_no_other(self, search):

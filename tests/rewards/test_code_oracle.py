@@ -105,7 +105,12 @@ class TestNames:
         ),
     )  # fmt: skip
     def test_unreadable(self, tests):
-        for code in (SQUARE, "def f(x): return 3\nclose = isclose = assert_near = gcd = factorial = prod = lambda *a: True\nabs = lambda x: 0", "1 / 0", "x = 1"):
+        for code in (
+            SQUARE,
+            "def f(x): return 3\nclose = isclose = assert_near = gcd = factorial = prod = lambda *a: True\nabs = lambda x: 0",
+            "1 / 0",
+            "x = 1",
+        ):
             assert passed(code, tests) is None
 
     # A preamble is the tests' as well: what it defines is not the submission's to replace
@@ -349,7 +354,27 @@ class TestCount:
 class TestArguments:
     # Names of keywords are the tests' to choose, whatever ours are called
     def test_keywords(self):
-        ours = ["self", "x", "operation", "args", "kwargs", "function", "name", "value", "number", "remote", "runner", "proxy", "method", "test", "cls", "key", "link", "message", "request"]
+        ours = [
+            "self",
+            "x",
+            "operation",
+            "args",
+            "kwargs",
+            "function",
+            "name",
+            "value",
+            "number",
+            "remote",
+            "runner",
+            "proxy",
+            "method",
+            "test",
+            "cls",
+            "key",
+            "link",
+            "message",
+            "request",
+        ]
         draw = random.Random(18)
         drawn = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz_", k=draw.randint(1, 9))) + "_" for _ in range(40)]
         names = [*ours, *drawn, "é", "a b", "", "class", "__class__", "\ud800"]
@@ -418,14 +443,27 @@ class TestArguments:
 
 class TestDeterminism:
     # numpy's generators begin the same in every submission and in the tests
-    @pytest.mark.parametrize("draw", ["np.random.rand()", "np.random.default_rng().random()", "np.random.RandomState().rand()", "np.random.randint(10 ** 9)"])
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            "np.random.rand()",
+            "np.random.default_rng().random()",
+            "np.random.RandomState().rand()",
+            "np.random.randint(10 ** 9)",
+        ],
+    )
     def test_numpy(self, draw):
         pytest.importorskip("numpy")
-        first = "import numpy as np\nkept = []\ndef f(): return float(%s)" % draw
+        first = f"import numpy as np\ndef f(): return float({draw})"
         got = [verify(first, "raise ValueError(repr(f()))").reason for _ in range(2)]
         assert got[0] == got[1] and "ValueError" in got[0]
         program = f"import numpy as np\nprint({draw})"
-        outputs = {REWARD.verify(f"```python\n{program}\n```", {"kind": "stdio", "cases": [{"input": "", "output": "?"}]}).reason for _ in range(2)}
+        outputs = {
+            REWARD.verify(
+                f"```python\n{program}\n```", {"kind": "stdio", "cases": [{"input": "", "output": "?"}]}
+            ).reason
+            for _ in range(2)
+        }
         assert len(outputs) == 1 and "printed" in outputs.pop()
 
     # A recursion that C code is part of needs a deep stack of the main thread
@@ -433,4 +471,9 @@ class TestDeterminism:
         code = "import functools, sys\nsys.setrecursionlimit(10 ** 6)\n@functools.lru_cache(None)\ndef f(n): return n and f(n - 1) + 1"
         assert passed(code, "assert f(20_000) == 20_000") is True
         program = code + "\nprint(f(int(input())))"
-        assert REWARD.verify(f"```python\n{program}\n```", {"kind": "stdio", "cases": [{"input": "20000", "output": "20000"}]}).passed is True
+        assert (
+            REWARD.verify(
+                f"```python\n{program}\n```", {"kind": "stdio", "cases": [{"input": "20000", "output": "20000"}]}
+            ).passed
+            is True
+        )

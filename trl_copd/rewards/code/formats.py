@@ -23,8 +23,8 @@ def _function():
 
 def from_calls(reference: dict[str, Any]) -> str:
     """
-    Test code of `{"fn_name", "inputs", "outputs"}`: each input is a list of arguments, each output the result. Tuples are
-    lists, as JSON has none. Where every output is a list of one, it may be the result or hold it, as in APPS.
+    Test code of `{"fn_name", "inputs", "outputs"}`: each input is a list of arguments, each output the result. Tuples
+    are lists, as JSON has none. Where every output is a list of one, it may be the result or hold it, as in APPS.
 
     Raises:
         ValueError: Not of this form.
@@ -48,7 +48,7 @@ def from_calls(reference: dict[str, Any]) -> str:
 
 
 def from_texts(reference: dict[str, Any]) -> list[dict[str, Any]]:
-    """Cases of `{"inputs", "outputs"}` without a function's name: what a program reads and prints, a text or its lines."""
+    """Cases of `{"inputs", "outputs"}` without a function's name: what a program reads and prints, text or lines."""
     inputs, outputs = reference.get("inputs"), reference.get("outputs")
     if not isinstance(inputs, (list, tuple)) or not isinstance(outputs, (list, tuple)) or len(inputs) != len(outputs):
         raise ValueError("`inputs` and `outputs` must be lists of the same length")

@@ -152,7 +152,8 @@ class CodeReward(VerifierReward):
     def _grade_asserts(self, slot: Slot, sources: list[str], tests: CodeTests) -> tuple[Verdict, bool]:
         """A verdict, and whether it stands or the grading must be repeated without company."""
         job = {
-            "code": tests.code, "entry_point": tests.entry_point, "preamble": tests.preamble, "partial": self.partial_credit,
+            "code": tests.code, "entry_point": tests.entry_point, "preamble": tests.preamble,
+            "partial": self.partial_credit,
         }  # fmt: skip
         run = slot.run_tests(sources, job, self.execution)
         decided = self._is_decided(run)

@@ -43,8 +43,8 @@ def read_submission(
     Args:
         completion (`str`): The whole completion.
         blocks (`str`, *optional*, defaults to `"last"`):
-            `"last"`: the last block alone. `"all"`: all of them, one after the other, without those that do not compile
-            by themselves (a shell command, a printed session).
+            `"last"`: the last block alone. `"all"`: all of them, one after the other, without those that do not
+            compile by themselves (a shell command, a printed session).
         unfenced (`str`, *optional*, defaults to `"nothing"`):
             What a completion without any block submits. `"program"`: its whole text. `"continuation"`: `prefix` and the
             text up to the first line that is not indented, as base models complete a function.

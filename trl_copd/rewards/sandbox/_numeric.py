@@ -1,9 +1,9 @@
 """
 Numbers of the submission in the arithmetic of the tests.
 
-A NaN makes every comparison false, so that `assert not abs(f(2) - 4) > 1e-6` passes, and an array without elements agrees
-with everything under `all`. Neither has to be in the answer: infinity minus infinity is a NaN, and so is `float("nan")`. What
-is huge or empty stays marked, therefore, and decides against the submission where it meets something that is not.
+A NaN makes every comparison false, so that `assert not abs(f(2) - 4) > 1e-6` passes, and an array without elements
+agrees with everything under `all`. A NaN need not be in the answer: infinity minus infinity gives one, and so does
+`float("nan")`. So what is huge or empty stays marked, and decides against the submission where it meets what is not.
 """
 
 import functools

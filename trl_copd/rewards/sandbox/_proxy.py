@@ -87,7 +87,7 @@ def _seen(proxy: Any, key: Any, value: Any) -> Any:
 def _items(proxy: Any) -> Iterator[Any]:
     """Iterates over an object of the submission."""
     number = -1
-    for number, item in enumerate(_link(proxy).request("__iter__", proxy)):  # noqa: B007
+    for number, item in enumerate(_link(proxy).request("__iter__", proxy)):
         yield _seen(proxy, number, item)
     _seen(proxy, None, number + 1)
 

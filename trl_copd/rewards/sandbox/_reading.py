@@ -1,6 +1,6 @@
 """
-What test code says before it runs: which of its names are the submission's, how many tests it holds, and where values of
-the submission go. It depends on the reference alone, and so does whether the reference can be read.
+What test code says before it runs: which of its names are the submission's, how many tests it holds, and where values
+of the submission go. It depends on the reference alone, and so does whether the reference can be read.
 """
 
 import ast

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 class Remote:
     """
-    Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines. There is
-    one for each object, so that identity, hash and equality are those of the object.
+    Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines. There
+    is one for each object, so that identity, hash and equality are those of the object.
     """
 
     __slots__ = ("_runner", "_number", "__weakref__")
