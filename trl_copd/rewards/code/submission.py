@@ -46,8 +46,8 @@ def read_submission(
             `"last"`: the last block alone. `"all"`: all of them, one after the other, without those that do not
             compile by themselves (a shell command, a printed session).
         unfenced (`str`, *optional*, defaults to `"nothing"`):
-            What a completion without any block submits. `"program"`: its whole text. `"continuation"`: `prefix` and the
-            text up to the first line that is not indented, as base models complete a function.
+            What a completion without any block submits. `"program"`: its whole text. `"continuation"`: `prefix` and
+            the text up to the first line that is not indented, as base models complete a function.
         prefix (`str`, *optional*): What a continuation continues.
 
     Returns:

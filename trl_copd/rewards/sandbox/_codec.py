@@ -121,7 +121,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
     Args:
         value (`Any`): From [`loads`].
         special (`Callable`): Called with tag and content where the tag is none of the codec's; may raise
-            [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number and a complex one that is not finite.
+            [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number and a complex number that is not
+            finite.
         depth (`int`): Levels of nesting that are taken.
 
     Raises:

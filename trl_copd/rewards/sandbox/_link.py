@@ -68,6 +68,7 @@ class Link:
         self.counts: dict[int, int] = {}
         self.living: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self.dropped: list[int] = []
+        self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
 
@@ -115,6 +116,7 @@ class Link:
         if self.failed:
             raise SubmissionFailed(self.failed)
         lives_on(operation, args, kwargs)
+        self.calls += operation == "__call__"
         with self.lock:
             dropped, self.dropped = [number for number in self.dropped if not self.counts[number]], []
             named = {name: self.encode(value) for name, value in kwargs.items()}

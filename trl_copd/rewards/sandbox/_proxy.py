@@ -69,9 +69,12 @@ def _plain(proxy: Any) -> Any:
 def _seen(proxy: Any, key: Any, value: Any) -> Any:
     """
     The value, which the tests see as the item `key` of an object, or as its length (`None`). An object that a function
-    returned shows the same again, unless the tests have worked with it meanwhile.
+    returned shows the same again, unless the tests have worked with it or called anything meanwhile.
     """
     seen = object.__getattribute__(proxy, "__proxy_seen__")
+    if seen.get("calls") != _link(proxy).calls:
+        seen.clear()
+        seen["calls"] = _link(proxy).calls
     if _trust(proxy) != MADE and not object.__getattribute__(proxy, "__proxy_live__"):
         try:
             same = key not in seen or seen[key] is value or bool(type(seen[key]) is type(value) and seen[key] == value)
@@ -131,8 +134,8 @@ class Proxy:
     """An object of the submission. Which special methods it has depends on the object: see `proxy_class`."""
 
     __slots__ = (
-        "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__", "__proxy_live__",
-        "__proxy_seen__", "__weakref__",
+        "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__",
+        "__proxy_live__", "__proxy_seen__", "__weakref__",
     )  # fmt: skip
     __proxy_methods__: tuple[str, ...] = ()
 

@@ -5,9 +5,10 @@ of the submission go. It depends on the reference alone, and so does whether the
 
 import ast
 import builtins
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from . import _library
+from ._flow import CANDIDATE, FUNCTIONS, Flow, names_in
 
 
 MODULES = ("solution", "submission")  # what tests may import the submission as
@@ -15,24 +16,15 @@ SETUP = (
     ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign,
     ast.AugAssign, ast.Pass,
 )  # fmt: skip
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPARING_BUILTINS = {
     "abs", "all", "any", "bool", "bytes", "callable", "dict", "enumerate", "float", "frozenset", "getattr", "hasattr",
     "id", "int", "isinstance", "issubclass", "iter", "list", "next", "print", "range", "repr", "round", "set", "str",
     "super", "tuple", "type", "vars", "zip", "len", "sorted",
 }  # fmt: skip
-CANDIDATE = "<candidate>"  # what the parameter of `check` holds
 
 
 class Unreadable(Exception):
     """The tests themselves are at fault, whatever the submission."""
-
-
-Position = tuple[int, int, int, int]
-
-
-def position(node: ast.expr) -> Position:
-    return node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0
 
 
 class Reading:
@@ -55,7 +47,7 @@ class Reading:
 
     def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
         self.tree = tree
-        self.entry = _names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
+        self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
         self.imported, star = _imported(tree)
         uses = _uses(tree)
         self.defined = defined = _defined(tree)
@@ -88,7 +80,7 @@ class Reading:
             raise Unreadable("the tests never use the submission (name its function, or give an `entry_point`)")
         self.total = count(tree)
 
-    def _tested_too(self, flow: "Flow", tested: set[str], uses: dict[str, list[ast.AST]]) -> set[str]:
+    def _tested_too(self, flow: Flow, tested: set[str], uses: dict[str, list[ast.AST]]) -> set[str]:
         """Names of a library, of the preamble or of Python that the tests mean as the submission's."""
         if tested:
             names = {name for name in self.library if not self._compares(name)}
@@ -115,12 +107,12 @@ class Reading:
         return _library.only_compares(name, self.library[name])
 
 
-def _alone(flow: "Flow", names: set[str]) -> set[str]:
+def _alone(flow: Flow, names: set[str]) -> set[str]:
     """Those that are what a comparison is about."""
     return {next(iter(unit & names)) for unit in flow.units if len(unit & names) == 1}
 
 
-def _subjects(flow: "Flow", names: set[str], tested: set[str]) -> set[str]:
+def _subjects(flow: Flow, names: set[str], tested: set[str]) -> set[str]:
     """Those of `names` that are compared by themselves. Beside what is tested they serve to compare with."""
     found = set()
     for name in names:
@@ -135,112 +127,7 @@ def _subjects(flow: "Flow", names: set[str], tested: set[str]) -> set[str]:
     return found
 
 
-class Flow:
-    """
-    Which free names the values of expressions come from: through variables, calls that may change what they are given,
-    loops, `with` blocks and functions of the tests. It takes too many rather than too few.
-
-    Args:
-        tree (`ast.Module`): The test code.
-        free (`set[str]`): Names that it does not define.
-
-    Attributes:
-        units (`list[set[str]]`): For each comparison, the free names in what it compares.
-        arguments (`dict[Position, set[str]]`): For each call, the free names in its arguments.
-    """
-
-    def __init__(self, tree: ast.Module, free: set[str]):
-        self.free = free
-        self.units: list[set[str]] = []
-        self.arguments: dict[Position, set[str]] = {}
-        self.parameters: dict[str, set[str]] = {}
-        for _ in range(2):  # the second time with what the functions of the tests are called with
-            self.units.clear()
-            self._block(tree.body, {})
-
-    def sources(self, node: ast.AST | None, scope: dict[str, set[str]]) -> set[str]:
-        found: set[str] = set()
-        for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Name):
-                found |= scope.get(part.id, {part.id} & self.free)
-        return found
-
-    def _block(self, body: Iterable[ast.stmt], scope: dict[str, set[str]]) -> set[str]:
-        return set().union(*(self._statement(statement, scope) for statement in body))
-
-    def _statement(self, node: ast.stmt, scope: dict[str, set[str]]) -> set[str]:
-        headers = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.withitem))]
-        found: set[str] = set().union(*(self.sources(part, scope) for part in headers))
-        for part in headers:
-            self._calls(part, scope)
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            inner = dict(scope)
-            if isinstance(node, _FUNCTIONS):
-                names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-                inner.update({name: set(self.parameters.get(node.name, ())) for name in names})
-                if node.name == "check" and names:
-                    inner[names[0]] = inner[names[0]] | {CANDIDATE}
-            scope[node.name] = set(scope.get(node.name, ())) | found
-            found = found | self._block(node.body, inner)
-            scope[node.name] = found
-            return found
-        if isinstance(node, (ast.With, ast.AsyncWith)):
-            self._spread(node.items, found | self._block(node.body, scope), scope)
-        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.AsyncFor, ast.Expr)):
-            self._spread(headers, found, scope, only_calls=isinstance(node, (ast.For, ast.AsyncFor)))
-        if isinstance(node, ast.Assert):
-            for part in node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]:
-                self.units.append(self.sources(part, scope))
-        elif isinstance(node, (ast.Expr, ast.If, ast.While)):
-            self.units.append(self.sources(getattr(node, "test", None) or getattr(node, "value", None), scope))
-        if isinstance(node, (ast.Try, ast.TryStar)):
-            tried = self._block(node.body, scope)
-            for handler in node.handlers:
-                scope.update({handler.name: tried} if handler.name else {})
-                self._block(handler.body, scope)
-            return found | tried | self._block([*node.orelse, *node.finalbody], scope)
-        if isinstance(node, ast.Match):
-            for case in node.cases:
-                found = found | self._block(case.body, scope)
-        inside = [*getattr(node, "body", ()), *getattr(node, "orelse", ())]
-        return found if isinstance(node, (ast.With, ast.AsyncWith)) else found | self._block(inside, scope)
-
-    def _spread(
-        self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]], only_calls: bool = False
-    ) -> None:
-        """What is assigned to, and what a call may have changed, holds something of all of it from here on."""
-        for part in parts:
-            for node in ast.walk(part):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
-                    scope[node.id] = scope.get(node.id, set()) | found
-                elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
-                    self._touch(node.value, found, scope)
-                elif isinstance(node, ast.Call):
-                    for inner in (node.func, *node.args, *(keyword.value for keyword in node.keywords)):
-                        self._touch(inner, self.sources(node, scope), scope)
-                elif isinstance(node, ast.withitem) and not only_calls:
-                    self._touch(node, found, scope)
-
-    def _touch(self, node: ast.AST, found: set[str], scope: dict[str, set[str]]) -> None:
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name) and part.id in scope and part.id not in self.parameters:
-                scope[part.id] = scope[part.id] | found
-
-    def _calls(self, node: ast.AST, scope: dict[str, set[str]]) -> None:
-        for call in ast.walk(node):
-            if isinstance(call, ast.Call):
-                parts = [*call.args, *(keyword.value for keyword in call.keywords)]
-                given: set[str] = set().union(*(self.sources(part, scope) for part in parts))
-                self.arguments[position(call)] = self.arguments.get(position(call), set()) | given
-                if isinstance(call.func, ast.Name) and given:
-                    self.parameters[call.func.id] = self.parameters.get(call.func.id, set()) | given
-
-
 # -- names
-
-
-def _names_in(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _uses(tree: ast.Module) -> dict[str, list[ast.AST]]:
@@ -261,7 +148,7 @@ def _defined(tree: ast.Module) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.arg):
             found.add(node.arg)
-        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+        elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
             found.add(node.name)
@@ -289,7 +176,7 @@ def _given(preamble: ast.Module) -> set[str]:
     """What a preamble defines, without functions that are left for the submission to write."""
     found: set[str] = set()
     for node in preamble.body:
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             found |= {node.name} if isinstance(node, ast.ClassDef) or not is_stub(node) else set()
         elif isinstance(node, ast.ImportFrom) and node.module and node.names[0].name == "*":
             found |= _public(node.module)
@@ -311,7 +198,7 @@ def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return all(
         isinstance(part, ast.Pass)
         or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-        or (isinstance(part, ast.Raise) and part.exc is not None and "NotImplementedError" in _names_in(part.exc))
+        or (isinstance(part, ast.Raise) and part.exc is not None and "NotImplementedError" in names_in(part.exc))
         for part in node.body
     )
 
@@ -323,7 +210,7 @@ def leaves_check(tree: ast.Module) -> bool:
     """Whether the tests define `check` and never call it."""
     defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
     others = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-    return defined and not any("check" in _names_in(node) for node in others)
+    return defined and not any("check" in names_in(node) for node in others)
 
 
 def is_test(node: ast.stmt) -> bool:
@@ -336,7 +223,7 @@ def is_test(node: ast.stmt) -> bool:
 
 def _runs_all(node: ast.expr) -> bool:
     called = node.func if isinstance(node, ast.Call) else node
-    return ast.unparse(called) in ("unittest.main", "pytest.main", "sys.exit") and "check" not in _names_in(node)
+    return ast.unparse(called) in ("unittest.main", "pytest.main", "sys.exit") and "check" not in names_in(node)
 
 
 def count(tree: ast.Module) -> int:
@@ -348,7 +235,7 @@ def count(tree: ast.Module) -> int:
     }  # fmt: skip
     total = sum(map(is_test, tree.body)) + leaves_check(tree)
     for node in tree.body:
-        if isinstance(node, _FUNCTIONS) and node.name.startswith("test"):
+        if isinstance(node, FUNCTIONS) and node.name.startswith("test"):
             total += _runs(node, assigned)
         elif isinstance(node, ast.ClassDef) and (node.bases or node.name.startswith("Test")):
             total += sum(_runs(method, assigned) for method in _test_methods(node))
@@ -357,7 +244,7 @@ def count(tree: ast.Module) -> int:
 
 def _test_methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for method in node.body:
-        if isinstance(method, _FUNCTIONS) and method.name.startswith("test"):
+        if isinstance(method, FUNCTIONS) and method.name.startswith("test"):
             yield method
 
 
