@@ -51,6 +51,9 @@ class TestNames:
             ("datetime class", "datetime", "assert datetime(2024, 1, f(2)) == datetime.fromisoformat('2024-01-04')"), ("operator", "operator", "assert operator.eq(f(2), 4)"),
             ("json", "json", "assert json.loads(json.dumps(f(2))) == 4"), ("re", "re", "assert re.fullmatch('4', str(f(2)))"), ("string", "ascii_lowercase", "assert ascii_lowercase[f(2)] == 'e'"),
             ("unittest", "unittest", "class T(unittest.TestCase):\n    def test(self): self.assertEqual(f(2), 4)"), ("TestCase", "TestCase", "class T(TestCase):\n    def test(self): self.assertEqual(f(2), 4)"),
+            ("in the set-up", "sqrt", "import unittest\nclass T(unittest.TestCase):\n    def setUp(self): self.r = f(2)\n    def test(self): self.assertEqual(sqrt(self.r), 2)"),
+            ("a variable of another function", "sqrt", "def run():\n    global r\n    r = f(2)\nrun()\nassert sqrt(r) == 2"), ("assigned in an expression", "sqrt", "assert (r := f(2))\nassert sqrt(r) == 2"),
+            ("called by itself", "seed", "seed(0)\nassert f(2) == 4"), ("through a function of the tests", "sqrt", "def root(x): return sqrt(x)\nassert root(f(2)) == 2"), ("in a loop", "sqrt", "for r in [f(2)]:\n    assert sqrt(r) == 2"),
             ("changed in place", "Counter", "out = []\nf2(out)\nassert Counter(out) == Counter([4])"),
         ),
     )  # fmt: skip

@@ -35,8 +35,9 @@ class Flow:
         self.free = free
         self.units: list[set[str]] = []
         self.arguments: dict[Position, set[str]] = {}
-        self.parameters: dict[str, set[str]] = {}
-        for _ in range(2):  # the second time with what the functions of the tests are called with
+        self.parameters: dict[str, set[str]] = {}  # of the tests' functions: what they are called with
+        self.owner = ""  # class whose methods are read
+        for _ in range(3):  # again with what the functions of the tests were seen to be called with
             self.units.clear()
             self._block(tree.body, {})
 
@@ -51,45 +52,69 @@ class Flow:
         return set().union(*(self._statement(statement, scope) for statement in body))
 
     def _statement(self, node: ast.stmt, scope: dict[str, set[str]]) -> set[str]:
+        """The sources of all in the statement; `scope` and the attributes are brought up to date."""
         headers = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.withitem))]
         found: set[str] = set().union(*(self.sources(part, scope) for part in headers))
         for part in headers:
             self._calls(part, scope)
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            inner = dict(scope)
-            if isinstance(node, FUNCTIONS):
-                names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-                inner.update({name: set(self.parameters.get(node.name, ())) for name in names})
-                if node.name == "check" and names:
-                    inner[names[0]] = inner[names[0]] | {CANDIDATE}
-            scope[node.name] = set(scope.get(node.name, ())) | found
-            found = found | self._block(node.body, inner)
+            found = found | self._definition(node, scope)
             scope[node.name] = found
             return found
         if isinstance(node, (ast.With, ast.AsyncWith)):
-            self._spread(node.items, found | self._block(node.body, scope), scope)
-        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.AsyncFor, ast.Expr)):
-            self._spread(headers, found, scope, only_calls=isinstance(node, (ast.For, ast.AsyncFor)))
-        if isinstance(node, ast.Assert):
-            for part in node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]:
-                self.units.append(self.sources(part, scope))
-        elif isinstance(node, (ast.Expr, ast.If, ast.While)):
-            self.units.append(self.sources(getattr(node, "test", None) or getattr(node, "value", None), scope))
-        if isinstance(node, (ast.Try, ast.TryStar)):
-            tried = self._block(node.body, scope)
-            for handler in node.handlers:
-                scope.update({handler.name: tried} if handler.name else {})
-                self._block(handler.body, scope)
-            return found | tried | self._block([*node.orelse, *node.finalbody], scope)
-        if isinstance(node, ast.Match):
-            for case in node.cases:
-                found = found | self._block(case.body, scope)
-        inside = [*getattr(node, "body", ()), *getattr(node, "orelse", ())]
-        return found if isinstance(node, (ast.With, ast.AsyncWith)) else found | self._block(inside, scope)
+            found = found | self._block(node.body, scope)
+            self._spread(node.items, found, scope)
+            return found
+        self._spread(headers, found, scope)
+        self._compared(node, scope)
+        for handler in getattr(node, "handlers", ()):
+            tried = self._block(node.body, scope)  # type: ignore[attr-defined]
+            scope.update({handler.name: tried} if handler.name else {})
+            found = found | tried | self._block(handler.body, scope)
+        for case in getattr(node, "cases", ()):
+            found = found | self._block(case.body, scope)
+        inner = [*getattr(node, "body", ()), *getattr(node, "orelse", ()), *getattr(node, "finalbody", ())]
+        return found | self._block(inner, scope)
 
-    def _spread(
-        self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]], only_calls: bool = False
-    ) -> None:
+    def _definition(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, scope: dict[str, set[str]]
+    ) -> set[str]:
+        inner = dict(scope)
+        if isinstance(node, ast.ClassDef):
+            outer, self.owner = self.owner, node.name
+            found = self._block(node.body, inner)
+            self.owner = outer
+            return found
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        inner.update({name: set(self.parameters.get(node.name, ())) for name in names})
+        owner, self.owner = self.owner, ""
+        if names and owner:  # what one method keeps in `self`, another finds there
+            inner[names[0]] = self.parameters.setdefault(f"{owner}.self", set())
+        if names and node.name == "check":
+            inner[names[0]] = inner[names[0]] | {CANDIDATE}
+        found = self._block(node.body, inner)
+        self.owner = owner
+        if names and owner:
+            self.parameters[f"{owner}.self"] = inner[names[0]]
+        for part in ast.walk(node):
+            for name in part.names if isinstance(part, (ast.Global, ast.Nonlocal)) else ():
+                scope[name] = scope.get(name, set()) | inner.get(name, set())
+        return found
+
+    def _compared(self, node: ast.stmt, scope: dict[str, set[str]]) -> None:
+        """What an `assert`, a call such as `self.assertEqual(...)`, or `if ...: raise` is about."""
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Assert):
+            parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            called = node.value.func
+            name = getattr(called, "attr", "") or getattr(called, "id", "")
+            parts = [node.value] if name.lower().startswith("assert") else []
+        elif isinstance(node, ast.If) and any(isinstance(part, ast.Raise) for part in node.body):
+            parts = [node.test]
+        self.units.extend(self.sources(part, scope) for part in parts)
+
+    def _spread(self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]]) -> None:
         """What is assigned to, and what a call may have changed, holds something of all of it from here on."""
         for part in parts:
             for node in ast.walk(part):
@@ -100,7 +125,7 @@ class Flow:
                 elif isinstance(node, ast.Call):
                     for inner in (node.func, *node.args, *(keyword.value for keyword in node.keywords)):
                         self._touch(inner, self.sources(node, scope), scope)
-                elif isinstance(node, ast.withitem) and not only_calls:
+                elif isinstance(node, ast.withitem):
                     self._touch(node, found, scope)
 
     def _touch(self, node: ast.AST, found: set[str], scope: dict[str, set[str]]) -> None:
