@@ -78,6 +78,7 @@ class TestNames:
             ("two functions", "import math\ngcd, lcm = math.gcd, math.lcm", "assert gcd(12, 8) == 4\nassert lcm(4, 6) == 12"),
             ("beside another", "def factorial(n): return n * factorial(n - 1) if n else 1\ndef fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)",
              "assert factorial(5) == 120\nassert fib(7) == 13"),
+            ("in one loop", "import math\nfactorial = math.factorial\ndef double(n): return 2 * n", "for n, a in [(0, 1), (3, 6)]:\n    assert factorial(n) == a\n    assert double(n) == n + n"),
             ("in functions", "def median(x): return sorted(x)[len(x) // 2]\ndef size(x): return len(x)",
              "def test_median():\n    r = median([3, 1, 2])\n    assert r == 2\ndef test_size():\n    r = size([1])\n    assert r == 1"),
             ("a class", "class Counter:\n    def __init__(self): self.value = 0\n    def increment(self): self.value += 1", "c = Counter()\nc.increment()\nassert c.value == 1"),

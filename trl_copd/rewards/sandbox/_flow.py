@@ -65,7 +65,7 @@ class Flow:
             found = found | self._block(node.body, scope)
             self._spread(node.items, found, scope)
             return found
-        self._spread(headers, found, scope)
+        self._spread(headers, found, scope, changes=not isinstance(node, (ast.Assert, ast.If, ast.While)))
         self._compared(node, scope)
         for handler in getattr(node, "handlers", ()):
             tried = self._block(node.body, scope)  # type: ignore[attr-defined]
@@ -114,7 +114,9 @@ class Flow:
             parts = [node.test]
         self.units.extend(self.sources(part, scope) for part in parts)
 
-    def _spread(self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]]) -> None:
+    def _spread(
+        self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]], changes: bool = True
+    ) -> None:
         """What is assigned to, and what a call may have changed, holds something of all of it from here on."""
         for part in parts:
             for node in ast.walk(part):
@@ -122,7 +124,7 @@ class Flow:
                     scope[node.id] = scope.get(node.id, set()) | found
                 elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
                     self._touch(node.value, found, scope)
-                elif isinstance(node, ast.Call):
+                elif isinstance(node, ast.Call) and changes:
                     for inner in (node.func, *node.args, *(keyword.value for keyword in node.keywords)):
                         self._touch(inner, self.sources(node, scope), scope)
                 elif isinstance(node, ast.withitem):
