@@ -5,6 +5,7 @@ of the submission go. It depends on the reference alone, and so does whether the
 
 import ast
 import builtins
+import functools
 from collections.abc import Iterator
 
 from . import _library
@@ -38,7 +39,6 @@ class Reading:
         submission (`set[str]`): Names that are looked up in the submission, builtin ones among them.
         library (`dict[str, str]`): Names that tests never import, and where they come from.
         preamble (`set[str]`): Names that the preamble gives to the tests.
-        arguments (`dict[Position, set[str]]`): For each call, the names of the submission in its arguments.
         total (`int`): Tests, as far as they can be counted without running anything.
 
     Raises:
@@ -49,7 +49,7 @@ class Reading:
         self.tree = tree
         self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
         self.imported, star = _imported(tree)
-        uses = _uses(tree)
+        self.uses = uses = _uses(tree)
         self.defined = defined = _defined(tree)
         free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
         sure = self.imported | self.entry
@@ -57,10 +57,9 @@ class Reading:
         origins = {name: _library.origin_of(name, uses[name]) for name in free - sure - self.preamble}
         self.library = {name: origin for name, origin in origins.items() if origin is not None}
         others = free - sure - self.preamble - set(self.library)
-        flow = Flow(tree, free | self.imported | self.entry)
-        self.arguments = flow.arguments
+        self._free = free | self.imported | self.entry
         tested = sure | others | ({CANDIDATE} if leaves_check(tree) else set())
-        self.submission = sure | others | self._tested_too(flow, tested, uses)
+        self.submission = sure | others | self._tested_too(tested, uses)
         self.library = {name: origin for name, origin in self.library.items() if name not in self.submission}
         self.preamble -= self.submission
         if "isclose" in self.library:
@@ -80,11 +79,16 @@ class Reading:
             raise Unreadable("the tests never use the submission (name its function, or give an `entry_point`)")
         self.total = count(tree)
 
-    def _tested_too(self, flow: Flow, tested: set[str], uses: dict[str, list[ast.AST]]) -> set[str]:
+    @functools.cached_property
+    def flow(self) -> Flow:
+        """Where values go. Few tests need it."""
+        return Flow(self.tree, self._free)
+
+    def _tested_too(self, tested: set[str], uses: dict[str, list[ast.AST]]) -> set[str]:
         """Names of a library, of the preamble or of Python that the tests mean as the submission's."""
         if tested:
             names = {name for name in self.library if not self._compares(name)}
-            return _subjects(flow, names, tested | {CANDIDATE})
+            return _subjects(self.flow, names, tested | {CANDIDATE}) if names else set()
         called = {name for name in vars(builtins) if name in uses and not name[:1].isupper() and name[0] != "_"}
         bare = {name for name, origin in self.library.items() if ":" in origin}
         groups = (
@@ -94,9 +98,9 @@ class Reading:
             called,
         )
         for group in groups:
-            alone = _alone(flow, group) if len(group) > 1 else group
+            alone = _alone(self.flow, group) if len(group) > 1 else group
             if alone:
-                return alone | _subjects(flow, group - alone, alone)
+                return alone | (_subjects(self.flow, group - alone, alone) if group > alone else set())
             if group:
                 raise Unreadable(
                     f"it cannot be told which of {', '.join(sorted(group))} is tested: give an `entry_point`"

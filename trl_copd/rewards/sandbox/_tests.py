@@ -45,13 +45,14 @@ def run(connection: socket.socket, job: dict) -> dict[str, Any]:
         return {"unreadable": str(error)}
 
 
+_BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
 def _parse(code: str, what: str) -> ast.Module:
     try:
-        tree = ast.parse(code)
-        compile(tree, _FILE, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Unreadable(f"{what} does not compile: {error}") from None
-    return tree
+        return ast.parse(code)
+    except _BROKEN as error:
+        raise Unreadable(f"the {what} does not compile: {error}") from None
 
 
 class Grading:
@@ -65,15 +66,16 @@ class Grading:
 
     def __init__(self, connection: socket.socket, job: dict):
         code = job["code"]
-        self.tree = _parse(code, "the test code")
+        self.tree = _parse(code, "test code")
         preamble = job.get("preamble") or ""
         self.entry_point, self.to_the_end = job.get("entry_point"), job.get("partial", False)
         if not any(word in code for word in _CAN_FAIL):
             raise Unreadable("there is nothing in the tests that could fail")
         try:
-            self.reading = Reading(self.tree, self.entry_point, _parse(preamble, "the preamble") if preamble else None)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise Unreadable(f"`entry_point` or the tests cannot be read: {error}") from None
+            self.reading = Reading(self.tree, self.entry_point, _parse(preamble, "preamble") if preamble else None)
+            self.statements = _compile(self.reading)
+        except _BROKEN as error:
+            raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
         if not self.reading.total and not any(isinstance(node, ast.ClassDef) for node in self.tree.body):
             raise Unreadable("there is no test in the tests")
         allow_nan = _NAN.search(code) is not None
@@ -95,7 +97,7 @@ class Grading:
         if frame is None:
             return False
         where = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-        return not self.reading.arguments.get(where, {"?"})  # type: ignore[arg-type]
+        return not self.reading.flow.arguments.get(where, {"?"})  # type: ignore[arg-type]
 
     def run(self) -> dict[str, Any]:
         try:
@@ -160,10 +162,8 @@ class Grading:
     def _tests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Runs what is no test, and yields what is one, in the order of the source."""
         names = self.names
-        tree = ast.fix_missing_locations(_Calls(self.reading).visit(ast.parse(self.source)))
         with _quiet_main("unittest" in self.source):
-            for node in tree.body:
-                code = compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)
+            for node, code in self.statements:
                 if is_test(node):
                     yield f"line {node.lineno} of the tests", partial(exec, code, names)
                     continue
@@ -174,7 +174,7 @@ class Grading:
                 except BaseException as error:
                     raise _SetupFailed(f"line {node.lineno} of the tests: {_show(error)}") from None
         collected = list(self._functions())
-        self.collected = sum(map(is_test, tree.body)) + len(collected)
+        self.collected = sum(map(is_test, self.tree.body)) + len(collected)
         yield from collected
 
     def _functions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -198,6 +198,12 @@ class Grading:
         return eval(compile(self.entry_point, "<entry point>", "eval", dont_inherit=True), found)
 
 
+def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
+    calls = _Calls(reading)
+    body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
+    return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
+
+
 def _only_function(link: Link) -> str | None:
     """The function that the submission defines, if it is one alone."""
     functions = link.request("functions")
@@ -211,6 +217,7 @@ class _Calls(ast.NodeTransformer):
 
     def __init__(self, reading: Reading):
         self.own = reading.defined | reading.submission
+        self.needed = not reading.uses.keys().isdisjoint({"float", "type"})
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
