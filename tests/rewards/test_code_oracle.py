@@ -229,6 +229,7 @@ class TestContents:
             ("types", "def f(n): return np.arange(n)", "r = f(3)\nassert isinstance(r, np.ndarray) and type(r) is np.ndarray and repr(r) == 'array([0, 1, 2])' and r.dtype.kind == 'i'"),
             ("handed back", "def f(n): return np.arange(n)\ndef g(a): return a.sum()", "assert g(f(4)) == 6 and g(f(4) * 2) == 12 and f(4)[1:].tolist() == [1, 2, 3]"),
             ("in place", "def f(n): return np.arange(n)", "a = f(4)\na += 1\na[0] = 9\nassert a.tolist() == [9, 2, 3, 4] and a.max() == 9 and sorted(a) == [2, 3, 4, 9]"),
+            ("masks", "def f(n): return np.arange(n)", "a = f(4)\nassert a[a > 1].tolist() == [2, 3] and np.add(a, 1, where=a > 5, out=np.zeros_like(a)).tolist() == [0] * 4 and np.where(a > 1, a, 0).sum() == 5 and divmod(a, 2)[1].tolist() == [0, 1, 0, 1]"),
             ("empty lists", "def f(n): return []", "assert f(1) == [] and not f(1) and list(f(1)) == []"),
         ),
     )  # fmt: skip

@@ -79,6 +79,11 @@ def answer_class() -> Any:
 
     compares = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 
+    def bare(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(bare, value))
+        return value.view(np.ndarray) if isinstance(value, Answer) else value
+
     class Answer(np.ndarray):
         """An array of the submission, or one without elements."""
 
@@ -86,13 +91,8 @@ def answer_class() -> Any:
             if method == "__call__" and len(inputs) > 1:
                 marks = [isinstance(value, Answer) for value in inputs]
                 compare(inputs[0], inputs[1], exact=ufunc in compares and marks[0] != marks[1])
-            plain = [value.view(np.ndarray) if isinstance(value, Answer) else value for value in inputs]
-            for key in ("out", "where"):
-                if isinstance(kwargs.get(key), tuple):
-                    kwargs[key] = tuple(
-                        value.view(np.ndarray) if isinstance(value, Answer) else value for value in kwargs[key]
-                    )
-            result = getattr(ufunc, method)(*plain, **kwargs)
+            plain = [bare(value) for value in inputs]
+            result = getattr(ufunc, method)(*plain, **{name: bare(value) for name, value in kwargs.items()})
             return result.view(Answer) if type(result) is np.ndarray else result
 
     Answer.__name__, Answer.__module__ = "array", "numpy"  # as `repr` shows an array

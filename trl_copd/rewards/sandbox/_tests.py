@@ -127,6 +127,8 @@ class Grading:
         if self.reading.preamble:
             try:
                 exec(compile(self.preamble, "<preamble>", "exec", dont_inherit=True), self.names)
+            except SubmissionFailed:
+                raise
             except BaseException as error:
                 raise Unreadable(f"the preamble does not run: {_show(error)}") from None
             for name in [name for name in self.names if name in self.reading.submission]:
