@@ -350,6 +350,12 @@ class TestCount:
         assert verify(code, tests, PARTIAL).score == pytest.approx(share)
         assert verify("import os\nos._exit(0)", tests, PARTIAL).score == 0.0
 
+    def test_what_a_class_sets_up(self):
+        tests = "import unittest\nclass T(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls): cls.r = f(3)\n    def test(self): self.assertEqual(self.r, 9)"
+        assert passed(SQUARE, tests) is True
+        assert passed("def f(x): return 3", tests) is False
+        assert passed("def f(x): raise ValueError", tests) is False
+
     def test_a_wrong_one_among_functions(self):
         tests = "\n".join(f"def test_{i}(): assert f({i}) == {i * i}" for i in range(10))
         assert verify("def f(x): return min(x * x, 9)", tests, PARTIAL).score == pytest.approx(0.4)

@@ -270,7 +270,7 @@ def _methods(name: str, cls: type) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _run_case(case: Any) -> None:
     result = case.defaultTestResult()
-    case.run(result)
+    sys.modules["unittest"].TestSuite([case]).run(result)  # with what the class sets up
     for trouble in (*result.errors, *result.failures):
         raise AssertionError(trouble[1].strip().splitlines()[-1])
     if result.unexpectedSuccesses:
