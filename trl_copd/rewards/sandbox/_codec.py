@@ -31,7 +31,7 @@ _MAPPINGS: dict[type, str] = {
 }  # fmt: skip
 _VIEWS: dict[type, str] = {type(getattr({}, name)()): name for name in ("keys", "values", "items")}
 _CLOCKS: dict[type, str] = {datetime.datetime: "datetime", datetime.date: "date", datetime.time: "time"}
-_UNUSUAL = re.compile(r"NaN|Infinity|[eE]\+?\d\d\d|\d{100}")
+_UNUSUAL = re.compile(r"NaN|Infinity|[eE]\+?\d\d|\d{30}")
 _DIGITS = 100_000  # of an int, read in time that grows with their square
 
 

@@ -145,7 +145,10 @@ class Link:
                 if type(same) not in (list, dict, set, bytearray):  # never an object: it would come back with trust
                     raise _codec.Malformed("not an argument that can be handed back")
                 return same
-            return self.decode(reply["value"])
+            value = self.decode(reply["value"])
+            if type(value) is str and value.strip().lower().lstrip("+-") == "nan" and not self.allow_nan:
+                raise self.fail("the answer is the text of a NaN, of which the tests say nothing")
+            return value
         except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
             if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
                 raise self.fail(f"malformed message: {error}") from None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-HUGE = 1e100  # from here on a float is watched: twice the largest one is infinite
+HUGE = 1e30  # from here on a float is watched: a product of a few is infinite
 _ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow")
 _ALONE = ("neg", "pos", "abs")
 Fail = Callable[[str], BaseException]

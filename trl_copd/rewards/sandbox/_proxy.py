@@ -38,6 +38,16 @@ _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "
 _ORDER = ("lt", "le", "gt", "ge")
 NONE, TAINTED, CLEAN, MADE = range(4)
 _MEMORY = ("__array", "__cuda", "__dlpack", "_as_parameter_")  # numpy would read the address that it is told
+# methods that read what is in a value of a builtin type
+_READS: dict[type, set[str]] = {
+    **{
+        kind: {name for name in dir(kind) if name[0] != "_"}
+        for kind in (int, float, complex, str, bytes, tuple, frozenset)
+    },
+    list: {"count", "index", "copy"},
+    dict: {"keys", "values", "items", "get", "copy"},
+    set: {name for name in dir(frozenset) if name[0] != "_"},
+}
 _ALWAYS = ("__bool__", "__str__", "__repr__", "__hash__", "__format__")
 
 
@@ -151,6 +161,8 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_MEMORY):
             raise AttributeError(name)
+        if _shadow(self) and _trust(self) == NONE and name in _READS.get(type(_shadow(self)[0]), ()):  # type: ignore[index]
+            return getattr(_plain(self), name)
         value = _link(self).request("getattr", self, name)
         if isinstance(value, Proxy):  # a method, by which the object can be changed
             object.__setattr__(self, "__proxy_live__", True)
