@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from . import _seed
+
 
 HUGE = 1e30  # from here on a float is watched: a product of a few is infinite
 _ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow")
@@ -197,7 +199,7 @@ def guard_numpy() -> None:
         import numpy.testing
     except ImportError:
         return
-    np.random.seed(0)
+    _seed.seed_numpy()
     if not Huge.allow_nan:
         np.seterr(invalid="raise")
     for module, names in _FUNCTIONS.items():
