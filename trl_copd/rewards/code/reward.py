@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from ..base import Verdict, VerifierReward
 from ..pool import default_workers
 from ..sandbox.command import available_level, require_level
 from ..sandbox.slots import CaseRun, Execution, JobRun, Slot, Slots, shared_slots
 from .remote import CodeSandbox, remote_verdict
-from .text import CodeTests, find_submission, read_tests, same_output
+from .submission import Blocks, Unfenced, read_submission
+from .text import CodeTests, read_tests, same_output
 
 
 _NEAR = 0.7  # share of the CPU limit above which a grade is made again, alone
@@ -25,7 +27,7 @@ class CodeReward(VerifierReward):
     """
     Reward 1.0 for a program that passes all tests in the column `tests`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The submission is the last Python block of the completion (see [`find_submission`]). It runs in a sandbox; the test
+    The submission is the last Python block of the completion (see [`read_submission`]). It runs in a sandbox; the test
     code runs outside, in a process that the submission cannot reach, and sees plain values and stand-ins for objects.
 
     Args:
@@ -40,9 +42,15 @@ class CodeReward(VerifierReward):
         level (`str`, *optional*): Level of confinement, see [`available_level`]; the best by default.
         sandbox ([`CodeSandbox`], *optional*): A service that runs programs elsewhere, instead of this host.
         name (`str`, *optional*, defaults to `"code_reward"`): Name in metrics.
+        blocks (`str`, *optional*, defaults to `"last"`):
+            `"last"` grades the last Python block, `"all"` all that compile, joined: a helper first, an example last.
+        unfenced (`str`, *optional*, defaults to `"nothing"`):
+            What text without a block submits: `"nothing"`, `"program"` (all of it), or `"continuation"` (the function
+            that the row's `prefix` begins).
+        preamble (`str`, *optional*): Code for all rows, before each row's own: see [`LEETCODE`].
 
     Raises:
-        ValueError: A limit is not above 0, or `level` is unknown.
+        ValueError: A limit is not above 0, or `level`, `blocks` or `unfenced` is unknown.
 
     Example:
     ```python
@@ -65,15 +73,24 @@ class CodeReward(VerifierReward):
         level: str | None = None,
         sandbox: CodeSandbox | None = None,
         name: str = "code_reward",
+        blocks: Blocks = "last",
+        unfenced: Unfenced = "nothing",
+        preamble: str = "",
     ):
         if memory_mib <= 0 or (tolerance is not None and tolerance < 0):
             raise ValueError(f"`memory_mib` must be above 0 and `tolerance` not below, got {memory_mib}, {tolerance}.")
         if level not in (None, "full", "landlock", "rlimit"):
             raise ValueError(f"`level` must be 'full', 'landlock' or 'rlimit', got {level!r}.")
+        if blocks not in get_args(Blocks) or unfenced not in get_args(Unfenced):
+            raise ValueError(
+                f"`blocks` must be one of {get_args(Blocks)} and `unfenced` of {get_args(Unfenced)}, "
+                f"got {blocks!r}, {unfenced!r}."
+            )
         super().__init__(self.verify, columns=("tests",), name=name, cpu_seconds=cpu_seconds)
         self.partial_credit = partial_credit
         self.execution = Execution(cpu_seconds, memory_mib, idle_seconds=max(2.0, cpu_seconds))
         self.tolerance, self.packages, self.level, self.sandbox = tolerance, tuple(packages), level, sandbox
+        self.blocks, self.unfenced, self.preamble = blocks, unfenced, preamble
 
     def check(self) -> None:
         """
@@ -104,9 +121,19 @@ class CodeReward(VerifierReward):
             tests = read_tests(reference)
         except ValueError as error:
             return Verdict(None, str(error))
-        code = find_submission(completion)
-        if code is None:
+        if self.preamble:
+            tests = replace(tests, preamble=f"{self.preamble}\n{tests.preamble}")
+        submission = read_submission(completion, self.blocks, self.unfenced, tests.prefix)
+        if submission is None:
             return Verdict(False, "there is no Python block", score=0.0)
+        verdict = self._grade(submission.code, tests)
+        return replace(verdict, reason=f"{verdict.reason} (graded: {submission.what})")
+
+    def _grade(self, code: str, tests: CodeTests) -> Verdict:
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:  # Python reads no such source either
+            return Verdict(False, f"the submission holds half a character: {error}", score=0.0)
         if self.sandbox is not None:
             return remote_verdict(self.sandbox, code, tests, self.execution, self.tolerance, self.partial_credit)
         slots = self._slots()
@@ -124,7 +151,10 @@ class CodeReward(VerifierReward):
 
     def _grade_asserts(self, slot: Slot, sources: list[str], tests: CodeTests) -> tuple[Verdict, bool]:
         """A verdict, and whether it stands or the grading must be repeated without company."""
-        job = {"code": tests.code, "entry_point": tests.entry_point, "partial": self.partial_credit}
+        job = {
+            "code": tests.code, "entry_point": tests.entry_point, "preamble": tests.preamble,
+            "partial": self.partial_credit,
+        }  # fmt: skip
         run = slot.run_tests(sources, job, self.execution)
         decided = self._is_decided(run)
         result = run.result or {}

@@ -5,6 +5,7 @@ leave.
 """
 
 import atexit
+import ctypes
 import gc
 import os
 import resource
@@ -17,10 +18,11 @@ import traceback
 import types
 from typing import Any, NoReturn
 
-from . import _linux, _seccomp
+from . import _linux, _seccomp, _seed
 
 
 HEADER = struct.Struct("<iidII")  # case, exit code or minus signal, CPU seconds, bytes of output, bytes of errors
+_HEAD = bytes.__basicsize__ - 1  # of a bytes object, before its content
 _STDIN = ".stdin"  # in the home directory, where /dev/stdin points
 
 
@@ -37,7 +39,8 @@ def run(connection: socket.socket, sources: list[str], inputs: list[bytes], leve
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         code = f"{type(error).__name__}: {error}"
     gc.freeze()
-    for case, data in enumerate(inputs):
+    for case in range(len(inputs)):
+        data = inputs[case]
         if isinstance(code, str):
             _report(connection, case, 1, 0.0, b"", code.encode())
             continue
@@ -47,6 +50,9 @@ def run(connection: socket.socket, sources: list[str], inputs: list[bytes], leve
         before = _children_cpu()
         pid = _linux.clone()
         if pid == 0:
+            _forget(inputs)
+            del data
+            _seed.prepare(sources)
             _become(code, (stdin, stdout, stderr), connection, level)
         _, status = os.waitpid(pid, 0)
         _end_leftovers(level, pid)
@@ -57,6 +63,14 @@ def run(connection: socket.socket, sources: list[str], inputs: list[bytes], leve
         for descriptor in (stdin, stdout, stderr):
             os.close(descriptor)
         _tidy()
+
+
+def _forget(inputs: list[bytes]) -> None:
+    """In the forked process: a case sees its own input alone, also in the memory of the frames above it."""
+    for data in inputs:
+        if len(data) > 1:  # shorter ones are shared by all of the interpreter, and say nothing
+            ctypes.memset(id(data) + _HEAD, 0, len(data))
+    inputs.clear()
 
 
 def _file(name: str, data: bytes = b"") -> int:
