@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._confine import Limits
-from ._linux import SandboxError
+from ._linux import SEAMS, SandboxError
 
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class CommandResult:
 
     Args:
         status (`str`):
-            `"ok"`: it ended by itself, whatever its exit code. `"cpu"`, `"memory"`, `"output"`, `"processes"`,
-            `"idle"`: it went over that limit. `"wall"`: the backstop ended it on a starved machine.
+            `"ok"`: it ended by itself, whatever its exit code. `"cpu"`, `"memory"`, `"disk"`, `"output"`,
+            `"processes"`, `"idle"`: it went over that limit. `"wall"`: the backstop ended it on a starved machine.
             `"infrastructure"`: it never ran; `stderr` says why.
         returncode (`int`): Exit code, or minus the signal that ended it.
         stdout, stderr (`bytes`): What it wrote, cut at the limit.
@@ -75,8 +75,8 @@ def run_command(
         outputs (`Sequence[str]`, *optional*): Names of files in the working directory to bring back.
         level (`str`, *optional*): `"full"`, `"landlock"` or `"rlimit"`; the best available by default.
         max_output (`int`, *optional*, defaults to 1 MiB): Bytes of stdout and stderr together.
-        disk_mib (`int`, *optional*, defaults to 64): Size of the tmpfs and of each file, MiB.
-        processes (`int`, *optional*, defaults to 64): Processes (at level `full`: and threads) at a time.
+        disk_mib (`int`, *optional*, defaults to 64): Size of all its files, and of each one, MiB.
+        processes (`int`, *optional*, defaults to 64): Processes and threads at a time.
         environment (`Mapping[str, str]`, *optional*): Additions to PATH, LANG, LC_ALL, TZ, HOME and TMPDIR.
         idle_seconds (`float`, *optional*): How long it may wait for nothing; `cpu_seconds`, at least 5, by default.
 
@@ -127,7 +127,9 @@ def trusted_python(module: str) -> list[str]:
     return [sys.executable, "-P", "-s", "-S", "-B", "-c", code, _HERE]
 
 
-TRUSTED_ENVIRONMENT = {**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+TRUSTED_ENVIRONMENT = {
+    **_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", **{name: os.environ[name] for name in SEAMS if name in os.environ},
+}  # fmt: skip
 
 
 def _launch(job: dict) -> dict:

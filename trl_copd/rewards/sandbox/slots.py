@@ -12,11 +12,12 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from . import _cases, _wire
 from ._linux import SandboxError
@@ -46,8 +47,8 @@ class Execution:
     processes: int = 64
     idle_seconds: float = 4.0
 
-    def as_limits(self, cases: int = 1) -> dict[str, Any]:
-        return {**vars(self), "wall_seconds": _BACKSTOP * self.cpu_seconds * cases}
+    def as_limits(self) -> dict[str, Any]:
+        return {**vars(self), "wall_seconds": _BACKSTOP * self.cpu_seconds}
 
 
 @dataclass
@@ -159,7 +160,7 @@ class Slot:
             _wire.send(
                 oracle, {"limits": {**limits, "oracle_seconds": oracle_seconds}}, [theirs.fileno(), right.fileno()]
             )
-            _wire.send(server, {"code": sources, "limits": limits}, [left.fileno()])
+            _wire.send(server, {"code": sources, "limits": limits, "cases": False}, [left.fileno()])
             for end in (theirs, left, right):
                 end.close()
             data = json.dumps(tests).encode()
@@ -233,16 +234,22 @@ class Slot:
         reader = ours.makefile("rb")
         stopped = finished = False
         try:
-            job = {"code": sources, "inputs": inputs, "limits": execution.as_limits(len(inputs))}
+            job = {"code": sources, "limits": execution.as_limits(), "cases": True}
             _wire.send(server, job, [theirs.fileno()])
             theirs.close()
-            while len(header := reader.read(_cases.HEADER.size)) == _cases.HEADER.size:
+            for data in inputs:
+                with contextlib.suppress(BrokenPipeError), _as_file(data) as file:
+                    socket.send_fds(ours, [b"."], [file.fileno()])
+                header = reader.read(_cases.HEADER.size)
+                if len(header) < _cases.HEADER.size:
+                    break
                 _, code, cpu, size, length = _cases.HEADER.unpack(header)
                 case = CaseRun(reader.read(size), code, cpu, reader.read(length))
                 if (yield case):
                     _wire.send(server, {"stop": True})
                     stopped = True
                     break
+            ours.shutdown(socket.SHUT_WR)  # no further input
             ended, _ = _wire.receive(server)
             finished = True
             if ended["status"] == "infrastructure":
@@ -259,6 +266,13 @@ class Slot:
             reader.close()
             for end in (ours, theirs):
                 end.close()
+
+
+def _as_file(data: bytes) -> IO[bytes]:
+    file = open(os.memfd_create("input"), "wb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    file.write(data)
+    file.flush()
+    return file
 
 
 class Slots:
