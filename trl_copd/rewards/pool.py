@@ -15,12 +15,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Literal
+
+from .sandbox.turns import Turns
 
 
 Status = Literal["ok", "cpu", "memory", "crashed", "raised", "wall"]
@@ -132,43 +134,6 @@ class _Worker:
             return int(self._process.returncode)
 
 
-class _Turns:
-    """Many may be beside each other, or one alone. One that waits to be alone goes before those that come later."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._beside, self._waiting, self._taken = 0, 0, False
-
-    @contextlib.contextmanager
-    def beside(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._taken and not self._waiting)
-            self._beside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._beside -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._taken and not self._beside)
-                self._taken = True
-            finally:  # Ctrl-C while it waits must not keep the others out
-                self._waiting -= 1
-                self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken = False
-                self._changed.notify_all()
-
-
 class WorkerPool:
     """
     Killable workers. Thread-safe; workers start when there is work for them. Use [`shared_pool`] rather than your own.
@@ -188,7 +153,7 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._alive: set[_Worker] = set()
-        self._turns = _Turns()
+        self._turns = Turns()
 
     def map(
         self,
@@ -237,7 +202,7 @@ class WorkerPool:
         return self._turns.beside()
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """For work outside the pool that is repeated alone: waits until nothing runs, and lets nothing start."""
+        """For work outside the pool that is repeated alone: waits until nothing runs and lets nothing start."""
         return self._turns.alone()
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ def run(connection: socket.socket, sources: list[str], level: str) -> None:
     """
     Args:
         connection (`socket.socket`):
-            Gives a byte and the standard input, as a descriptor, for each case; receives a `HEADER`, the output and the
+            Gives a byte and, as a descriptor, the standard input of each case; receives a `HEADER`, the output and the
             end of the errors.
         sources (`list[str]`): A preamble, if any, and the program.
         level (`str`): Of confinement.
@@ -120,7 +120,7 @@ def _become(
             os.dup2(descriptor, target)
         os.closerange(3, 64)
         if level == "landlock":
-            # the first filter lets this process's parent mend modes, to tidy up; a program owns more than its own files
+            # the first filter lets the parent mend modes, to tidy up; a program owns more than its own files
             _seccomp.install_filter(_seccomp.build_filter(fork=False, only_signal=os.getpid(), metadata=False))
         sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore
         sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore

@@ -68,10 +68,10 @@ def _open(name: str, parent: int) -> int:
     return os.open(name, _DIRECTORY, dir_fd=parent)
 
 
-def held(folder: str, pids: Iterable[int], most: int) -> int:
+def held(folder: str, pids: Iterable[int], most: int) -> tuple[int, set[int]]:
     """
     Bytes on the disk that a program holds: what is in its directory, and files that have no name any more but are open
-    or mapped in its processes.
+    or mapped in its processes. Also which of these could not be looked at.
 
     Args:
         folder (`str`): The directory.
@@ -80,31 +80,39 @@ def held(folder: str, pids: Iterable[int], most: int) -> int:
             directory that cannot be listed.
     """
     sizes: dict[tuple[int, int], int] = {}
-    pending = [folder]
-    try:
-        while pending:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    try:
-                        _add(sizes, found := entry.stat(follow_symlinks=False))
-                    except FileNotFoundError:  # gone meanwhile
-                        continue
-                    if stat.S_ISDIR(found.st_mode):
-                        pending.append(entry.path)
-                    if len(sizes) > MOST_FILES:
-                        return most + 1
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return most + 1
+    closed = set()
+    if not _add_tree(sizes, folder):
+        return most + 1, closed
     for pid in pids:
         try:
             _add_nameless(sizes, pid, folder, most)
         except PermissionError:
-            return most + 1
+            closed.add(pid)
         except (OSError, ValueError):  # it ended meanwhile
             continue
-    return sum(sizes.values())
+    return sum(sizes.values()), closed
+
+
+def _add_tree(sizes: dict[tuple[int, int], int], folder: str) -> bool:
+    """All that is in a directory; whether it can be counted."""
+    pending = [folder]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    try:
+                        _add(sizes, found := entry.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+                    if stat.S_ISDIR(found.st_mode):
+                        pending.append(entry.path)
+                    if len(sizes) > MOST_FILES:
+                        return False
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        except OSError:
+            return False
+    return True
 
 
 def _add(sizes: dict[tuple[int, int], int], found: os.stat_result) -> None:

@@ -74,7 +74,7 @@ _CONDITIONAL = {
 # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to whom one likes, at levels and on kernels where nothing else stops them.
 # F_SETLEASE, F_NOTIFY: others' opens wait, or signal. F_SETPIPE_SZ: the user's quota of pipe memory
 _FCNTL_REFUSED = (8, 10, 15, 1024, 1026, 1031)
-# FIONREAD, FIONBIO, FIOCLEX, FIONCLEX; TCGETS, TCGETS2, TIOCGWINSZ, by which programs ask whether they face a terminal.
+# FIONREAD, FIONBIO, FIOCLEX, FIONCLEX; TCGETS, TCGETS2, TIOCGWINSZ, by which programs ask if they face a terminal.
 # A list of what is allowed: others set owners (FIOSETOWN, SIOCSPGRP), or attributes of files that are open to read
 _IOCTL_ALLOWED = (0x541B, 0x5421, 0x5451, 0x5450, 0x5401, 0x802C542A, 0x5413)
 # PR_SET_PDEATHSIG: nobody may outlive the server. PR_SET_DUMPABLE: hides from the watcher. PR_SCHED_CORE: idles others

@@ -13,6 +13,7 @@ from ._confine import Limits
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TASKS = 512  # of one process that are looked at; a program with as many is over its limit
+_CLOSED_LOOKS = 20
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Watch:
         self.cpu, self.resident, self.disk, self.processes, self.idle = 0.0, 0, 0, 1, 0.0
         self._last, self._lost = time.monotonic(), 0.0
         self._tasks: dict[str, int] = {}
+        self._closed: dict[int, int] = {}  # looks since a process let itself be looked at
         self._own: dict[tuple[int, bytes], float] = {}
 
     def look(self, limits: Limits | None = None) -> None:
@@ -84,7 +86,7 @@ class Watch:
         self.resident = sum(usage.resident for usage in usages.values())
         self.processes = sum(usage.tasks for usage in usages.values())
         if self.home is not None and limits is not None:
-            self.disk = _files.held(self.home, family, limits.disk_mib << 20)
+            self.disk = self._held(self.home, [pid for pid, _ in usages], limits.disk_mib << 20)
         self._last, self._tasks = now, tasks
 
     def _count_cpu(self, usages: dict[tuple[int, bytes], _Usage]) -> None:
@@ -94,6 +96,12 @@ class Watch:
         self.cpu = max(seen + self._lost, self.cpu + grown)
         self._lost = self.cpu - seen
         self._own = {process: usage.own for process, usage in usages.items()}
+
+    def _held(self, home: str, pids: list[int], most: int) -> int:
+        """A process that starts or ends cannot be looked at for a moment; one that never can hides what it holds."""
+        size, closed = _files.held(home, pids, most)
+        self._closed = {pid: self._closed.get(pid, 0) + 1 for pid in closed if not _is_zombie(pid)}
+        return most + 1 if max(self._closed.values(), default=0) > _CLOSED_LOOKS else size
 
     def over(self, limits: Limits, wall: float) -> str | None:
         """Which limit is exceeded, after so many seconds of wall time; `None` if none is."""
@@ -135,6 +143,13 @@ def _usage(pid: int, tasks: dict[str, int]) -> tuple[bytes, _Usage]:
 def _read(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return file.read()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] in ([], [b"Z"])
+    except OSError:
+        return True
 
 
 def descendants(pid: int) -> list[int]:

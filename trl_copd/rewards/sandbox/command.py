@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._confine import Limits
-from ._linux import SEAMS, SandboxError
+from ._linux import SEAMS, SandboxError, landlock_abi
 
 
 logger = logging.getLogger(__name__)
@@ -127,9 +127,8 @@ def trusted_python(module: str) -> list[str]:
     return [sys.executable, "-P", "-s", "-S", "-B", "-c", code, _HERE]
 
 
-TRUSTED_ENVIRONMENT = {
-    **_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", **{name: os.environ[name] for name in SEAMS if name in os.environ},
-}  # fmt: skip
+_SEAMS = {name: os.environ[name] for name in SEAMS if name in os.environ}
+TRUSTED_ENVIRONMENT = {**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", **_SEAMS}
 
 
 def _launch(job: dict) -> dict:
@@ -142,6 +141,32 @@ def _launch(job: dict) -> dict:
     if process.returncode != 0:
         return {"status": "infrastructure", "stderr": process.stderr[-2000:]}
     return pickle.loads(process.stdout)
+
+
+# What a program that attacks may still do, by level
+_NOT_STOPPED = {
+    "full": "holes of the kernel itself, and what the processor leaks",
+    "landlock": (
+        "holes of the kernel itself; names and CPU time of the user's other processes can be seen; and, on a kernel "
+        "before 6.12 (Landlock below version 6), signals are kept out by seccomp alone"
+    ),
+    "rlimit": (
+        "a program that attacks: it reads and writes what this user may, opens connections, signals processes, and "
+        "can hold memory and files that nobody counts"
+    ),
+}
+
+
+@functools.cache
+def announce(level: str) -> None:
+    """Say, once per process and level, how programs are confined here and what that does not stop."""
+    version = landlock_abi() if sys.platform == "linux" and level != "rlimit" else 0
+    missing = " without Landlock" if level == "full" and not version else ""
+    logger.log(
+        logging.INFO if level == "full" and version else logging.WARNING,
+        "Programs run at sandbox level %s%s%s. It does not stop %s. See SECURITY.md.",
+        level, missing, f" (Landlock {version})" if version else "", _NOT_STOPPED[level],
+    )  # fmt: skip
 
 
 @functools.cache
