@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 
 MOST_FILES = 4096  # in a sandbox, directories included
-_ROUNDS = 1 << 17  # levels of directories; nothing that lives adds to them
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -24,48 +23,50 @@ def remove(folder: str) -> None:
 
 def empty(folder: str) -> None:
     """
-    Delete what is in a directory. Directories are moved up before they are emptied, so that none is too deep for a
-    path, and get their owner's rights back first. Nothing else may work in them meanwhile.
+    Delete what is in a directory. Directories get their owner's rights back first; none is too deep, as each is opened
+    from the one above it or below it. Nothing else may work in them meanwhile.
 
     Raises:
         OSError: Something is still there.
     """
     os.chmod(folder, 0o700)
-    mark, moved = os.urandom(8).hex(), 0
-    top = os.open(folder, _DIRECTORY)
+    here = os.open(folder, _DIRECTORY)
     try:
-        for _ in range(_ROUNDS):
-            names = os.listdir(top)
-            if not names:
-                return
-            for name in names:
-                if not _is_directory(name, top):
-                    os.unlink(name, dir_fd=top)
-                    continue
-                inner = _open(name, top)
-                try:
-                    for child in os.listdir(inner):
-                        if _is_directory(child, inner):
-                            os.close(_open(child, inner))
-                            os.rename(child, f"{mark}-{moved}", src_dir_fd=inner, dst_dir_fd=top)
-                            moved += 1
-                        else:
-                            os.unlink(child, dir_fd=inner)
-                finally:
-                    os.close(inner)
-                os.rmdir(name, dir_fd=top)
-        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), folder)
+        names, pending = [""], [_delete_files(here)]  # of the directories from the top to here; theirs still to delete
+        while True:
+            if pending[-1]:
+                names.append(pending[-1].pop())
+                os.chmod(names[-1], 0o700, dir_fd=here)
+                here = _move(here, names[-1])
+                pending.append(_delete_files(here))
+            elif len(names) > 1:
+                pending.pop()
+                here = _move(here, "..")
+                os.rmdir(names.pop(), dir_fd=here)
+            else:
+                break
+        if left := os.listdir(here):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), f"{folder}: {left[:3]}")
     finally:
-        os.close(top)
+        os.close(here)
 
 
-def _is_directory(name: str, parent: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+def _delete_files(folder: int) -> list[str]:
+    """Deletes all but directories, whose names are returned."""
+    directories = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=folder)
+    return directories
 
 
-def _open(name: str, parent: int) -> int:
-    os.chmod(name, 0o700, dir_fd=parent)  # one without the right to list or to enter it could not be emptied
-    return os.open(name, _DIRECTORY, dir_fd=parent)
+def _move(folder: int, name: str) -> int:
+    other = os.open(name, _DIRECTORY, dir_fd=folder)
+    os.close(folder)
+    return other
 
 
 def held(folder: str, pids: Iterable[int], most: int) -> tuple[int, set[int]]:
