@@ -80,7 +80,7 @@ def f(x):
 """
 
 
-def _forks(start: str = "", count: int = 6, burn: str = "burn(0.25)") -> str:
+def _forks(start: str = "", count: int = 6, burn: str = "burn(0.15)") -> str:
     return start + FORKS.replace("COUNT", str(count)).replace("BURN", burn)
 
 
@@ -97,9 +97,9 @@ ATTACKS = (
     Attack("clock", "SIGCHLD ignored", _forks("signal.signal(signal.SIGCHLD, signal.SIG_IGN)"), ALL),
     Attack("clock", "SIGCHLD ignored if that may be", _forks(IGNORE), ALL),
     Attack("clock", "children that nobody waits for", _forks(), ALL),
-    Attack("clock", "grandchildren", _forks(burn="burn(0.1); pid = os.fork(); burn(0.15); pid and os._exit(0)"), ALL),
+    Attack("clock", "grandchildren", _forks(burn="burn(0.05); pid = os.fork(); burn(0.1); pid and os._exit(0)"), ALL),
     Attack("clock", "children one after the other", _forks(IGNORE).replace("for _ in range(6): os.read(r, 1)", "").replace("            os._exit(0)", "            os._exit(0)\n        os.read(r, 1)"), ALL),
-    Attack("clock", "many short children", _forks(IGNORE, 60, "burn(0.02)")),
+    Attack("clock", "many short children", _forks(IGNORE, 50, "burn(0.02)")),
     # Sleep that cannot be interrupted
     Attack("clock", "a thread in vfork", "stack = ctypes.create_string_buffer(1 << 16)\ndone = call(56, 0x14f00, ctypes.c_void_p((ctypes.addressof(stack) + 60000) & -16), 0, 0, 0)"),
     Attack("clock", "sleep in vfork", "def f(x):\n    if C.vfork() == 0:\n        C.sleep(99)\n        C._exit(0)\n    return 4", ("full", "rlimit")),
@@ -131,7 +131,7 @@ ATTACKS = (
     Attack("priority", "of the user", _try("os.setpriority(os.PRIO_USER, os.getuid(), 9)")),
     Attack("priority", "processors of the trainer", _try("os.sched_setaffinity(TRAINER, {max(os.sched_getaffinity(0))})")),
     Attack("priority", "limits of the trainer", _try("resource.prlimit(TRAINER, resource.RLIMIT_NOFILE, (9, 9))")),
-    Attack("priority", "its own", "os.nice(1)\nos.setpriority(os.PRIO_PROCESS, 0, 3)\nos.sched_setaffinity(0, os.sched_getaffinity(0))\ndone = True", ALL, HARMLESS),
+    Attack("priority", "its own", "os.setpriority(os.PRIO_PROCESS, 0, os.nice(1) + 1)\nos.sched_setaffinity(0, os.sched_getaffinity(0))\ndone = True", ALL, HARMLESS),
     # Files
     Attack("files", "directories of mode 0300", f"os.mkdir('{MARK}')\nos.mkdir('{MARK}/a')\nopen('{MARK}/a/b', 'w').close()\nos.mkdir('c', 0o300)\ntry: os.chmod('{MARK}', 0o300)\nexcept OSError: pass\ndone = True", ALL, HARMLESS),
     Attack("files", "directories of mode 0", "os.mkdir('d', 0)\nos.umask(0o777)\nos.mkdir('e')\ndone = True", ALL, HARMLESS),
@@ -180,7 +180,7 @@ def submission(code: str, trainer: int) -> str:
 
 def run(slots, slot, code: str) -> list[str]:
     """What became of a submission, and why."""
-    limits = slots.Execution(cpu_seconds=0.8, memory_mib=512, idle_seconds=1.0)
+    limits = slots.Execution(cpu_seconds=0.5, memory_mib=512, idle_seconds=0.7)
     ran = slot.run_tests([submission(code, os.getpid())], {"code": TESTS}, limits)
     if ran.status in ("wall", "infrastructure") or "unreadable" in (ran.result or {}):
         return [NO_GRADE, f"{ran.status} {ran.reason}"]
@@ -188,24 +188,24 @@ def run(slots, slot, code: str) -> list[str]:
     return [HARMLESS if right else REFUSED, ran.status if ran.status != "ok" else ran.result["reason"][:200]]
 
 
-def state() -> dict:
-    """What an attack could have changed of this process and its surroundings."""
+def state(servers=()) -> dict:
+    """What an attack could have changed of this process and its surroundings; the directories that servers left."""
     return {
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "processors": sorted(os.sched_getaffinity(0)),
-        "files": sorted(set(glob.glob("/tmp/sandbox-*")) | set(glob.glob(f"/tmp/{MARK}*"))),
+        "files": [path for pid in servers for path in glob.glob(f"/tmp/sandbox-{pid}-*")] + glob.glob(f"/tmp/{MARK}*"),
     }
 
 
-def main(package: str, levels: list[str], kinds: list[str], everything: bool = False) -> dict:
+def main(package: str, levels: list[str], kinds: list[str]) -> dict:
     """
-    Run the table with the sandbox whose package lies at a path.
+    Run the table with the sandbox whose package lies at a path. At each level only what it promises to stop: the
+    rest would work. At `rlimit`, and as root, it would plant modules in the system and change every process.
 
     Args:
         package (`str`): Path.
         levels (`list[str]`): Levels, those that the host does not offer are left out.
         kinds (`list[str]`): Kinds of attacks; all if empty.
-        everything (`bool`): Also attacks that a level does not promise to stop. They may hit this process.
     """
     module = types.ModuleType("sandbox")
     module.__path__ = [package]
@@ -216,7 +216,7 @@ def main(package: str, levels: list[str], kinds: list[str], everything: bool = F
     for number in (signal.SIGIO, signal.SIGURG, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: signals.append(number))
     found: dict = {"uid": os.getuid(), "level": command.available_level(), "signals": signals}
-    before = state()
+    before, started = state(), []
     places = _paths.python_paths([])["hidden"]
     for level in levels:
         if level not in command.LEVELS[command.LEVELS.index(found["level"]) :]:
@@ -225,26 +225,27 @@ def main(package: str, levels: list[str], kinds: list[str], everything: bool = F
         pool = slots.Slots(level, (), 1)
         with pool.slot() as slot:
             servers = [process.pid for process in slot._processes]
+            started += servers
             for attack in ATTACKS:
-                if (attack.kind in kinds or not kinds) and (level in attack.levels or everything):
+                if (attack.kind in kinds or not kinds) and level in attack.levels:
                     results[f"{attack.kind}: {attack.name}"] = run(slots, slot, attack.code)
-            if ("planted" in kinds or not kinds) and (level != "rlimit" or everything):
+            if ("planted" in kinds or not kinds) and level in CONFINED:
                 run(slots, slot, PLANT.replace("PLACES", repr(places)))
                 results["planted: a module"] = run(slots, slot, HARVEST.replace("PLACES", repr(places)))
             results["honest"] = run(slots, slot, "def f(x): return x * x")
             found[f"{level} servers"] = servers == [process.pid for process in slot._processes]
         pool.close()
     time.sleep(0.1)
-    found["changed"] = {name: [before[name], now] for name, now in state().items() if now != before[name]}
+    found["changed"] = {name: [before[name], now] for name, now in state(started).items() if now != before[name]}
     return found
 
 
-def attack(levels, kinds=(), user=None, seams=None, everything=False) -> dict:
+def attack(levels, kinds=(), user=None, seams=None) -> dict:
     """
     `main` in a process of its own, its exit awaited.
 
     Args:
-        levels, kinds, everything: As in [`main`].
+        levels, kinds: As in [`main`].
         user (`int`, *optional*): Uid to run as; this one by default.
         seams (`dict`, *optional*): Environment that takes features of the kernel away.
     """
@@ -256,7 +257,7 @@ def attack(levels, kinds=(), user=None, seams=None, everything=False) -> dict:
     try:
         if user is not None:
             python = reachable_python() or python
-        words = [python, str(script), str(package), ",".join(levels), ",".join(kinds), "all" if everything else ""]
+        words = [python, str(script), str(package), ",".join(levels), ",".join(kinds)]
         who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **(seams or {})}, **who)
         found = json.loads(done.stdout or "null")
@@ -280,6 +281,6 @@ def reachable_python() -> str | None:
 
 if __name__ == "__main__":
     os.chdir("/")
-    _, where, chosen, wanted, more = sys.argv
+    _, where, chosen, wanted = sys.argv
     kinds = [kind for kind in wanted.split(",") if kind]
-    print(json.dumps(main(where, chosen.split(","), kinds, everything=bool(more))))
+    print(json.dumps(main(where, chosen.split(","), kinds)))

@@ -5,6 +5,8 @@ as this user and as an ordinary one, with and without parts of the kernel. Threa
 
 import logging
 import os
+import shutil
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import box_attacks
 import pytest
-from box_attacks import ALL, ATTACKS, EITHER, HARMLESS, ORDINARY, REFUSED
+from box_attacks import ATTACKS, EITHER, HARMLESS, ORDINARY, REFUSED
 
 from trl_copd.rewards.code import CodeReward
 from trl_copd.rewards.sandbox import _files, _seccomp, _watch, available_level, command, run_command, slot
@@ -24,6 +26,7 @@ HOST = available_level()
 LEVELS = [level for level in ("full", "landlock") if HOST in ("full", level)]
 pytestmark = pytest.mark.skipif(not LEVELS, reason="this host confines nothing")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="these tests run as an ordinary user as it is")
+KINDS = sorted({attack.kind for attack in ATTACKS})
 HONEST = "def f(x): return x * x"
 TESTS = {"kind": "assert", "code": "assert f(2) == 4"}
 
@@ -50,14 +53,20 @@ def check_nothing_left(found):
 class TestTable:
     @pytest.fixture(scope="class")
     def found(self):
-        return box_attacks.attack(LEVELS + ["rlimit"])
+        return box_attacks.attack(LEVELS)
 
-    @pytest.mark.parametrize("kind", sorted({attack.kind for attack in ATTACKS}))
-    @pytest.mark.parametrize("level", ALL)
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("level", LEVELS)
     def test_kind(self, found, level, kind):
-        if level not in found:
-            pytest.skip("not on this host")
         check(found, level, of(kind))
+
+    # Limits alone stop little, but what they promise they keep
+    @pytest.mark.slow
+    def test_limits_alone(self):
+        found = box_attacks.attack(["rlimit"])
+        for kind in KINDS:
+            check(found, "rlimit", of(kind))
+        check_nothing_left(found)
 
     @pytest.mark.parametrize("level", LEVELS)
     def test_planted_module(self, found, level):
@@ -66,8 +75,8 @@ class TestTable:
     def test_nothing_is_left(self, found):
         check_nothing_left(found)
 
-    # An ordinary user has other processes, which are what these attacks aim at. Landlock 5 keeps no signals in; without
-    # Landlock, what is mounted is all that keeps a program from writing
+    # An ordinary user has other processes, which are what these attacks aim at. Landlock 5 keeps no signals in;
+    # without Landlock, what is mounted is all that keeps a program from writing
     @needs_root
     @pytest.mark.parametrize(
         "abi, kinds",
@@ -130,19 +139,15 @@ class TestCases:
     # Objects and frames of a case hold no input but its own: neither of those before it nor of those to come
     def test_a_case_sees_its_own_input(self, level):
         code = """
-            import gc, sys
-            secrets = [str(700000 + n) for n in range(3)]
-            own = input()
-            secrets.remove(own)
-            held, frame = [], sys._getframe()
-            while frame:
-                held += [frame.f_locals, frame.f_globals] if frame.f_back else [frame.f_locals]
-                frame = frame.f_back
-            texts = [repr(value) for values in held for name, value in values.items() if name not in ("held", "secrets")]
-            texts += [repr(value) for value in gc.get_objects() if value is not secrets and isinstance(value, (list, tuple))]
-            print(any(secret in text for text in texts for secret in secrets))
-        """
-        code = "\n".join(line[12:] for line in code.splitlines())
+import gc, sys
+own, seen, frame = input(), [], sys._getframe(1)
+others = [other for other in (str(7 * 10**5 + n) for n in range(3)) if other != own]
+while frame:
+    seen += [repr(value) for value in list(frame.f_locals.values())]
+    frame = frame.f_back
+seen += [repr(value) for value in gc.get_objects() if type(value) in (list, tuple) and value not in (others, seen)]
+print(any(other in text for text in seen for other in others))
+"""
         cases = stdio(*((f"{700000 + number}\n", "False") for number in range(3)))
         assert grade(reward_at(level), code, tests=cases) == [1.0]
 
@@ -280,11 +285,17 @@ for _ in range(6): os.read(r, 1)
         assert result.status == "disk" or b"No space left" in result.stderr
         assert self.run(code, level, disk_mib=64).status == "ok"
 
-    def test_nothing_stays(self, level):
-        before = set(Path("/tmp").glob("sandbox-*"))
-        code = "import os\nos.mkdir('a', 0o300)\nos.umask(0o777)\nos.makedirs('b')\nfor _ in range(50): os.umask(0); os.mkdir('d'); os.chdir('d')"
-        assert self.run(code, level).status == "ok"
-        assert set(Path("/tmp").glob("sandbox-*")) <= before
+    def test_nothing_stays(self, level, monkeypatch):
+        folder = Path(tempfile.mkdtemp(prefix="copd-box-"))  # pytest's own are closed to others
+        folder.chmod(0o1777)
+        monkeypatch.setitem(command.TRUSTED_ENVIRONMENT, "TMPDIR", str(folder))
+        code = "import os\nfor _ in range(50):\n    os.mkdir('d')\n    os.chdir('d')\n"
+        code += "os.mkdir('a', 0o300)\nos.mkdir('b', 0)"
+        try:
+            assert self.run(code, level).status in ("ok", "disk")  # what cannot be listed is taken for too much
+            assert list(folder.iterdir()) == []
+        finally:
+            shutil.rmtree(folder)
 
     # Shells say what SIGCHLD does, and wait for it
     def test_shells_wait(self, level):

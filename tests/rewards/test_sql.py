@@ -140,7 +140,8 @@ class TestRefused:
         "argument",
         [
             "'now' || char(0)", "'now' || char(0) || 'x'", "x'6e6f77'", "x'4e4f5700ff'", "CAST('NOW' AS BLOB)",
-            "'2024-01-01', 'localtime' || char(0)", "'2024-01-01', x'757463'", "'2024-01-01', CAST('LocalTime' AS BLOB)",
+            "'2024-01-01', 'localtime' || char(0)", "'2024-01-01', x'757463'",
+            "'2024-01-01', CAST('LocalTime' AS BLOB)",
             "CAST(x'6e6f7700' AS TEXT)", "substr('know', 2)", "'subsec' || char(0)",
         ],
     )  # fmt: skip

@@ -90,7 +90,7 @@ def serve(control: socket.socket, job: dict, descriptors: list[int], settings: d
     full = settings["level"] == "full"
     home, ready = "/tmp", os.pipe()
     try:
-        home = home if full else tempfile.mkdtemp(prefix="sandbox-")
+        home = home if full else tempfile.mkdtemp(prefix=f"sandbox-{os.getpid()}-")
         pid = _confine.start(settings["level"])
         if pid == 0:
             _run_child(job, home, descriptors[0], ready[1], settings)
