@@ -133,8 +133,8 @@ ATTACKS = (
     Attack("priority", "limits of the trainer", _try("resource.prlimit(TRAINER, resource.RLIMIT_NOFILE, (9, 9))")),
     Attack("priority", "its own", "os.setpriority(os.PRIO_PROCESS, 0, os.nice(1) + 1)\nos.sched_setaffinity(0, os.sched_getaffinity(0))\ndone = True", ALL, HARMLESS),
     # Files
-    Attack("files", "directories of mode 0300", f"os.mkdir('{MARK}')\nos.mkdir('{MARK}/a')\nopen('{MARK}/a/b', 'w').close()\nos.mkdir('c', 0o300)\ntry: os.chmod('{MARK}', 0o300)\nexcept OSError: pass\ndone = True", ALL, HARMLESS),
-    Attack("files", "directories of mode 0", "os.mkdir('d', 0)\nos.umask(0o777)\nos.mkdir('e')\ndone = True", ALL, HARMLESS),
+    Attack("files", "directories of mode 0300", f"os.mkdir('{MARK}')\nos.mkdir('{MARK}/a')\nopen('{MARK}/a/b', 'w').close()\nos.mkdir('c', 0o300)\ntry: os.chmod('{MARK}', 0o300)\nexcept OSError: pass\ndone = True", ALL, EITHER),
+    Attack("files", "directories of mode 0", "os.mkdir('d', 0)\nos.umask(0o777)\nos.mkdir('e')\ndone = True", ALL, EITHER),
     Attack("files", "300 levels of directories", "for _ in range(300):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nos.mkdir('e', 0)\ndone = True", ALL, EITHER),
     Attack("files", "many files", _hold("os.close(file)"), ALL),
     Attack("files", "files without a name", _hold("os.unlink(f'a{number}')"), ALL),
@@ -178,10 +178,10 @@ def submission(code: str, trainer: int) -> str:
     return PRELUDE.replace("{trainer}", str(trainer)) + code
 
 
-def run(slots, slot, code: str) -> list[str]:
+def run(pool, limits, code: str) -> list[str]:
     """What became of a submission, and why."""
-    limits = slots.Execution(cpu_seconds=0.5, memory_mib=512, idle_seconds=0.7)
-    ran = slot.run_tests([submission(code, os.getpid())], {"code": TESTS}, limits)
+    with pool.slot() as slot:
+        ran = slot.run_tests([submission(code, os.getpid())], {"code": TESTS}, limits)
     if ran.status in ("wall", "infrastructure") or "unreadable" in (ran.result or {}):
         return [NO_GRADE, f"{ran.status} {ran.reason}"]
     right = ran.status == "ok" and ran.result["passed"] == ran.result["total"] == 1
@@ -210,7 +210,7 @@ def main(package: str, levels: list[str], kinds: list[str]) -> dict:
     module = types.ModuleType("sandbox")
     module.__path__ = [package]
     sys.modules["sandbox"] = module
-    from sandbox import _paths, command, slots  # type: ignore[import-not-found]
+    from sandbox import _linux, _paths, command, slots  # type: ignore[import-not-found]
 
     signals: list[int] = []
     for number in (signal.SIGIO, signal.SIGURG, signal.SIGUSR1):
@@ -218,22 +218,24 @@ def main(package: str, levels: list[str], kinds: list[str]) -> dict:
     found: dict = {"uid": os.getuid(), "level": command.available_level(), "signals": signals}
     before, started = state(), []
     places = _paths.python_paths([])["hidden"]
+    limits = slots.Execution(cpu_seconds=0.5, memory_mib=512, idle_seconds=0.7)
     for level in levels:
-        if level not in command.LEVELS[command.LEVELS.index(found["level"]) :]:
+        offered = command.LEVELS[command.LEVELS.index(found["level"]) :]
+        if level not in offered or (level == "landlock" and not _linux.landlock_abi()):
             continue
         results = found[level] = {}
         pool = slots.Slots(level, (), 1)
-        with pool.slot() as slot:
-            servers = [process.pid for process in slot._processes]
-            started += servers
-            for attack in ATTACKS:
-                if (attack.kind in kinds or not kinds) and level in attack.levels:
-                    results[f"{attack.kind}: {attack.name}"] = run(slots, slot, attack.code)
-            if ("planted" in kinds or not kinds) and level in CONFINED:
-                run(slots, slot, PLANT.replace("PLACES", repr(places)))
-                results["planted: a module"] = run(slots, slot, HARVEST.replace("PLACES", repr(places)))
-            results["honest"] = run(slots, slot, "def f(x): return x * x")
-            found[f"{level} servers"] = servers == [process.pid for process in slot._processes]
+        run(pool, limits, "")
+        servers = [process.pid for process in pool._free[0]._processes]
+        started += servers
+        for attack in ATTACKS:
+            if (attack.kind in kinds or not kinds) and level in attack.levels:
+                results[f"{attack.kind}: {attack.name}"] = run(pool, limits, attack.code)
+        if ("planted" in kinds or not kinds) and level in CONFINED:
+            run(pool, limits, PLANT.replace("PLACES", repr(places)))
+            results["planted: a module"] = run(pool, limits, HARVEST.replace("PLACES", repr(places)))
+        results["honest"] = run(pool, limits, "def f(x): return x * x")
+        found[f"{level} servers"] = servers == [process.pid for process in pool._free[0]._processes]
         pool.close()
     time.sleep(0.1)
     found["changed"] = {name: [before[name], now] for name, now in state(started).items() if now != before[name]}

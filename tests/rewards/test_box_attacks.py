@@ -145,8 +145,10 @@ others = [other for other in (str(7 * 10**5 + n) for n in range(3)) if other != 
 while frame:
     seen += [repr(value) for value in list(frame.f_locals.values())]
     frame = frame.f_back
-seen += [repr(value) for value in gc.get_objects() if type(value) in (list, tuple) and value not in (others, seen)]
-print(any(other in text for text in seen for other in others))
+for value in gc.get_objects():
+    if type(value) in (list, tuple, dict) and value is not others and value is not seen and value is not globals():
+        seen += [text for text in (value.values() if type(value) is dict else value) if type(text) in (str, bytes)]
+print(any(other in str(text) for text in seen for other in others))
 """
         cases = stdio(*((f"{700000 + number}\n", "False") for number in range(3)))
         assert grade(reward_at(level), code, tests=cases) == [1.0]

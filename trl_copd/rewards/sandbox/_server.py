@@ -124,7 +124,7 @@ def _run_child(job: dict, home: str, connection: int, ready: int, settings: dict
         null = os.open("/dev/null", os.O_RDWR)
         connection, ready = (fcntl.fcntl(end, fcntl.F_DUPFD, 64) for end in (connection, ready))
         os.dup2(connection, 10)
-        os.dup2(ready, 11)
+        ready = os.dup2(ready, 11)
         for target in (0, 1, 2):
             os.dup2(null, target)
         os.closerange(3, 10)
