@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rewards")]
 
 import box_attacks  # noqa: E402
 
-from trl_copd.rewards import code_reward, json_schema_reward, math_reward, sql_reward  # noqa: E402
+from trl_copd.rewards import code_reward, json_reward, math_reward, sql_reward  # noqa: E402
 from trl_copd.rewards.code import CodeReward  # noqa: E402
 
 
@@ -115,7 +115,7 @@ def fuzz_parsers(seconds: float, seed: int) -> int:
     script = "CREATE TABLE t(a); INSERT INTO t VALUES (1), (2);"
     graders: dict[str, Callable[[list[str]], list]] = {
         "math": lambda texts: math_reward(prompts=texts, completions=texts, solution=["12"] * len(texts)),
-        "json": lambda texts: json_schema_reward(
+        "json": lambda texts: json_reward(
             prompts=texts, completions=texts, schema=[{"type": "object", "required": ["a"]}] * len(texts)
         ),
         "sql": lambda texts: sql_reward(
@@ -160,7 +160,7 @@ def soak(share: float) -> int:
         "sql": int(300 * share),
         "json": int(300 * share),
     }
-    for reward in (math_reward, code_reward, sql_reward, json_schema_reward):
+    for reward in (math_reward, code_reward, sql_reward, json_reward):
         reward.cache_size = 0
     script = "CREATE TABLE t(a); INSERT INTO t VALUES (1), (2);"
 
@@ -176,7 +176,7 @@ def soak(share: float) -> int:
             prompts=[""] * n[2], completions=queries, solution=["SELECT a FROM t"] * n[2], database=[script] * n[2]
         )
         texts = [f'{{"a": {i}}}' for i in range(n[3])]
-        json_schema_reward(prompts=[""] * n[3], completions=texts, schema=[{"type": "object"}] * n[3])
+        json_reward(prompts=[""] * n[3], completions=texts, schema=[{"type": "object"}] * n[3])
 
     for part in range(2):  # caches of libraries fill up
         grade(part)

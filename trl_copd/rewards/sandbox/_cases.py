@@ -65,7 +65,7 @@ def run(connection: socket.socket, sources: list[str], level: str) -> None:
         _report(connection, case, os.waitstatus_to_exitcode(status), cpu, os.pread(stdout, size, 0), errors)
         for descriptor in (stdin, stdout, stderr):
             os.close(descriptor)
-        _files.empty(os.getcwd())  # files of one case are not there for the next
+        _tidy()
 
 
 def _file(name: str) -> int:
@@ -102,6 +102,17 @@ def _end_leftovers(level: str, pid: int) -> None:
             pass
     except ChildProcessError:
         pass
+
+
+def _tidy() -> None:
+    """Files of one case are not there for the next."""
+    try:
+        if os.listdir(".") == [_STDIN]:
+            os.unlink(_STDIN)
+            return
+    except OSError:  # its mode was changed, or .stdin is a directory
+        pass
+    _files.empty(os.getcwd())
 
 
 def _report(connection: socket.socket, case: int, code: int, cpu: float, output: bytes, errors: bytes) -> None:

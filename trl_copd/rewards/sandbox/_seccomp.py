@@ -82,7 +82,7 @@ _PRCTL_REFUSED = (1, 4, 62)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH_*
 _NEWEST = 450  # calls above this number are younger than the table: refused as if the kernel did not have them
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN, _JUMP = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06, 0x05
 _ALLOW, _KILL, _EPERM, _ENOSYS, _ENOTTY = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026, 0x00050019
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; arguments are 8 bytes, little-endian
 
@@ -192,13 +192,18 @@ def build_filter(
         "socketpair", _argument(0), _step(_JUMP_EQUAL, 1, 0, 3), _argument(1),
         _step(_AND, 0xF), _step(_JUMP_EQUAL, 1, 1, 0), _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW),
     )  # fmt: skip
-    # in groups by number, each skipped in one step: the kernel tries every call when it installs the filter
-    numbers = sorted(rules)
-    for group in (numbers[first : first + 10] for first in range(0, len(numbers), 10)):
-        steps = [step for call in group for step in rules[call]]
-        program.extend([_step(_JUMP_GREATER, group[-1], len(steps), 0), *steps])
-    program.append(_step(_RETURN, _ALLOW))
-    return b"".join(program)
+    return b"".join([*program, *_search(rules, sorted(rules))])
+
+
+def _search(rules: dict[int, list[bytes]], numbers: list[int]) -> list[bytes]:
+    """
+    Finds the rule of a call by halves: the kernel tries every call when it installs a filter, for each submission.
+    """
+    if len(numbers) <= 4:
+        return [*(step for number in numbers for step in rules[number]), _step(_RETURN, _ALLOW)]
+    half = len(numbers) // 2
+    lower, upper = _search(rules, numbers[:half]), _search(rules, numbers[half:])
+    return [_step(_JUMP_GREATER, numbers[half - 1], 0, 1), _step(_JUMP, len(lower)), *lower, *upper]
 
 
 class _Program(ctypes.Structure):

@@ -1,6 +1,7 @@
 """A place where submissions run: a server of the sandbox and one of the oracle; and what a job of theirs gives."""
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -9,9 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from . import _cases, _wire
 from ._linux import SandboxError
@@ -20,6 +21,7 @@ from .command import TRUSTED_ENVIRONMENT, trusted_python
 
 
 _BACKSTOP = 10.0  # wall seconds per CPU second
+_AHEAD = 2  # inputs that are handed over before they are due, so that a case need not wait for the trainer
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,9 @@ class Slot:
             job = {"code": sources, "limits": execution.as_limits(), "cases": True}
             _wire.send(server, job, [theirs.fileno()])
             theirs.close()
-            for data in inputs:
-                with contextlib.suppress(BrokenPipeError), _as_file(data) as file:
-                    socket.send_fds(ours, [b"."], [file.fileno()])
+            due = iter(inputs)
+            _give(ours, due, _AHEAD)
+            for _ in inputs:
                 header = reader.read(_cases.HEADER.size)
                 if len(header) < _cases.HEADER.size:
                     break
@@ -243,6 +245,7 @@ class Slot:
                     _wire.send(server, {"stop": True})
                     stopped = True
                     break
+                _give(ours, due)
             ours.shutdown(socket.SHUT_WR)  # no further input
             ended, _ = _wire.receive(server)
             finished = True
@@ -262,8 +265,11 @@ class Slot:
                 end.close()
 
 
-def _as_file(data: bytes) -> IO[bytes]:
-    file = open(os.memfd_create("input"), "wb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
-    file.write(data)
-    file.flush()
-    return file
+def _give(connection: socket.socket, due: Iterator[bytes], count: int = 1) -> None:
+    """Hand over the next inputs, each as a file."""
+    for data in itertools.islice(due, count):
+        descriptor = os.memfd_create("input") if sys.platform == "linux" else os.dup(tempfile.TemporaryFile().fileno())
+        with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            socket.send_fds(connection, [b"."], [descriptor])
