@@ -7,6 +7,7 @@ runs it in a process of its own, which may be another user's. `test_box_attacks.
 import glob
 import json
 import os
+import platform
 import shutil
 import signal
 import stat
@@ -20,6 +21,7 @@ from pathlib import Path
 
 CONFINED, ALL = ("full", "landlock"), ("full", "landlock", "rlimit")
 REFUSED, HARMLESS, EITHER, NO_GRADE = "refused", "right", "either", "none"
+X86 = platform.machine() == "x86_64"
 ORDINARY = 65533  # uid of an ordinary user
 TESTS = "assert f(2) == 4"
 MARK = "copd-box-left"
@@ -101,7 +103,9 @@ ATTACKS = (
     Attack("clock", "children one after the other", _forks(IGNORE).replace("for _ in range(6): os.read(r, 1)", "").replace("            os._exit(0)", "            os._exit(0)\n        os.read(r, 1)"), ALL),
     Attack("clock", "many short children", _forks(IGNORE, 50, "burn(0.02)")),
     # Sleep that cannot be interrupted
-    Attack("clock", "a thread in vfork", "stack = ctypes.create_string_buffer(1 << 16)\ndone = call(56, 0x14f00, ctypes.c_void_p((ctypes.addressof(stack) + 60000) & -16), 0, 0, 0)"),
+    # (seccomp says EPERM, the kernel would say EINVAL to these flags alone)
+    Attack("clock", "a thread in vfork", "call(56, 0x14000, 0, 0, 0, 0)\ndone = ctypes.get_errno() != 1"),
+    Attack("clock", "a process in vfork whose child is another's", "def f(x):\n    if os.fork() == 0:\n        if C.syscall(56, 0xC111, 0, 0, 0, 0) == 0:\n            C.sleep(99)\n            C._exit(0)\n        os._exit(0)\n    time.sleep(99)", ("full", "rlimit")),
     Attack("clock", "sleep in vfork", "def f(x):\n    if C.vfork() == 0:\n        C.sleep(99)\n        C._exit(0)\n    return 4", ("full", "rlimit")),
     Attack("clock", "sleep", "def f(x): time.sleep(99)", ALL),
     Attack("clock", "stopped", "def f(x): os.kill(os.getpid(), 19); time.sleep(99); return 4", ALL),
@@ -229,7 +233,9 @@ def main(package: str, levels: list[str], kinds: list[str]) -> dict:
         servers = [process.pid for process in pool._free[0]._processes]
         started += servers
         for attack in ATTACKS:
-            if (attack.kind in kinds or not kinds) and level in attack.levels:
+            if not X86 and "call(" in attack.code:  # numbers are those of x86_64
+                results[f"{attack.kind}: {attack.name}"] = [attack.expected, "not tried"]
+            elif (attack.kind in kinds or not kinds) and level in attack.levels:
                 results[f"{attack.kind}: {attack.name}"] = run(pool, limits, attack.code)
         if ("planted" in kinds or not kinds) and level in CONFINED:
             run(pool, limits, PLANT.replace("PLACES", repr(places)))

@@ -81,7 +81,7 @@ def held(folder: str, pids: Iterable[int], most: int) -> tuple[int, set[int]]:
             directory that cannot be listed.
     """
     sizes: dict[tuple[int, int], int] = {}
-    closed = set()
+    closed: set[int] = set()
     if not _add_tree(sizes, folder):
         return most + 1, closed
     for pid in pids:
