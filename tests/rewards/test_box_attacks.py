@@ -240,7 +240,7 @@ class TestTurns:
     # Honest rows beside one attacker of each kind keep their grades, and take what they took
     @pytest.mark.slow
     def test_beside_attackers(self, level):
-        reward, calm = reward_at(level), reward_at(level)
+        reward, calm = reward_at(level, cpu_seconds=0.5, idle_seconds=0.7), reward_at(level)
         honest = [f"def f(x):\n    # {n}\n    return sum(x for _ in range(2))" for n in range(20)]
         assert grade(calm, *honest) == [1.0] * 20
         attackers = [box_attacks.submission(attack.code, os.getpid()) for attack in ATTACKS if level in attack.levels]

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from . import _cases, _wire
 from ._linux import SandboxError
@@ -236,17 +236,16 @@ class Slot:
             due = iter(inputs)
             _give(ours, due, _AHEAD)
             for _ in inputs:
-                header = reader.read(_cases.HEADER.size)
-                if len(header) < _cases.HEADER.size:
+                case = _next_report(reader)
+                if case is None:
                     break
-                _, code, cpu, size, length = _cases.HEADER.unpack(header)
-                case = CaseRun(reader.read(size), code, cpu, reader.read(length))
                 if (yield case):
                     _wire.send(server, {"stop": True})
                     stopped = True
                     break
                 _give(ours, due)
-            ours.shutdown(socket.SHUT_WR)  # no further input
+            with contextlib.suppress(OSError):
+                ours.shutdown(socket.SHUT_WR)  # no further input
             ended, _ = _wire.receive(server)
             finished = True
             if ended["status"] == "infrastructure":
@@ -265,11 +264,23 @@ class Slot:
                 end.close()
 
 
+def _next_report(reader: IO[bytes]) -> CaseRun | None:
+    """The report on a case; `None` where there is none, because the sandbox was ended."""
+    with contextlib.suppress(ConnectionResetError):  # ended with inputs that it had not taken
+        header = reader.read(_cases.HEADER.size)
+        if len(header) == _cases.HEADER.size:
+            _, code, cpu, size, length = _cases.HEADER.unpack(header)
+            output, errors = reader.read(size), reader.read(length)
+            if len(output) + len(errors) == size + length:
+                return CaseRun(output, code, cpu, errors)
+    return None
+
+
 def _give(connection: socket.socket, due: Iterator[bytes], count: int = 1) -> None:
     """Hand over the next inputs, each as a file."""
     for data in itertools.islice(due, count):
         descriptor = os.memfd_create("input") if sys.platform == "linux" else os.dup(tempfile.TemporaryFile().fileno())
-        with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as file:
+        with contextlib.suppress(ConnectionError), open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             socket.send_fds(connection, [b"."], [descriptor])
