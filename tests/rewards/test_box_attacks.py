@@ -187,11 +187,11 @@ print(any(other in str(text) for text in seen for other in others))
     def test_orphans_of_a_case(self):
         code = (
             "import os, time\nr, w = os.pipe()\nif os.fork() == 0:\n    if os.fork() == 0:\n"
-            "        while time.process_time() < 1.3: pass\n        os.write(w, b'x')\n    os._exit(0)\n"
+            "        while time.process_time() < 0.7: pass\n        os.write(w, b'x')\n    os._exit(0)\n"
             "os.wait()\nos.read(r, 1)\nprint(4)"
         )
         if HOST == "full":
-            assert grade(reward_at("full", idle_seconds=5.0), code, tests=stdio(("", "4"))) == [0.0]
+            assert grade(reward_at("full", cpu_seconds=0.5, idle_seconds=5.0), code, tests=stdio(("", "4"))) == [0.0]
 
 
 class TestTurns:
@@ -210,8 +210,8 @@ class TestTurns:
         for name in ("slot", "alone"):
             original = getattr(Slots, name)
             monkeypatch.setattr(Slots, name, lambda self, o=original, n=name: log.append(n) or o(self))
-        near = "import time\nwhile time.process_time() < 0.8: pass\ndef f(x): return 4"
-        assert grade(reward_at(level), near, HONEST, HONEST + " ", HONEST + "  ") == [1.0] * 4
+        near = "import time\nwhile time.process_time() < 0.4: pass\ndef f(x): return 4"
+        assert grade(reward_at(level, cpu_seconds=0.5), near, HONEST, HONEST + " ", HONEST + "  ") == [1.0] * 4
         assert log == ["slot"] * 4 + ["alone"]
 
     # Nobody is kept out for long, neither by one that is alone nor by one that waits for it in vain
