@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
+.PHONY: red-team test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -31,6 +31,9 @@ test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewa
 
 test-verifiers: provers  ## every case of every verifier, honest and hostile: about ten minutes
 	$(BIN)/python -m pytest tests/rewards $(ARGS)
+
+red-team: $(INSTALLED)  ## every attack on the sandbox at every level, fuzzers, a soak: a quarter of an hour
+	$(BIN)/python tests/red_team/red_team.py $(ARGS)
 
 test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about three minutes
 	$(BIN)/python -m pytest tests/distributed $(ARGS)
