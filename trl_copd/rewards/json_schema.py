@@ -140,6 +140,8 @@ def _checked_validator(text: str) -> Any:
     if validator_class is None:
         raise _Unreadable(f"the draft {draft!r:.100} is unknown")
     schema = {key: value for key, value in schema.items() if key != "$schema"}  # by it jsonschema would choose again
+    if not set(schema) & set(validator_class.VALIDATORS):
+        raise _Unreadable("the schema has no keyword of its draft, so it decides nothing")
     registry, lookup = _references(schema, validator_class)
     _check_parts(schema, validator_class, lookup)
     return _exact(validator_class)(schema, format_checker=format_checker(validator_class), registry=registry)
