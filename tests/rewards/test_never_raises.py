@@ -32,6 +32,13 @@ def deep(levels):
     return value
 
 
+def as_json(value):
+    try:
+        return json.dumps(value, default=str)
+    except (RecursionError, ValueError, TypeError):
+        return "{"
+
+
 # What no JSON holds, no pickle carries, no repr shows, or no reader's stack bears
 NASTY = [
     deep(100_000), "[" * 200_000, '{"a":' * 100_000, 10**5000, -(10**5000), float("nan"), float("inf"), b"\xff",
@@ -105,7 +112,7 @@ REWARDS = {
     "exact": (exact_match_reward, {"solution": VALUES}),
     "choice": (choice_reward, {"solution": VALUES}),
     "choices": (ChoiceReward(multiple=True), {"solution": VALUES}),
-    "json": (json_reward, {"schema": SCHEMAS | SCHEMAS.map(lambda schema: json.dumps(schema, default=str))
+    "json": (json_reward, {"schema": SCHEMAS | SCHEMAS.map(as_json)
                            | VALUES}),
     "sql": (sql_reward, {"solution": VALUES, "database": VALUES}),
     "gym": (GymReward(), {"entry": ENTRIES | VALUES}),
