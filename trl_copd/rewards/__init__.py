@@ -1,10 +1,13 @@
 """Verifiable rewards. A verifier turns completion and reference into a verdict; `base.py` turns that into a reward."""
 
+from typing import Any
+
 from .base import AsyncReward, Verdict, VerifierReward
 from .choice import ChoiceReward, choice_reward
 from .code import CodeReward, CodeSandbox, SandboxFusion, code_reward
 from .exact_match import ExactMatchReward, exact_match_reward
 from .gym import GymReward, gym_rows, reasoning_gym_expert
+from .instructions import InstructionReward
 from .json_schema import JSONReward, json_reward
 from .math import MathReward, math_reward
 from .proofs import CoqReward, LeanReward, coq_reward, lean_reward
@@ -19,6 +22,7 @@ __all__ = [
     "CoqReward",
     "ExactMatchReward",
     "GymReward",
+    "InstructionReward",
     "JSONReward",
     "LeanReward",
     "MathReward",
@@ -31,9 +35,19 @@ __all__ = [
     "coq_reward",
     "exact_match_reward",
     "gym_rows",
+    "instruction_reward",
     "json_reward",
     "lean_reward",
     "math_reward",
     "reasoning_gym_expert",
     "sql_reward",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # made at its first use, since it needs the packages of an extra
+    if name == "instruction_reward":
+        from . import instructions
+
+        return instructions.instruction_reward
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

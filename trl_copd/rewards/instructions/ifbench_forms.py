@@ -10,7 +10,8 @@ from .text import Text, words_of
 
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _SMALL_WORDS = frozenset(
-    "a an the and but or nor for so yet as at by in of off on per to up via with from into onto over than vs if".split()
+    "a an the and but or nor for so yet as at by in of off on per to up via with from into onto over than vs "
+    "if".split()
 )
 _BULLET = re.compile(r"([ \t]*)([*+\-•])[ \t]+(\S.*)")
 _HEADING = re.compile(r"^(?:#{1,6}[ \t].*|[ \t]*<h[1-6][^>]*>.*?</h[1-6]>[ \t]*)$", re.MULTILINE | re.IGNORECASE)

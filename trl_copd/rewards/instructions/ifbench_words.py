@@ -1,4 +1,4 @@
-"""IFBench's types that count: words, kinds of words, sentences and how they follow each other (Pyatkin et al. 2025)."""
+"""IFBench's types (Pyatkin et al. 2025) that count: words, kinds of words, sentences in their order."""
 
 import re
 from collections import Counter
@@ -12,10 +12,10 @@ from .text import Text, ending, times, words_of
 
 CONJUNCTIONS = frozenset("for and nor but or yet so".split())
 PRONOUNS = frozenset(
-    "i you he she it we they me him her us them my your his its our their mine yours hers ours theirs myself yourself "
-    "himself herself itself ourselves yourselves themselves who whom whose which that this these those what anyone "
-    "anybody anything everyone everybody everything someone somebody something nobody nothing none each either neither "
-    "one another".split()
+    "i you he she it we they me him her us them my your his its our their mine yours hers ours theirs myself "
+    "yourself himself herself itself ourselves yourselves themselves who whom whose which that this these "
+    "those what anyone anybody anything everyone everybody everything someone somebody something nobody "
+    "nothing none each either neither one another".split()
 )
 NAMES = (
     "Emma Liam Sophia Jackson Olivia Noah Ava Lucas Isabella Mason Mia Ethan Charlotte Alexander Amelia Benjamin "
@@ -24,13 +24,14 @@ NAMES = (
     "Jonathan"
 ).split()
 STOP_WORDS = frozenset(
-    "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it "
-    "its itself they them their theirs themselves what which who whom this that these those am is are was were be been "
-    "being have has had having do does did doing a an the and but if or because as until while of at by for with about "
-    "against between into through during before after above below to from up down in out on off over under again "
-    "further then once here there when where why how all any both each few more most other some such no nor not only "
-    "own same so than too very s t can will just don should now d ll m o re ve y ain aren couldn didn doesn hadn hasn "
-    "haven isn ma mightn mustn needn shan shouldn wasn weren won wouldn".split()
+    "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers "
+    "herself it its itself they them their theirs themselves what which who whom this that these those am is "
+    "are was were be been being have has had having do does did doing a an the and but if or because as until "
+    "while of at by for with about against between into through during before after above below to from up "
+    "down in out on off over under again further then once here there when where why how all any both each "
+    "few more most other some such no nor not only own same so than too very s t can will just don should now "
+    "d ll m o re ve y ain aren couldn didn doesn hadn hasn haven isn ma mightn mustn needn shan shouldn wasn "
+    "weren won wouldn".split()
 )
 _CONSONANTS = re.compile("[bcdfghjklmnpqrstvwxyz]{2}")
 _VERBS_OF_THE_SUBJECT = frozenset(

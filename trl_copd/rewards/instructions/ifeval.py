@@ -35,9 +35,8 @@ def letters(response: Text, given: dict[str, Any]) -> bool:
 
 def capitals(response: Text, given: dict[str, Any]) -> bool:
     found = [word for word in response.words if word.isupper()]
-    apart = [
-        w for w, before in zip(response.words, ["", *response.words], strict=False) if w.isupper() and w != before
-    ]
+    pairs = zip(response.words, ["", *response.words], strict=False)
+    apart = [word for word, before in pairs if word.isupper() and word != before]
     return holds(given["capital_relation"], given["capital_frequency"], len(found), len(apart))
 
 

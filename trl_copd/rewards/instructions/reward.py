@@ -206,9 +206,8 @@ def _forms(text: str) -> list[Text]:
 
 
 def _follows(forms: Sequence[Text], kind: Kind, given: dict[str, Any]) -> bool:
-    return all(
-        bool(form.words) and not (form.padded and not kind.copies) and kind.check(form, given) for form in forms
-    )
+    filled = not kind.copies and any(form.padded for form in forms)
+    return not filled and all(bool(form.words) and kind.check(form, given) for form in forms)
 
 
 def _loose(text: str) -> list[str]:

@@ -6,9 +6,8 @@ from collections import Counter
 from functools import cached_property
 
 
-_COMMENT = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(\w+)[^<>]*(?:display\s*:\s*none|\bhidden\b)[^<>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL
-)
+_HIDDEN = r"<(\w+)[^<>]*(?:display\s*:\s*none|\bhidden\b)[^<>]*>.*?(?:</\1\s*>|\Z)"
+_COMMENT = re.compile(rf"<!--.*?(?:-->|\Z)|{_HIDDEN}", re.DOTALL)
 _JOINERS = "\u200c\u200d"  # which belong to emojis and to Persian and Indic words
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _NO_SPACES = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")  # each such character is a word
