@@ -19,42 +19,30 @@ _ITALICS = re.compile(r"\s*(?:<p[^>]*>\s*)?<(i|em)>(.*?)</\1>", re.DOTALL | re.I
 
 
 def parentheses(response: Text, given: dict[str, Any]) -> bool:
-    """Five levels of brackets that close in order, around words."""
-    open_, deepest, inside = list[str](), 0, ""
-    for character in response.text:
+    """Brackets five levels deep that close in order, around a word; single ones elsewhere, as in `1)`, do no harm."""
+    open_: list[tuple[str, int, int]] = []  # bracket, place, levels inside
+    for place, character in enumerate(response.text):
         if character in "([{":
-            open_.append(character)
-            if len(open_) > deepest:
-                deepest, inside = len(open_), ""
-        elif character in _PAIRS:
-            if not open_ or open_.pop() != _PAIRS[character]:
-                return False
-        elif len(open_) == deepest:
-            inside += character
-    return deepest >= 5 and not open_ and bool(words_of(inside))
+            open_.append((character, place, 0))
+        elif character in _PAIRS and open_:
+            bracket, start, levels = open_.pop()
+            if bracket != _PAIRS[character]:
+                open_ = []
+            elif levels >= 4 and words_of(response.text[start:place]):
+                return True
+            elif open_:
+                open_[-1] = (*open_[-1][:2], max(open_[-1][2], levels + 1))
+    return False
 
 
 def quotes(response: Text, given: dict[str, Any]) -> bool:
-    """Three levels of quotes, each of the other kind than the one around it, around words."""
+    """Three levels of quotes, each of the other kind than the one around it, with words in the innermost."""
     text = response.text.translate(str.maketrans("“”‘’", "\"\"''"))
     text = re.sub(r"(?<=\w)'(?=\w)", "", text)  # don't
-    open_, deepest = list[str](), 0
-    for index, character in enumerate(text):
-        if character not in "\"'":
-            continue
-        if open_ and open_[-1] == character and not _opens(text, index):
-            open_.pop()
-        elif open_ and open_[-1] == character:
-            return False
-        else:
-            open_.append(character)
-            deepest = max(deepest, len(open_))
-    return deepest >= 3 and not open_ and bool(re.search(r"[\"'][^\"']*\w[^\"']*[\"']", text))
-
-
-def _opens(text: str, index: int) -> bool:
-    before, after = text[index - 1 : index], text[index + 1 : index + 2]
-    return (not before or before.isspace() or before in "([") and bool(after) and not after.isspace()
+    inner = r"[^\"']*"
+    patterns = (r'"{0}\'{0}"{1}"{0}\'{0}"', r"'{0}\"{0}'{1}'{0}\"{0}'")
+    word = rf"(?={inner}\w){inner}"
+    return any(re.search(pattern.format(inner, word), text) for pattern in patterns)
 
 
 def quote_explained(response: Text, given: dict[str, Any]) -> bool:
@@ -77,7 +65,7 @@ def _options(text: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.replace("’", "'").strip(" \n*_`\"'“”.()").casefold().split())
+    return " ".join(text.replace("’", "'").strip(" \n*_`\"'“”.").casefold().split())
 
 
 def one_word_a_line(response: Text, given: dict[str, Any]) -> bool:
@@ -117,9 +105,9 @@ def _all_words(response: Text) -> bool:
 
 
 def separators(response: Text, given: dict[str, Any]) -> bool:
-    """At least two different items that begin with the separator, and no other bullets."""
+    """At least two different items, each behind the separator, and no other bullets."""
     sep = given["sep"].strip()
-    items = [tuple(words_of(part)) for part in re.split(rf"^[ \t]*{re.escape(sep)}", response.text, flags=re.M)[1:]]
+    items = [tuple(words_of(part)) for part in response.text.split(sep)[1:]]
     others = [line for line in response.lines if _BULLET.match(line) and not line.strip().startswith(sep)]
     return len(items) > 1 and all(items) and len(set(items)) == len(items) and not others
 

@@ -38,7 +38,7 @@ _VERBS_OF_THE_SUBJECT = frozenset(
     "is are was were am be been has have had do does did will would can could may might must shall should of".split()
 )
 _NUMBER = re.compile(r"(?<![\w.,])[+\-−]?(?:\d+(?:[.,]\d+)*|\.\d+)(?!\w)")
-_QUESTION_MARKS = ("?!", "!?", "‽")
+_INTERROBANGS = ("?!", "!?", "‽")
 
 
 # ---- counts ----
@@ -76,11 +76,11 @@ def pronouns(response: Text, given: dict[str, Any]) -> bool:
 
 
 def punctuation(response: Text, given: dict[str, Any]) -> bool:
-    """Each mark, the single `?` and `!` apart from the interrobang, in a text that has words."""
+    """Each mark, `?` and `!` outside of the interrobang too, in a text that has words."""
     rest = response.text
-    for mark in _QUESTION_MARKS:
+    for mark in _INTERROBANGS:
         rest = rest.replace(mark, " ")
-    return rest != response.text and all(mark in rest for mark in ".,;:?!")
+    return rest != response.text and all(mark in rest for mark in ".,;:?!") and len(response.words) > 2
 
 
 def japanese(response: Text, given: dict[str, Any]) -> bool:
