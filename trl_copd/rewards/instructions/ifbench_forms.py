@@ -152,7 +152,7 @@ def title_case(response: Text, given: dict[str, Any]) -> bool:
     words = [part for word in response.words for part in word.split("-")]
     letters = [word for word in words if word[:1].isalpha() and word[0].lower() != word[0].upper()]
     major = [word for i, word in enumerate(letters) if i == 0 or word.lower() not in _SMALL_WORDS]
-    shouted = sum(len(word) > 4 and word.isupper() for word in major)
+    shouted = sum(len(word) > 1 and word.isupper() for word in major)
     return bool(major) and all(word[0].isupper() for word in major) and shouted <= len(major) / 2
 
 

@@ -80,7 +80,8 @@ def reversed_letters(response: Text, given: dict[str, Any]) -> bool:
 
 
 def _names_the_eagle(sentence: str) -> bool:
-    return bool(re.search(r"\bbald eagle\b", sentence)) and bool(re.match(r"(?:the|it|a|bald|america)", sentence))
+    begins = re.match(r"(?:the|it|a|bald|america)", sentence)
+    return bool(begins) and len(sentence.split()) > 2 and bool(re.search(r"\bbald eagle\b", sentence))
 
 
 def alphabet_story(response: Text, given: dict[str, Any]) -> bool:

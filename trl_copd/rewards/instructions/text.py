@@ -28,7 +28,8 @@ class Text:
     """
 
     def __init__(self, text: str):
-        self.text = text.replace("\r\n", "\n").strip()
+        self._raw = text.replace("\r\n", "\n")
+        self.text = self._raw.strip()
 
     @cached_property
     def words(self) -> list[str]:
@@ -72,7 +73,8 @@ class Text:
 
     @cached_property
     def lines(self) -> list[str]:
-        return [line for line in self.text.split("\n") if line.strip()]
+        """Lines that are not blank, with their indents."""
+        return [line for line in self._raw.split("\n") if line.strip()]
 
     @cached_property
     def paragraphs(self) -> list[str]:
