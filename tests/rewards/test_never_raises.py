@@ -1,5 +1,6 @@
 """No reference and no completion makes a reward raise: the batches of others are never lost to one row."""
 
+import importlib.util
 import json
 import shutil
 import threading
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from trl_copd.rewards import (
     ChoiceReward,
+    InstructionReward,
     Verdict,
     VerifierReward,
     choice_reward,
@@ -23,6 +25,7 @@ from trl_copd.rewards import (
 )
 from trl_copd.rewards.gym import GymReward
 from trl_copd.rewards.gym.graders import TASKS
+from trl_copd.rewards.instructions.reward import KINDS, PACKAGES
 
 
 def deep(levels):
@@ -107,6 +110,14 @@ MESSAGES = st.lists(
 )  # fmt: skip
 COMPLETIONS = TEXTS | MESSAGES
 
+INSTRUCTIONS = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from([*sorted(KINDS), "no:such"])},
+        optional={"arguments": VALUES | st.dictionaries(
+            st.sampled_from(sorted({name for kind in KINDS.values() for name in kind.arguments})), VALUES)},
+    ),
+    max_size=3,
+)  # fmt: skip
 REWARDS = {
     "math": (math_reward, {"solution": VALUES}),
     "exact": (exact_match_reward, {"solution": VALUES}),
@@ -114,6 +125,7 @@ REWARDS = {
     "choices": (ChoiceReward(multiple=True), {"solution": VALUES}),
     "json": (json_reward, {"schema": SCHEMAS | SCHEMAS.map(as_json)
                            | VALUES}),
+    "instructions": (None, {"instructions": INSTRUCTIONS | VALUES}),
     "sql": (sql_reward, {"solution": VALUES, "database": VALUES}),
     "gym": (GymReward(), {"entry": ENTRIES | VALUES}),
     "code": (code_reward, {"tests": TESTS | VALUES}),
@@ -128,6 +140,8 @@ def missing(name):
         return not (shutil.which("coqc") or shutil.which("rocq"))
     if name == "lean":
         return not shutil.which("lean")
+    if name == "instructions":
+        return any(importlib.util.find_spec(package) is None for package in PACKAGES)
     return False
 
 
@@ -142,6 +156,7 @@ def test_no_row_raises(name):
     if missing(name):
         pytest.skip(f"{name} is not installed")
     reward, columns = REWARDS[name]
+    reward = reward or InstructionReward()
     names = sorted(columns)
 
     @settings(max_examples=EXAMPLES.get(name, 40), derandomize=True, deadline=None, database=None,

@@ -46,7 +46,7 @@ class Text:
         """Sentences. A line of a list or a heading, and the end of a paragraph, end one as well."""
         import sentencex
 
-        found = []
+        found: list[str] = []
         for block in self._blocks:
             for sentence in sentencex.segment("en", block):
                 # a closing emoji or quotation mark belongs to the sentence before it
