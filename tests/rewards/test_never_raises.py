@@ -55,7 +55,7 @@ NASTY = [
 ]  # fmt: skip
 ATOMS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
-    st.integers(0, len(NASTY) - 1).map(lambda index: NASTY[index]),  # hypothesis shows what it samples from, and some have no repr
+    st.integers(0, len(NASTY) - 1).map(lambda index: NASTY[index]),  # not sampled from: some of them have no repr
     st.text("0123456789\\{}()[]$^_,.+-*/=<>abfrac\"'", max_size=40),
 )  # fmt: skip
 VALUES = st.recursive(
