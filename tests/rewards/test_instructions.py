@@ -81,7 +81,7 @@ CASES = {
         {"num_sentences": 3, "relation": "at least"},
         ["One boat came. It was late. Dr. Smith slept.", "Why? I do not know! It may rain."],
         ["One boat came. It was late.", "It rains. It rains. It rains. It rains.", "Dr. Smith met Mr. J. R. Jones.",
-         ". . . . .", "No... no... no"],
+         ". . . . .", "1. 2. 3. 4.", "No... no... no"],
     ),
     "length_constraints:number_paragraphs": (
         {"num_paragraphs": 3},
@@ -92,7 +92,8 @@ CASES = {
     "length_constraints:number_words": (
         {"num_words": 20, "relation": "at least"},
         [LONG, f"{ENGLISH} Then the sun rose slowly over the well-known hills."],
-        ["Too short.", "word " * 30, "a b " * 200, "- - - - - - - - - - - - - - - - - - - - - - - -",
+        ["Too short.", "word " * 30, "a b " * 200, " ".join(map(str, range(99))),
+         " ".join("abcdefghijklmnopqrstuvwxyz"), "- - - - - - - - - - - - - - - - - - - - - - - -",
          f"Short. <!-- {ENGLISH} {ENGLISH} -->", "It rains today. " * 12],
     ),
     "length_constraints:nth_paragraph_first_word": (
@@ -189,7 +190,7 @@ CASES = {
     "punctuation:no_comma": (
         {},
         ["No commas here.", "A; b; c."],
-        ["One, two.", "一，二", "one، two", "1,000", "Fine. <!-- , -->"],
+        ["One, two.", "一，二", "one، two", "1,000", "Fine. <!-- , -->", "one &#44; two"],
     ),
     "count:word_count_range": (
         {"min_words": 8, "max_words": 10},
@@ -664,6 +665,7 @@ class TestText:
         "text, seen",
         [
             ("a\u200bb\u2060c\ufeff", "abc"), ("a<!-- b -->c", "ac"), ("a<!-- b", "a"), ("1\u00a02", "1 2"),
+             ("a&#44; b", "a, b"),
             ("x<span hidden>y</span>z", "xz"), ("👩\u200d🚀", "👩\u200d🚀"), ("می\u200cخواهم", "می\u200cخواهم"),
              ("a\U000e0041b", "ab"),
         ],

@@ -52,12 +52,15 @@ def all_lower(response: Text, given: dict[str, Any]) -> bool:
 
 
 def sentences(response: Text, given: dict[str, Any]) -> bool:
-    distinct = len({tuple(words_of(sentence)) for sentence in response.sentences})
+    distinct = len({tuple(words_of(text)) for text in response.sentences if re.search(r"[^\W\d_]", text)})
     return holds(given["relation"], given["num_sentences"], len(response.sentences), distinct)
 
 
 def words(response: Text, given: dict[str, Any]) -> bool:
-    return holds(given["relation"], given["num_words"], len(response.words))
+    """Numbers and single letters are words too, but make up at most half of those that are to be reached."""
+    plain = sum(sum(map(str.isalpha, word)) > 1 or not word.isascii() for word in response.words)
+    sure = min(len(response.words), 2 * plain)
+    return holds(given["relation"], given["num_words"], len(response.words), sure)
 
 
 def starred_paragraphs(response: Text, given: dict[str, Any]) -> bool:

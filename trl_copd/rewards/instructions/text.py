@@ -1,5 +1,6 @@
 """A response as a reader sees it: words, sentences, paragraphs; and what a reader does not see."""
 
+import html
 import re
 import unicodedata
 from collections import Counter
@@ -111,8 +112,12 @@ def ending(sentence: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` without what no reader sees: comments, hidden elements, characters without width."""
-    text = unicodedata.normalize("NFC", _COMMENT.sub("", text)).replace("\u00a0", " ").replace("\u202f", " ")
+    """`text` without what no reader sees, such as comments and characters without width, and with `&#44;` as a comma."""
+    text = (
+        unicodedata.normalize("NFC", html.unescape(_COMMENT.sub("", text)))
+        .replace("\u00a0", " ")
+        .replace("\u202f", " ")
+    )
     kept = []
     for index, character in enumerate(text):
         category = unicodedata.category(character)
