@@ -112,12 +112,9 @@ def ending(sentence: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` without what no reader sees, such as comments and characters without width, and with `&#44;` as a comma."""
-    text = (
-        unicodedata.normalize("NFC", html.unescape(_COMMENT.sub("", text)))
-        .replace("\u00a0", " ")
-        .replace("\u202f", " ")
-    )
+    """`text` without what no reader sees, such as comments and characters without width; `&#44;` is a comma."""
+    text = unicodedata.normalize("NFC", html.unescape(_COMMENT.sub("", text)))
+    text = text.replace("\u00a0", " ").replace("\u202f", " ")
     kept = []
     for index, character in enumerate(text):
         category = unicodedata.category(character)
