@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM_VENV ?= .venv-vllm
+# processes that share the tests out; each file stays in one of them
+WORKERS ?= 2
 
 export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
@@ -24,7 +26,7 @@ smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 		recipes/copd.py --config recipes/smollm2_cpu.yaml $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about five minutes
 	$(BIN)/python -m pytest tests/faults $(ARGS)

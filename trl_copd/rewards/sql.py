@@ -139,6 +139,8 @@ class SQLReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(self, max_steps: int = MAX_STEPS, cpu_seconds: float = CPU_SECONDS, name: str = "sql_reward"):
         if not max_steps > 0:
             raise ValueError(f"`max_steps` must be above 0, got {max_steps}.")

@@ -65,6 +65,8 @@ class CodeReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(
         self,
         partial_credit: bool = False,

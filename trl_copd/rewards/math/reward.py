@@ -59,6 +59,7 @@ class MathReward(VerifierReward):
     """
 
     version = "3"
+    contained = True
 
     def __init__(
         self, answer: AnswerRule = "boxed_or_bare", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS
