@@ -14,7 +14,8 @@ from .kinds import LABEL, Reading, unlabelled
 from .plain import based, number, words
 from .region import REALS, combine, combine_sets, inequality, region_of
 from .same import same
-from .text import Unreadable, closing, split
+from .bounds import Unreadable
+from .brackets import closing, split
 from .units import Unit, measures, split_unit
 from .value import constant
 from .vocabulary import labels

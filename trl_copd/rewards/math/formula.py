@@ -8,7 +8,8 @@ a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`.
 import re
 from fractions import Fraction
 
-from .text import FUNCTIONS, GREEK, MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .bounds import MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .symbols import FUNCTIONS, GREEK, MARKS
 
 
 Node = tuple

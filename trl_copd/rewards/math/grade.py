@@ -3,7 +3,7 @@ What `math_reward` runs in its workers: references checked and answers compared 
 math-verify where the reference has a command that the grammar lacks. Both are imported there only, off the clock.
 """
 
-from .text import Unreadable
+from .bounds import Unreadable
 
 
 def prepare() -> None:

@@ -4,7 +4,8 @@ import math
 import re
 from fractions import Fraction
 
-from .text import MAX_CHARS, MAX_EXPONENT, Unreadable, closing
+from .bounds import MAX_CHARS, MAX_EXPONENT, Unreadable
+from .brackets import closing
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+)"

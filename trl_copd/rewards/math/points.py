@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from .formula import Node, has, variables
-from .text import Unreadable
+from .bounds import Unreadable
 from .value import DIGITS, Evaluator, NoValue, Point, as_float, is_real, mp, values
 
 

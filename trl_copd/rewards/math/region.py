@@ -5,7 +5,7 @@ from typing import Any
 
 from .formula import Node, has, parse, variables
 from .kinds import Reading
-from .text import Unreadable
+from .bounds import Unreadable
 from .value import order
 
 

@@ -14,7 +14,9 @@ from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
 from .plain import approximates, number, of_float, words
-from .text import NoGrammar, Unreadable, bare_answer, final_answer, last_boxed, normalise
+from .bounds import NoGrammar, Unreadable
+from .extract import bare_answer, final_answer, last_boxed
+from .text import normalise
 
 
 AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]

@@ -10,7 +10,7 @@ from .kinds import LABEL, Reading, unlabelled
 from .plain import approximates, number, significant_digits
 from .points import check_value, proportional, same_value
 from .region import region_of
-from .text import Unreadable
+from .bounds import Unreadable
 from .units import Unit
 from .value import constant
 from .vocabulary import AMOUNTS

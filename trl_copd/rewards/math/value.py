@@ -12,7 +12,7 @@ from typing import Any
 import mpmath
 
 from .formula import Node, has, variables
-from .text import Unreadable
+from .bounds import Unreadable
 
 
 MAX_BITS = 100_000  # of an exact number
