@@ -1,6 +1,7 @@
 """Brackets of a normalised text: where they close, how deep they are, and which separators stand outside of them."""
 
 import re
+from collections.abc import Callable
 
 from .bounds import MAX_DEPTH, Unreadable
 
@@ -39,13 +40,19 @@ def check_depth(text: str) -> None:
         raise Unreadable("a bracket is not closed")
 
 
-def split(text: str, separators: re.Pattern[str]) -> tuple[list[str], list[str]]:
-    """Parts of `text` between matches of `separators` outside all brackets, and the matches."""
+def _depths(text: str) -> list[int]:
+    """How many brackets, or texts in `«»`, each character stands in."""
     depths, depth = [], 0
     for char in text:
         depth -= char in _CLOSE or char == "»"
         depths.append(depth)
         depth += char in _OPEN or char == "«"
+    return depths
+
+
+def split(text: str, separators: re.Pattern[str]) -> tuple[list[str], list[str]]:
+    """Parts of `text` between matches of `separators` outside all brackets, and the matches."""
+    depths = _depths(text)
     parts, found, start = [], [], 0
     for match in separators.finditer(text):
         if depths[match.start()] == 0:
@@ -53,3 +60,9 @@ def split(text: str, separators: re.Pattern[str]) -> tuple[list[str], list[str]]
             found.append(match[0].strip())
             start = match.end()
     return [*parts, text[start:].strip()], found
+
+
+def replace_outside(text: str, pattern: re.Pattern[str], how: Callable[[re.Match[str]], str]) -> str:
+    """`pattern.sub`, outside all brackets."""
+    depths = _depths(text)
+    return pattern.sub(lambda match: match[0] if depths[match.start()] else how(match), text)

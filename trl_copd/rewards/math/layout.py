@@ -52,7 +52,10 @@ def without_operator(text: str) -> str:
     return text
 
 
-_MATRIX = re.compile(r"\\begin\s*\{([pbBvV]?matrix|smallmatrix|array)\}(?:\s*\{[clr|@ ]*\})?((?:(?!\\begin).)*?)\\end\s*\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"\\begin\s*\{([pbBvV]?matrix|smallmatrix|array)\}(?:\s*\{[clr|@ ]*\})?((?:(?!\\begin).)*?)\\end\s*\{\1\}",
+    re.DOTALL,
+)
 _LINES = re.compile(
     r"(?:\\left\s*)?(?:\\\{\s*)?\\begin\s*\{(aligned|align\*?|cases|dcases|rcases|gathered|gather\*?|split|array|eqnarray\*?)\}"
     r"(?:\s*\{[clr|@ ]*\})?((?:(?!\\begin).)*?)\\end\s*\{\1\}", re.DOTALL,

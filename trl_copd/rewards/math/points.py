@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from .formula import Node, has, variables
 from .bounds import Unreadable
+from .formula import Node, has, variables
 from .value import DIGITS, Evaluator, NoValue, Point, as_float, is_real, mp, values
 
 

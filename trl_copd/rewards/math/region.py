@@ -3,9 +3,9 @@
 from fractions import Fraction
 from typing import Any
 
+from .bounds import Unreadable
 from .formula import Node, has, parse, variables
 from .kinds import Reading
-from .bounds import Unreadable
 from .value import order
 
 
@@ -129,6 +129,20 @@ def _complement(intervals: tuple[tuple, ...]) -> tuple[tuple, ...]:
     if low is not None:
         ends.append((*low, None, False))
     return _merged(ends)
+
+
+def complement(regions: list[Reading]) -> Reading:
+    """What lies in none of them. Raises `Unreadable` where one is no region."""
+    names = {region.label for region in regions}
+    parts = [part for region in regions for part in region_of(_as_region(region)).value]
+    return Reading("region", _complement(_merged(parts)), label=names.pop() if len(names) == 1 else None)
+
+
+def _as_region(reading: Reading) -> Reading:
+    """x = 3, which stands beside x > 3, as {3}."""
+    if reading.kind == "scalar" and reading.label and reading.value[0] != "∞":
+        return Reading("region", ((reading.value, True, reading.value, True),), label=reading.label)
+    return reading
 
 
 def combine_sets(regions: list[Reading], operator: str) -> Reading:

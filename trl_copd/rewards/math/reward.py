@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
-from .plain import approximates, number, of_float, words
 from .bounds import NoGrammar, Unreadable
 from .extract import bare_answer, final_answer, last_boxed
+from .plain import approximates, number, of_float, words
 from .text import normalise
 
 

@@ -1,16 +1,18 @@
 """When two answers are the same. What they are said to be (`x` in "x = 5") counts where both say it."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 from typing import Any
 
+from .bounds import Unreadable
 from .formula import Node, variables
 from .kinds import LABEL, Reading, unlabelled
 from .plain import approximates, number, significant_digits
 from .points import check_value, proportional, same_value
 from .region import region_of
-from .bounds import Unreadable
+from .symbols import MARKS
 from .units import Unit
 from .value import constant
 from .vocabulary import AMOUNTS
@@ -42,9 +44,17 @@ def same(gold: Reading, given: Reading) -> bool:
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
         left, right = given.items
         return not variables(gold.value) and not variables(right.value) and _asked(left.value) and same(gold, right)
-    if gold.kind == "equation" and given.kind == "scalar" and given.label:
-        return _same_equation(gold, given)
+    if gold.kind == "equation" and given.kind == "scalar":
+        if given.label:
+            return _same_equation(gold, given)
+        left, right = gold.items
+        # "x + y = 5" may be a line, whose name 5 is not
+        named = not variables(right.value) and _asked(left.value) and not variables(left.value) <= _COORDINATES
+        return named and same(right, given)
     return False
+
+
+_COORDINATES = frozenset("xyzrt")
 
 
 def _is_letter(reading: Reading, letter: str) -> bool:
@@ -58,10 +68,19 @@ def _asked(node: Node) -> bool:
     """
     if node[0] == "f" and node[1] in ("sin", "cos", "tan", "cot", "sec", "csc"):
         return True
+    if node[0] == "f" and node[1] == "abs" and _is_measured(node[2]):
+        return True
     first = node
     while first[0] in "+*/":
         first = first[1]
     return len(variables(node)) > 1 and first[0] != "-" and not _has_number(node)
+
+
+def _is_measured(node: Node) -> bool:
+    """Whether bars around it mean a length or a modulus, as in |AB|, |z|; |x| = 5 is left to solve."""
+    names = variables(node)
+    marked = all(name[0] in "zwZW" or name[0].isupper() or name[-1] in MARKS for name in names)
+    return bool(names) and not _has_number(node) and (marked or len(names) > 1)
 
 
 def _has_number(node: Node) -> bool:
@@ -136,13 +155,8 @@ def _same_equation(gold: Reading, given: Reading) -> bool:
         else:
             name = "y" if "(" in (side.label or "") else side.label or ""
             trees.append(("+", ("v", name), ("-", side.value)))
-    if len(variables(trees[0])) < 2:
-        # one unknown: an equation that is not solved is no answer, unless that is what was asked
-        return (
-            gold.kind == given.kind == "equation"
-            and same_value(gold.items[0].value, given.items[0].value)
-            and same_value(gold.items[1].value, given.items[1].value)
-        )
+    if len(variables(trees[0])) < 2 and not gold.kind == given.kind == "equation":
+        return False  # one unknown: an equation that is not solved is no answer, unless that is what was asked
     return variables(trees[0]) == variables(trees[1]) and proportional(*trees)
 
 
@@ -207,9 +221,55 @@ def _same_members(gold: list[Reading], given: list[Reading]) -> bool:
     return True
 
 
+def _same_chain(gold: Reading, given: Reading) -> bool:
+    return _same_members(list(gold.items), list(given.items))
+
+
+def _same_congruence(gold: Reading, given: Reading) -> bool:
+    """The same classes: 8 is 3 modulo 5."""
+    if gold.value != given.value:
+        return False
+    modulus = int(gold.value)
+    classes = [{_whole(item) % modulus for item in side.items} for side in (gold, given)]
+    return classes[0] == classes[1]
+
+
+def _whole(reading: Reading) -> int:
+    value = constant(reading.value) if reading.kind == "scalar" and reading.value[0] != "∞" else None
+    if not isinstance(value, Fraction) or value.denominator > 1:
+        raise Unreadable("a class that is no whole number")
+    return int(value)
+
+
+def _same_family(gold: Reading, given: Reading) -> bool:
+    """Also where the whole number is called otherwise, counts backwards, or from another start."""
+    if gold.value[1] != given.value[1]:
+        return False
+    number: Node = ("v", "#k")
+    reference = _renamed(gold.items[0], gold.value[0], number)
+    steps = [(sign, shift) for shift in (0, 1, -1, 2, -2) for sign in (1, -1)]
+    for sign, shift in steps if gold.value[1] == "ℤ" else [(1, 0)]:
+        other: Node = ("+", number if sign > 0 else ("-", number), ("n", Fraction(shift)))
+        if same(reference, _renamed(given.items[0], given.value[0], other)):
+            return True
+    return False
+
+
+def _renamed(reading: Reading, name: str, node: Node) -> Reading:
+    def within(value: Any) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        return node if value == ("v", name) else tuple(within(part) for part in value)
+
+    items = tuple(_renamed(item, name, node) for item in reading.items)
+    return replace(reading, value=within(reading.value), items=items, text="")
+
+
 def _same_list(gold: Reading, given: Reading) -> bool:
     """Without order, unless one side says which is which: "x = 1, y = 2" is "1, 2" and not "2, 1"."""
     labels = [[item.label for item in side.items] for side in (gold, given)]
+    if all(labels[0]) and len(set(labels[0])) > 1 and set(labels[0]) == set(labels[1]):
+        labels[1] = []
     if any(all(ours) and len(set(ours)) > 1 and not any(theirs) for ours, theirs in (labels, labels[::-1])):
         sides = [sorted(side.items, key=lambda item: item.label or "") for side in (gold, given)]
         return _same_order(*(Reading("list", items=tuple(map(unlabelled, side))) for side in sides))
@@ -268,6 +328,10 @@ _SAME = {
     "region": _same_region,
     "equation": _same_equation,
     "inequality": _same_inequality,
+    "chain": _same_chain,
+    "congruence": _same_congruence,
+    "family": _same_family,
+    "pieces": lambda gold, given: _same_members(list(gold.items), list(given.items)),
 }
 
 # Kinds that mean the same in other clothes; the first is passed first, whichever of them is the reference
@@ -283,6 +347,11 @@ _ACROSS = {
     ("ratio", "clock"): lambda one, other: (
         not other.value[2] and _same_ratio(one, Reading("ratio", tuple(map(Fraction, other.value[:2]))))
     ),
+    # "k\\pi" where it goes without saying that k is a whole number
+    **{
+        ("family", kind): lambda one, other: same(one.items[0], other)
+        for kind in ("scalar", "list", "tuple", "region")
+    },
     # the letter of a choice
     ("words", "scalar"): lambda one, other: _is_letter(other, one.value),
 }

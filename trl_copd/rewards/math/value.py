@@ -11,8 +11,8 @@ from typing import Any
 
 import mpmath
 
-from .formula import Node, has, variables
 from .bounds import Unreadable
+from .formula import Node, has, variables
 
 
 MAX_BITS = 100_000  # of an exact number
