@@ -185,7 +185,7 @@ def _value(text: str) -> Reading:
             return combine_sets([region_of(read(part)) for part in parts], operator)
     if text in ("ℝ", "∅", "⦃ ⦄", "⦃⦄"):
         return REALS if text == "ℝ" else Reading("words", "no solution")
-    if "⟦" in text and (text[0] != "⟦" or closing(text, 0) != len(text) - 1):
+    if split(text, re.compile("⟦"))[1] and (text[0] != "⟦" or closing(text, 0) != len(text) - 1):
         return _combined_matrices(text)
     if text[0] in "([⦃⟨⟦⟪|" or text[0] == "{":
         if text[0] != "|" and closing(text, 0) == len(text) - 1:

@@ -30,7 +30,7 @@ def compare(gold: str, given: str) -> tuple[bool, str]:
     from . import same as math_same
 
     try:
-        answers = math_answer.readings(given)
+        answers = math_answer.readings(given, answer=True)
     except Unreadable as problem:
         return False, f"the answer cannot be compared: {problem}"
     reason = "it is another value"

@@ -21,7 +21,7 @@ def read_lines(inner: str, read: Callable[[str], Reading]) -> Reading:
     function; of a derivation the last line counts.
     """
     system, inner = inner.startswith("§"), inner.removeprefix("§")
-    rows = [[cell for cell in split(row, re.compile("¦"))[0]] for row in split(inner, re.compile("‖"))[0]]
+    rows = [split(row, re.compile("¦"))[0] for row in split(inner, re.compile("‖"))[0]]
     rows = [row for row in rows if any(row)]
     if not rows:
         raise Unreadable("it has no lines")

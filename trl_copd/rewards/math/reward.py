@@ -17,6 +17,7 @@ from .bounds import NoGrammar, Unreadable
 from .extract import bare_answer, final_answer, last_boxed
 from .plain import approximates, number, of_float, words
 from .text import normalise
+from .units import split_unit
 
 
 AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]
@@ -243,6 +244,18 @@ def _check_verdict(outcome: Outcome) -> Verdict | None:
     return verdict_of(outcome)
 
 
+_COUNTED = re.compile(r"([^()]*[0-9}]) ?\(«?([A-Za-z][A-Za-z .'/-]*|\$|%)»?\)")
+
+
+def _counted(text: str) -> str:
+    """ASDiv's `9 (apples)` as `9 apples`; what the words in parentheses are does not matter to the number."""
+    match = _COUNTED.fullmatch(text)
+    if not match or number(match[1].strip()) is None:
+        return text
+    _, unit = split_unit(f"{match[1].strip()} «{match[2]}»")
+    return f"{match[1].strip()} «{match[2]}»" if unit and unit.dimensions and unit.multiple == 1 else match[1].strip()
+
+
 def _read_reference(solution: Any) -> "Gold | Verdict":
     try:
         if isinstance(solution, str):
@@ -255,7 +268,7 @@ def _read_reference(solution: Any) -> "Gold | Verdict":
             raw = of_float(solution)
         else:
             return Verdict(None, f"a solution must be a str, an int or a float, got {type(solution).__name__}")
-        text = normalise(raw)
+        text = _counted(normalise(raw))
         value = number(text)
         said = words(text) if value is None else None
         # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion

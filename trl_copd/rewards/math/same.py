@@ -49,8 +49,8 @@ def same(gold: Reading, given: Reading) -> bool:
             return _same_equation(gold, given)
         left, right = gold.items
         # "x + y = 5" may be a line, whose name 5 is not
-        named = not variables(right.value) and _asked(left.value) and not variables(left.value) <= _COORDINATES
-        return named and same(right, given)
+        line = left.value[0] != "f" and variables(left.value) <= _COORDINATES
+        return not line and not variables(right.value) and _asked(left.value) and same(right, given)
     return False
 
 
@@ -110,7 +110,10 @@ def _same_scalar(gold: Reading, given: Reading) -> bool:
         return bool(a == b)
     if gold.unit and given.unit:
         if gold.unit.dimensions != given.unit.dimensions:
-            if {gold.unit.dimensions, given.unit.dimensions} == {(("angle", 1),), (("radian", 1),)}:
+            kinds = {gold.unit.dimensions, given.unit.dimensions}
+            if (("angle", 1),) in kinds and kinds & {(("celsius", 1),), (("fahrenheit", 1),)}:  # 25° for 25 °C
+                return same_value(a, b)
+            if kinds == {(("angle", 1),), (("radian", 1),)}:
                 a, b = _radians(a, gold.unit), _radians(b, given.unit)
                 return same_value(a, b)
             return False
