@@ -47,13 +47,13 @@ def readings(text: str, answer: bool = False) -> tuple[Reading, ...]:
     versions = dict.fromkeys((replace_outside(text, _THOUSANDS, _joined), text))
     if answer and (match := _GLUED.fullmatch(text)):
         versions[f"{match[1]} {match[2]}"] = None
-    for version in (*versions, _THOUSANDS.sub(_joined, text)):
-        if version not in versions and found:
-            break
+    for version in versions:
         try:
             found.append(read(version))
         except Unreadable as error:
             problem = problem or error
+    if not found and (last := _THOUSANDS.sub(_joined, text)) not in versions:
+        found.append(read(last))
     if not found:
         raise problem or Unreadable("it is empty")
     return tuple(found)

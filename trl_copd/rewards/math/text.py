@@ -22,6 +22,12 @@ _ACCENTED = re.compile(rf"\\({'|'.join(ACCENTS)}) +(?:\{{ *([A-Z]{{2,3}}|[A-Za-z
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
+_OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
+_NAMED = re.compile(r"\\(?:mathbb|operatorname|(?:measured)?angle)")
+_LAYOUT = re.compile(
+    r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|[hv]space|phantom|label|displaystyle"
+    r"|i*nt|oint|sum|prod|lim|sup|inf)(?![a-z])|\\(?:left|right)\s*\.|∴"
+)
 _SETS = dict(zip("RZNQC", "ℝℤℕℚℂ", strict=True))
 
 
@@ -81,12 +87,15 @@ def _ascii(text: str) -> str:
 
 
 def _commands(text: str) -> str:
-    text = environments(without_operator(undecorated(re.sub(r"\\!\s*", "\u200a", text))))
-    text = _decimal_comma(text.replace("\u200a", ""))
-    text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # escaped once more than it should be, as some datasets are
-    text = _BLACKBOARD.sub(lambda match: _SETS.get(match[1] or match[2], match[1] or match[2]), text)
-    text = _ANGLE.sub(r"angle_{\1}=", text)
-    text = re.sub(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}", _operator_name, text)
+    if "\\!" in text:
+        text = re.sub(r"\\!\s*", "", text)
+    if "\\\\" in text or _LAYOUT.search(text):
+        text = environments(without_operator(undecorated(text)))
+        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # escaped once more than it should be, as some datasets are
+    text = _decimal_comma(text) if "{,}" in text else text
+    if _NAMED.search(text):
+        text = _BLACKBOARD.sub(lambda match: _SETS.get(match[1] or match[2], match[1] or match[2]), text)
+        text = _OPERATOR_NAME.sub(_operator_name, _ANGLE.sub(r"angle_{\1}=", text))
     text = re.sub(r"\\([A-Za-z]+|.)", _command, text, flags=re.DOTALL)
     # a comma or thin space within a number, and what is left of thin spaces
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")
@@ -118,8 +127,10 @@ def _command(match: re.Match) -> str:
 
 def _text(match: re.Match) -> str:
     words = match[1].strip()
-    if words.lower() in ("or", "and"):
+    if words.strip(" ,;").lower() in ("or", "and"):
         return f" {words.lower()} "
+    if re.fullmatch(r"[^\W\d_]{3,}(?:, [^\W\d_]{3,})+", words):
+        return ", ".join(f" «{word}»" for word in words.split(", "))
     if re.search(r"[0-9]", words) or not re.search(r"[^\W\d_]", words):
         return f" {words} "  # numbers and signs mean what they mean
     if len(words) == 1:
