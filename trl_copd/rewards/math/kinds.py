@@ -1,7 +1,7 @@
 """The form that an answer takes once it is read."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .symbols import MARKS
@@ -24,6 +24,7 @@ class Reading:
         label (`str`, *optional*): What it was said to be: `x` in "x = 5".
         unit (`Unit`, *optional*): Of a scalar.
         text (`str`): What was read, for decimals that are cut.
+        tolerance (`float`): Share of a number's size by which another may differ from it.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Reading:
     label: str | None = None
     unit: Unit | None = None
     text: str = field(default="", compare=False)
+    tolerance: float = field(default=0.0, compare=False)
 
 
 # What stands before an equals sign as a name: x, x_1, f(x), f^{-1}(x), S_n, (x, y), E[X], P(A | B), S_{△ABC}, a:b, y',
@@ -50,4 +52,11 @@ LABEL = re.compile(
 
 
 def unlabelled(item: Reading) -> Reading:
-    return Reading(item.kind, item.value, item.items, None, item.unit, item.text) if item.label else item
+    return replace(item, label=None) if item.label else item
+
+
+def rounded(reading: Reading, tolerance: float) -> Reading:
+    """The same answer, whose numbers, alone or as members, others may differ from; ends of intervals stay exact."""
+    interval = reading.kind == "tuple" and reading.value not in ("()", "⟨⟩")
+    items = reading.items if interval else tuple(rounded(item, tolerance) for item in reading.items)
+    return replace(reading, items=items, tolerance=tolerance)

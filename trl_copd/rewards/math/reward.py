@@ -47,9 +47,13 @@ class MathReward(VerifierReward):
             by default since it rewards a model that states no answer but ends on a lucky number.
         name (`str`, *optional*, defaults to `"math_reward"`): Name in metrics.
         cpu_seconds (`float`, *optional*, defaults to 2.0): Limit for one comparison of formulas.
+        tolerance (`float`, *optional*, defaults to 0.0):
+            Share of the reference's size by which a number may differ from it, alone or as a member of a list, set,
+            tuple or matrix: 0.01 passes 1.99 for 2. For references that are rounded, as those of physics are. At least
+            0 and below 1; 0 is exact. Only 0 passes for 0; formulas with variables and ends of intervals stay exact.
 
     Raises:
-        ValueError: `answer` is none of the three, or `cpu_seconds` is not above 0.
+        ValueError: `answer` is none of the three, `cpu_seconds` is not above 0, or `tolerance` is not in [0, 1).
 
     Example:
     ```python
@@ -61,23 +65,32 @@ class MathReward(VerifierReward):
     ```
     """
 
-    version = "3"
+    version = "4"
 
     def __init__(
-        self, answer: AnswerRule = "boxed_or_bare", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS
+        self,
+        answer: AnswerRule = "boxed_or_bare",
+        name: str = "math_reward",
+        cpu_seconds: float = CPU_SECONDS,
+        tolerance: float = 0.0,
     ):
         if answer not in get_args(AnswerRule):
             raise ValueError(f"`answer` must be one of {get_args(AnswerRule)}, got {answer!r}.")
-        verifier = functools.partial(verify_math, answer=answer)
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"`tolerance` must be at least 0 and below 1, got {tolerance}.")
+        verifier = functools.partial(verify_math, answer=answer, tolerance=tolerance)
         super().__init__(verifier, columns=("solution",), name=name, cpu_seconds=cpu_seconds)
         self.answer: AnswerRule = answer
+        self.tolerance = tolerance
 
     def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
         run = functools.partial(_in_pool, cpu_seconds=self.cpu_seconds or CPU_SECONDS)
-        return grade(texts, references, self.answer, run)
+        return grade(texts, references, self.answer, run, self.tolerance)
 
 
-def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed_or_bare") -> Verdict:
+def verify_math(
+    completion: str, solution: Any, answer: AnswerRule = "boxed_or_bare", tolerance: float = 0.0
+) -> Verdict:
     """
     Grade the final answer of a completion in this process, without a limit on time but with those on size.
 
@@ -85,11 +98,12 @@ def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed_or_b
         completion (`str`): Text to grade.
         solution (`str`, `int`, `float`): Reference, in any form that [`MathReward`] reads.
         answer (`str`): As in [`MathReward`].
+        tolerance (`float`): As in [`MathReward`].
 
     Returns:
         [`Verdict`]: Unreadable where the solution is, whatever the completion says.
     """
-    return grade([completion], [solution], answer, _inline)[0]
+    return grade([completion], [solution], answer, _inline, tolerance)[0]
 
 
 # ---- a batch ----
@@ -111,20 +125,22 @@ def _inline(function: Callable, calls: Sequence[tuple], prepare: Callable) -> li
     return [Outcome("ok", function(*arguments)) for arguments in calls]
 
 
-def grade(texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner) -> list[Verdict]:
+def grade(
+    texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner, tolerance: float = 0.0
+) -> list[Verdict]:
     """Verdicts of a batch: what is plain at once, the rest by `run`, in two calls of it: references, then answers."""
     golds = _read_references(references, run)
     verdicts: list[Verdict | None] = []
     open_rows: list[tuple[int, Gold, str]] = []
     for text, reference in zip(texts, references, strict=True):
         gold = golds[_reference_key(reference)]
-        verdict = gold if isinstance(gold, Verdict) else _grade_plainly(gold, text, answer)
+        verdict = gold if isinstance(gold, Verdict) else _grade_plainly(gold, text, answer, tolerance)
         if isinstance(gold, Gold) and isinstance(verdict, str):
             open_rows.append((len(verdicts), gold, verdict))
         verdicts.append(verdict if isinstance(verdict, Verdict) else None)
     for symbolic, (_, function, prepare) in _STEPS.items():
         rows = [row for row in open_rows if row[1].symbolic == symbolic]
-        outcomes = run(function, [(gold.key, given) for _, gold, given in rows], prepare)
+        outcomes = run(function, [(gold.key, given, tolerance) for _, gold, given in rows], prepare)
         for (index, gold, given), outcome in zip(rows, outcomes, strict=True):
             verdicts[index] = _verdict(outcome, gold, given)
     return [verdict for verdict in verdicts if verdict is not None]
@@ -137,7 +153,7 @@ def _verdict(outcome: Outcome, gold: "Gold", given: str) -> Verdict:
     return Verdict(passed, f"{given!r:.100} for {gold.text!r:.100}: {reason}")
 
 
-def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str:
+def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float) -> Verdict | str:
     """The verdict where no formula must be read, else the answer to compare."""
     shown = after_thinking(text)
     if shown is None:
@@ -157,6 +173,7 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str
     if gold.number is not None and value is not None:
         same = gold.number == value or approximates(given, value, gold.number)
         same = same or approximates(gold.text, gold.number, value)
+        same = same or tolerance > 0 and abs(value - gold.number) <= abs(gold.number) * Fraction(repr(tolerance))
     elif _spaceless(gold.text) == _spaceless(given):
         same = True
     elif re.fullmatch(r"\(?[A-E]\)?", gold.text) and re.fullmatch(r"\(?[A-Ea-e]\)?", given):  # a choice

@@ -14,7 +14,7 @@ from .points import check_value, proportional, same_value
 from .region import region_of
 from .symbols import MARKS
 from .units import Unit
-from .value import constant
+from .value import as_float, constant
 from .vocabulary import AMOUNTS
 
 
@@ -122,9 +122,17 @@ def _same_scalar(gold: Reading, given: Reading) -> bool:
         return False
     if a == b or same_value(a, b):
         return True
+    if gold.tolerance and not variables(a) and not variables(b):
+        return near(constant(a), constant(b), gold.tolerance)
     if gold.label and given.label and variables(a) | variables(b) and gold.label != given.label:
         return False
     return gold.unit == given.unit and (_rounded(gold, given) or _rounded(given, gold))
+
+
+def near(exact: Any, value: Any, tolerance: float) -> bool:
+    """Whether a real number is another, up to a share of it. Nothing but 0 is near 0."""
+    exact, value = as_float(exact), as_float(value)
+    return bool(abs(value - exact) <= abs(exact) * tolerance)
 
 
 def _radians(value: Node, unit: Unit) -> Node:

@@ -33,11 +33,13 @@ for _dimension, _rows in {
     "dm decimeter 1/10; m meter metre 1; km kilometer kilometre 1000; in inch inche 254/10000; ft foot feet "
     "3048/10000; "
     "yd yard 9144/10000; mi mile 1609344/1000",
-    "mass": "\\mug microgram 1/1000000; mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; lb pound 45359237/100000; oz ounce "
+    "mass": "\\mug microgram 1/1000000; mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; "
+    "lb pound 45359237/100000; oz ounce "
     "45359237/1600000",
     "ton": "ton 1",
     "time": "ns nanosecond 1/1000000000; "
-    "\\mus microsecond 1/1000000; ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; day 86400; week 604800; "
+    "\\mus microsecond 1/1000000; ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; "
+    "day 86400; week 604800; "
     "fortnight 1209600",
     "year": "month 1/12; year yr 1; decade 10; century centurie 100",
     "volume": "ml mL milliliter millilitre 1/1000; cl 1/100; L l liter litre 1; gal gallon 3785411784/1000000000; "
@@ -95,10 +97,11 @@ _PAIRS = frozenset(("N m", "J s", "N s", "W h", "A h", "A s", "V s", "V m", "A m
 # A decimal has its letter without a space: 0.64N; a whole number may be a factor, as in 5m
 _DECIMAL = re.compile(r"([+-]?[0-9]*\.[0-9]+)([mgshlLNJWVKA])")
 # Pairs that are counted, and are not two of a thing each
+_TUPLE = r"(?:pair|triple|triplet|quadruple)s?"
+_MEMBERS = r"(?:(?:positive|distinct|real|whole|natural) )*(?:integer|number|point|solution|value|digit|prime)s"
 _TUPLES = re.compile(
-    r"(?:(?:distinct |unique |different |possible |integer |such |(?:un)?ordered )+(?:pair|triple|triplet|quadruple)s?"
-    r"|(?:pair|triple|triplet|quadruple)s? of (?:(?:positive|distinct|real|whole|natural) )*"
-    r"(?:integer|number|point|solution|value|digit|prime)s)(?: of (?:(?:positive|distinct|real|whole|natural) )*(?:integer|number)s)?",
+    r"(?:(?:distinct |unique |different |possible |integer |such |(?:un)?ordered )+"
+    rf"{_TUPLE}(?: of {_MEMBERS})?|{_TUPLE} of {_MEMBERS})",
     re.IGNORECASE,
 )
 
