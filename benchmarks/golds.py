@@ -100,6 +100,8 @@ def commuted(text: str) -> str:
     match = re.fullmatch(r"([A-Za-z0-9\\{}^ ]+?) ?([+-]) ?([A-Za-z0-9\\{}^ ]+)", text)
     if not match or re.search(r"\\(?:text|mbox|pm|circ)|[a-z]{4}", text.replace("sqrt", "").replace("frac", "")):
         return text
+    if match[1].count("{") != match[1].count("}"):
+        return text
     return f"{match[3]} + {match[1]}" if match[2] == "+" else f"-{match[3]} + {match[1]}"
 
 
@@ -125,8 +127,8 @@ REWRITES: dict[str, Callable[[str], str]] = {
     "left right": changed(r"(?<!\\left)(?<!\\left )(?<!\\)\(([^()]*)(?<!\\right)(?<!\\right )\)", r"\\left(\1\\right)"),
     "no left right": changed(r"\\(?:left|right)(?![a-z])\s*(?=[(\[)\]|])", ""),
     "spaces": lambda text: text if "\\text" in text or "mbox" in text else re.sub(r"([+=,])", r" \1 ", text)
-    if not re.search(r"[0-9],\\?!?[0-9]", text) else text,
-    "no spaces": lambda text: text if re.search(r"\\[a-zA-Z]+ [a-zA-Z]|[0-9] [0-9]|[A-Za-z]{2} |\\ ", text)
+    if not re.search(r"[0-9]\{?,\}?\\?!?[0-9]", text) else text,
+    "no spaces": lambda text: text if re.search(r"\\[a-zA-Z]+ [a-zA-Z]|[0-9] [0-9]|[A-Za-z]{2},? |\\ ", text)
     else text.replace(" ", ""),
     "boxed": lambda text: rf"\boxed{{{text}}}",
     "dollars": lambda text: text if "$" in text else f"${text}$",
@@ -149,7 +151,7 @@ REWRITES: dict[str, Callable[[str], str]] = {
     "no degree": changed(r"^(-?[0-9.]+)\s*\^\s*\{?\\circ\}?$", r"\1"),
     "no percent": changed(r"^(-?[0-9.]+)\s*\\?%$", r"\1"),
     "no unit": changed(r"^(-?[0-9.]+)\s*\\(?:text|mbox)\{[^{}0-9]*\}(?:\^\{?[23]\}?)?$", r"\1"),
-    "superscripts": changed(r"\^\{?2\}?(?![0-9])", "²"),
+    "superscripts": changed(r"\^(?:2(?![0-9])|\{2\})", "²"),
     "pi": changed(r"\\pi(?![a-z])\s*", "π"),
     "minus": lambda text: text.replace("-", "−"),
     "root": changed(r"\\sqrt\{([0-9]+)\}", r"\\sqrt{ \1 }"),

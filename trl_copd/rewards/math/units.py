@@ -206,7 +206,7 @@ def _factors(text: str) -> list[tuple[str, int]]:
             first, _, rest = name.partition(" ")
             if first.lower() in _POWER_WORDS and rest:
                 name, power = rest, str(_POWER_WORDS[first.lower()])
-            if not re.fullmatch("(?:-?[0-9])?", power.strip()):
+            if not re.fullmatch("(?:-?[1-9])?", power.strip()):
                 return []
             factors.append((_COMPOUND.get(name, name), sign * int(power or 1)))
     return factors
