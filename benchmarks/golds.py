@@ -30,10 +30,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trl_copd.rewards import MathReward  # noqa: E402
+from trl_copd.rewards import MathReward
 
 
-COLUMNS = ("final_answer", "answer", "solution", "gold", "reference_answer", "ground_truth", "target", "expected_answer")
+COLUMNS = (
+    "final_answer", "answer", "solution", "gold", "reference_answer", "ground_truth", "target", "expected_answer",
+)  # fmt: skip
 GYM_TASKS = (
     "complex_arithmetic", "decimal_arithmetic", "fraction_simplification", "gcd", "lcm", "polynomial_equations",
     "polynomial_multiplication", "prime_factorization", "simple_equations", "simple_geometry", "simple_integration",
@@ -124,7 +126,9 @@ REWRITES: dict[str, Callable[[str], str]] = {
     "frac": changed(r"\\[dt]frac", r"\\frac"),
     "slash": changed(r"^(-?)\\d?frac\{([^{}]+)\}\{([0-9]+|[a-z])\}$",
                      lambda m: f"{m[1]}({m[2]})/{m[3]}" if re.search("[+-]", m[2]) else f"{m[1]}{m[2]}/{m[3]}"),
-    "left right": changed(r"(?<!\\left)(?<!\\left )(?<!\\)\(([^()]*)(?<!\\right)(?<!\\right )\)", r"\\left(\1\\right)"),
+    "left right": changed(
+        r"(?<!\\left)(?<!\\left )(?<!\\)\(([^()]*)(?<!\\right)(?<!\\right )\)", r"\\left(\1\\right)"
+    ),
     "no left right": changed(r"\\(?:left|right)(?![a-z])\s*(?=[(\[)\]|])", ""),
     "spaces": lambda text: text if "\\text" in text or "mbox" in text else re.sub(r"([+=,])", r" \1 ", text)
     if not re.search(r"[0-9]\{?,\}?\\?!?[0-9]", text) else text,

@@ -97,7 +97,7 @@ def read_or_none(text: str) -> Reading | None:
         return None
 
 
-_WHOLE = r"(?:∈ ?\{? ?(?P<set>[ℤℕZN])[^ ,;()]*|(?:is )?any? (?:arbitrary )?integer|integer)"
+_WHOLE = r"(?:∈ ?\{? ?(?P<set>[ℤℕZN])[^ ,;()⦄}\]]*|(?:is )?any? (?:arbitrary )?integer|integer)"
 _ANY = "(?:all |any |some |every |each |an )?"
 _FAMILY = (
     re.compile(

@@ -10,7 +10,7 @@ from .brackets import closing
 
 _COLOR = re.compile(r"^\s*\\color\s*(?:\[\w*\])?\s*\{\s*#?\w*\s*\}")
 _WRAPPER = re.compile(r"\s*\\(?:underline|textcolor\s*\{\s*\w+\s*\}|colorbox\s*\{\s*\w+\s*\})\s*(?=\{)")
-_THEREFORE = re.compile(r"^\s*(?:\\therefore(?![A-Za-z])|∴)")
+_THEREFORE = re.compile(r"^\s*(?:\\(?:display|text)style(?![A-Za-z])|\\therefore(?![A-Za-z])|∴)")
 _NO_BRACKET = re.compile(r"\\(?:left|right)\s*\.")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
 _SKIP = re.compile(r"\\[hv]space\*?\s*\{[^{}]*\}|\\phantom\s*(?:\{\s*-\s*\}|-)|\\label\s*\{[^{}]*\}")
@@ -60,6 +60,7 @@ _LINES = re.compile(
     r"(?:\\left\s*)?(?:\\\{\s*)?\\begin\s*\{(aligned|align\*?|cases|dcases|rcases|gathered|gather\*?|split|array|eqnarray\*?)\}"
     r"(?:\s*\{[clr|@ ]*\})?((?:(?!\\begin).)*?)\\end\s*\{\1\}", re.DOTALL,
 )  # fmt: skip
+_FENCED = re.compile(r"(?:\\left\s*)?[\[(]\s*(⟦[^⟦⟧]*⟧)\s*(?:\\right\s*)?[\])]")
 _ROW = re.compile(r"\\\\(?:\s*\[[0-9.]+ *[a-z]{2}\])?|\\cr(?![A-Za-z])|\\newline(?![A-Za-z])")
 
 
@@ -76,7 +77,7 @@ def environments(text: str) -> str:
     for _ in range(3):  # one within another
         before = text
         text = _LINES.sub(lines, text)
-        text = _MATRIX.sub(_matrix, text)
+        text = _FENCED.sub(r" \1 ", _MATRIX.sub(_matrix, text))
         if text == before:
             break
     return text

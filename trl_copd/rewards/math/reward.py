@@ -163,10 +163,12 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         raw = bare_answer(shown) if answer == "boxed_or_bare" else final_answer(shown)
     if raw is None:
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
+    if "".join(raw.split()).strip("$.") == "".join(gold.raw.split()).strip("$."):
+        return Verdict(True, "the text of the reference")
     if gold.symbolic:
-        return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
+        return raw
     try:
-        given = _PREFIX.sub("", normalise(raw))
+        given = _counted(_PREFIX.sub("", normalise(raw)))
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
@@ -261,16 +263,24 @@ def _check_verdict(outcome: Outcome) -> Verdict | None:
     return verdict_of(outcome)
 
 
-_COUNTED = re.compile(r"([^()]*[0-9}]) ?\(«?([A-Za-z][A-Za-z .'/-]*|\$|%)»?\)")
+_COUNTED = re.compile(r"(\S[^()]*?) \(«?([A-Za-z0-9][^()=^\\]*|\$|%)»?\)")
 
 
-def _counted(text: str) -> str:
-    """ASDiv's `9 (apples)` as `9 apples`; what the words in parentheses are does not matter to the number."""
+def _counted(text: str, reference: bool = False) -> str:
+    """
+    ASDiv's `9 (apples)` as `9 «apples»`. In a reference, words in parentheses that no vocabulary has are dropped: what
+    they are does not matter to the number.
+    """
+    if "; " in text:
+        return "; ".join(_counted(part.strip(), reference) for part in text.split(";"))
     match = _COUNTED.fullmatch(text)
-    if not match or number(match[1].strip()) is None:
+    if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
         return text
-    _, unit = split_unit(f"{match[1].strip()} «{match[2]}»")
-    return f"{match[1].strip()} «{match[2]}»" if unit and unit.dimensions and unit.multiple == 1 else match[1].strip()
+    noun = f"{match[1]} «{match[2]}»"
+    value, unit = split_unit(noun)
+    if value == match[1] and unit and unit.dimensions and unit.multiple == 1:
+        return noun
+    return match[1] if reference else noun
 
 
 def _read_reference(solution: Any) -> "Gold | Verdict":
@@ -285,7 +295,7 @@ def _read_reference(solution: Any) -> "Gold | Verdict":
             raw = of_float(solution)
         else:
             return Verdict(None, f"a solution must be a str, an int or a float, got {type(solution).__name__}")
-        text = _counted(normalise(raw))
+        text = _counted(normalise(raw), reference=True)
         value = number(text)
         said = words(text) if value is None else None
         # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion

@@ -36,6 +36,8 @@ def special(text: str) -> Reading | None:
         if said == "ℝ":
             return REALS
         return Reading("words", said)
+    if re.fullmatch(r"[ℝℤℕℚℂ](?: ?[\^_+].{1,6})?", text):
+        return Reading("words", re.sub(r"[{} ]", "", text))
     bare = re.sub(r"[«»]", "", text).strip()
     for pattern in _DATES:
         if (match := pattern.fullmatch(bare)) and (month := _month(match["m"])):

@@ -65,11 +65,11 @@ SYMBOLS = {
 }  # fmt: skip
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth sech csch arcsinh arccosh arctanh ln log "
-    "exp gcd lcm min max sqrt frac binom".split()
+    "exp cis gcd lcm min max sqrt frac binom".split()
 )
 GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
+    "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar aleph".split()
 )
 # Marks over letters, which make another name of them: combining characters, which no text may bring along itself
 ACCENTS = {

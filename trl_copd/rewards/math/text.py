@@ -19,6 +19,10 @@ _PLAIN_FUNCTION = re.compile(
     r"|exp|binom|gcd|lcm|pi|infinity|inf|theta|alpha|beta|gamma|lambda)(?![A-Za-z])"
 )
 _ACCENTED = re.compile(rf"\\({'|'.join(ACCENTS)}) +(?:\{{ *([A-Z]{{2,3}}|[A-Za-z]|\\[a-z]+) *\}}|([A-Za-z]))")
+_ACCENT = re.compile(rf"\\(?:{'|'.join(ACCENTS)}) ")
+_REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{? ?([0-9]) ?\}?)?")  # 0.\dot{3}
+# A letter in braces that is no argument: {a}_{n}, {r}(t)
+_LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]])? *\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
@@ -57,10 +61,15 @@ def normalise(text: str) -> str:
         text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("=>", "⇒")
     if "^" in text:
         text = _RAISED_FIRST.sub(_lowered_first, re.sub(r"\^ ?\{ ?('+) ?\}", r"\1", text))
+    if "⦃" in text:
+        text = re.sub(r"(\\(?:max|min|gcd|lcm)) ?⦃([^⦃⦄]*)⦄", r"\1 (\2)", text)
+    if "{" in text:
+        text = _LETTER.sub(lambda match: match[0] if match[1] else match[2], text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
     text = re.sub(r"^([A-Ea-e])\)$", r"\1", text)
     while text.startswith("{") and text.endswith("}") and closing(text, 0) == len(text) - 1:
-        text = text[1:-1].strip()
+        builder = re.match(r"\{ ?[A-Za-z] ?[|:]", text)  # {x | x > 1}
+        text = f"⦃{text[1:-1]}⦄" if builder else text[1:-1].strip()
     text = _parts(text) if ")" in text else text
     if not text or text == "«»":
         raise Unreadable("it is empty")
@@ -99,7 +108,10 @@ def _commands(text: str) -> str:
     text = re.sub(r"\\([A-Za-z]+|.)", _command, text, flags=re.DOTALL)
     # a comma or thin space within a number, and what is left of thin spaces
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")
-    return _ACCENTED.sub(_accented, _TEXT.sub(_text, text))
+    text = _TEXT.sub(_text, text)
+    if _ACCENT.search(text):
+        text = _ACCENTED.sub(_accented, _REPEATING.sub(r"\\overline {\1\2\3}", text))
+    return text
 
 
 def _decimal_comma(text: str) -> str:
@@ -127,6 +139,13 @@ def _command(match: re.Match) -> str:
 
 def _text(match: re.Match) -> str:
     words = match[1].strip()
+    if words[:1] in (",", ";") and len(words) > 1:
+        return f"{words[0]} {_text_of(words[1:])}"
+    return _text_of(match[1])
+
+
+def _text_of(text: str) -> str:
+    words = text.strip()
     if words.strip(" ,;").lower() in ("or", "and"):
         return f" {words.lower()} "
     if re.fullmatch(r"[^\W\d_]{3,}(?:, [^\W\d_]{3,})+", words):
@@ -135,7 +154,7 @@ def _text(match: re.Match) -> str:
         return f" {words} "  # numbers and signs mean what they mean
     if len(words) == 1:
         return f" {words}"  # a variable, a choice, or a unit
-    return f" «{words}» " if match[1] else ""
+    return f" «{words}» " if text else ""
 
 
 def _accented(match: re.Match) -> str:
