@@ -69,8 +69,8 @@ def read(text: str) -> Reading:
     if not text:
         raise Unreadable("a part of it is empty")
     if text[0] == "⟬":
-        parts = [part.split("⟭", 1) for part in text[1:].split("⟬")]
-        return Reading("list", items=tuple(replace(read(part), label=f"⟬{name}⟭") for name, part in parts))
+        answers = [part.split("⟭", 1) for part in text[1:].split("⟬")]
+        return Reading("list", items=tuple(replace(read(part), label=f"⟬{name}⟭") for name, part in answers))
     if "⇒" in text:
         claims, arrows = split(text, re.compile("⇒"))
         if arrows:

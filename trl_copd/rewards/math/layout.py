@@ -12,7 +12,8 @@ _COLOR = re.compile(r"^\s*\\color\s*(?:\[\w*\])?\s*\{\s*#?\w*\s*\}")
 _WRAPPER = re.compile(r"\s*\\(?:underline|textcolor\s*\{\s*\w+\s*\}|colorbox\s*\{\s*\w+\s*\})\s*(?=\{)")
 _THEREFORE = re.compile(r"^\s*(?:\\(?:display|text)style(?![A-Za-z])|\\therefore(?![A-Za-z])|∴)")
 _NO_BRACKET = re.compile(r"\\(?:left|right)\s*\.")
-_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
+_GROUPED = r"((?:[^{}]|\{[^{}]*\})*)"
+_OVER = re.compile(rf"\{{{_GROUPED}\\over(?![A-Za-z]){_GROUPED}\}}")
 _SKIP = re.compile(r"\\[hv]space\*?\s*\{[^{}]*\}|\\phantom\s*(?:\{\s*-\s*\}|-)|\\label\s*\{[^{}]*\}")
 
 

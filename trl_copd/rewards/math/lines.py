@@ -36,7 +36,7 @@ def read_lines(inner: str, read: Callable[[str], Reading]) -> Reading:
             lines.append(line)
     if system:
         return read(" and ".join(lines)) if len(lines) > 1 else read(lines[0])
-    claims = []
+    claims: list[Reading | None] = []
     for line in lines:
         try:
             claims.append(read(line.removeprefix("⇒")))

@@ -163,10 +163,10 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         raw = bare_answer(shown) if answer == "boxed_or_bare" else final_answer(shown)
     if raw is None:
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
-    if "".join(raw.split()).strip("$.") == "".join(gold.raw.split()).strip("$."):
+    if " ".join(raw.split()).strip("$.") == " ".join(gold.raw.split()).strip("$."):
         return Verdict(True, "the text of the reference")
     if gold.symbolic:
-        return raw
+        return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
         given = _counted(_PREFIX.sub("", normalise(raw)))
         value = number(given)

@@ -7,7 +7,7 @@ from math import gcd
 from typing import Any
 
 from .bounds import Unreadable
-from .formula import Node, variables
+from .formula import Node, parse, variables
 from .kinds import LABEL, Reading, unlabelled
 from .plain import approximates, number, significant_digits
 from .points import check_value, proportional, same_value
@@ -43,6 +43,8 @@ def same(gold: Reading, given: Reading) -> bool:
             return _same_equation(gold, given)
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
         left, right = given.items
+        if gold.label and LABEL.fullmatch(gold.label):
+            return same_value(parse(gold.label), left.value) and same(unlabelled(gold), right)
         return not variables(gold.value) and not variables(right.value) and _asked(left.value) and same(gold, right)
     if gold.kind == "equation" and given.kind == "scalar":
         if given.label:
@@ -79,7 +81,7 @@ def _asked(node: Node) -> bool:
 def _is_measured(node: Node) -> bool:
     """Whether bars around it mean a length or a modulus, as in |AB|, |z|; |x| = 5 is left to solve."""
     names = variables(node)
-    marked = all(name[0] in "zwZW" or name[0].isupper() or name[-1] in MARKS for name in names)
+    marked = all(name[0] in "uvwz" or name[0].isupper() or name[-1] in MARKS for name in names)
     return bool(names) and not _has_number(node) and (marked or len(names) > 1)
 
 
@@ -100,7 +102,7 @@ def _same_label(gold: Reading, given: Reading) -> bool:
         functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]
         return len(functions) == 2 and "y" in functions
     return not all(
-        LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\w+'*", name) for name in (gold.label, given.label)
+        LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\S+", name) for name in (gold.label, given.label)
     )
 
 

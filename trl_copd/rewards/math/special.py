@@ -17,7 +17,7 @@ _RATIO = re.compile(r"[0-9.]+(?: ?: ?[0-9.]+)+|[0-9.]+ to [0-9.]+")
 _ARC = re.compile(
     r"([0-9]+(?:\.[0-9]+)?) ?\^?° ?([0-9]+(?:\.[0-9]+)?) ?(?:'|\^\{'\})(?: ?([0-9]+(?:\.[0-9]+)?) ?(?:''|\"))?"
 )
-_SHARE = re.compile(r"([^ =%]+) ?(%?) ?«?of»? ?([0-9][0-9.,]*)")  # 110% of 500
+_SHARE = re.compile(r"([^=%«]+?) ?(%?) ?«?of»? ?([0-9][0-9.,]*)")  # 110% of 500
 _MONTHS = {name: index for index, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _DATES = (
     re.compile(r"(?P<m>[A-Za-z]{3,9})\.? (?P<d>[0-9]{1,2})(?:st|nd|rd|th)?(?:,? (?P<y>[0-9]{4}))?"),
@@ -59,7 +59,8 @@ def special(text: str) -> Reading | None:
         return Reading("scalar", ("n", value), unit=Unit((("angle", 1),), Fraction(1)))
     if (match := _SHARE.fullmatch(text)) and (share := number(match[1])) is not None:
         whole = number(match[3])
-        return whole and Reading("scalar", ("n", share * whole / (100 if match[2] else 1)))
+        if whole is not None:
+            return Reading("scalar", ("n", share * whole / (100 if match[2] else 1)))
     if (digits := based(text)) is not None:
         decimal = Reading("scalar", ("n", Fraction(digits[0])), text=str(digits[0]))
         return decimal if digits[1] == 10 else Reading("based", digits)

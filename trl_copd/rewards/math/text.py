@@ -44,7 +44,7 @@ def normalise(text: str) -> str:
     """
     if len(text) > MAX_CHARS:
         raise Unreadable(f"it has {len(text)} characters, more than {MAX_CHARS}")
-    text = re.sub(r"\\\s+$", "", text).strip(" \t\r\n\ufeff\u200b").strip("*`")
+    text = re.sub(r"(?<!\\)\\\s+$", "", text).strip(" \t\r\n\ufeff\u200b").strip("*`")
     if text[:1] == text[-1:] == '"':
         text = text.strip('"')
     if not text.isascii():
@@ -59,6 +59,8 @@ def normalise(text: str) -> str:
     text = _PLAIN_FUNCTION.sub(_plain_function, text) if re.search("[a-z]{2}", text) else text
     if re.search("[<>!=]=|=>", text):
         text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("=>", "⇒")
+    if "mod" in text:
+        text = re.sub(r"«mod»|(?<![A-Za-z«])mod(?![A-Za-z»])", "₥", text)
     if "^" in text:
         text = _RAISED_FIRST.sub(_lowered_first, re.sub(r"\^ ?\{ ?('+) ?\}", r"\1", text))
     if "⦃" in text:
@@ -97,6 +99,7 @@ def _ascii(text: str) -> str:
 
 def _commands(text: str) -> str:
     if "\\!" in text:
+        text = re.sub(r"(?<=[0-9]),\\!\s*(?=[0-9]{3}(?![0-9]))", "", text)
         text = re.sub(r"\\!\s*", "", text)
     if "\\\\" in text or _LAYOUT.search(text):
         text = environments(without_operator(undecorated(text)))
@@ -107,6 +110,7 @@ def _commands(text: str) -> str:
         text = _OPERATOR_NAME.sub(_operator_name, _ANGLE.sub(r"angle_{\1}=", text))
     text = re.sub(r"\\([A-Za-z]+|.)", _command, text, flags=re.DOTALL)
     # a comma or thin space within a number, and what is left of thin spaces
+    text = re.sub(r"(?<=[0-9])\u2009(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")
     text = _TEXT.sub(_text, text)
     if _ACCENT.search(text):
@@ -115,8 +119,8 @@ def _commands(text: str) -> str:
 
 
 def _decimal_comma(text: str) -> str:
-    """`1{,}000` is 1,000 and `3{,}14` is 3.14."""
-    text = re.sub(r"(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", ",", text)
+    """`1{,}000` is 1000 and `3{,}14` is 3.14."""
+    text = re.sub(r"(?<![0-9.}])[1-9][0-9]{0,2}(?:\{,\}[0-9]{3})+(?![0-9])", lambda m: m[0].replace("{,}", ""), text)
     return re.sub(r"(?<=[0-9])\{,\}(?=[0-9])", ".", text)
 
 

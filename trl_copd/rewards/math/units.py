@@ -145,7 +145,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
             return match[1] + rest, replace(money, multiple=unit.multiple if unit else Fraction(1))
         return text, None
     match = re.fullmatch(r"(.*[0-9}) ])(°[CF]?|¢|[€£₹¥]|\$)", text, re.DOTALL)
-    if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", match[1]):  # where a degree is part of the angle
+    if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc|cis)", match[1]):  # where a degree is part of the angle
         return match[1].strip(), _product([(match[2], 1)])
     if match := _DECIMAL.fullmatch(text):
         return match[1], _product([(match[2], 1)])
