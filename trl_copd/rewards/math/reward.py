@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
-from .bounds import NoGrammar, Unreadable
+from .bounds import MAX_CHARS, NoGrammar, Unreadable
 from .extract import bare_answer, final_answer, last_boxed
 from .plain import approximates, number, of_float, words
 from .text import normalise
@@ -83,6 +83,10 @@ class MathReward(VerifierReward):
         self.answer: AnswerRule = answer
         self.tolerance = tolerance
 
+    def _references(self, columns: dict[str, Any], rows: int) -> list[Any]:
+        """References that the base can hash and print: see `_Foreign`."""
+        return [_plain_reference(reference) for reference in super()._references(columns, rows)]
+
     def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
         run = functools.partial(_in_pool, cpu_seconds=self.cpu_seconds or CPU_SECONDS)
         return grade(texts, references, self.answer, run, self.tolerance)
@@ -129,6 +133,7 @@ def grade(
     texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner, tolerance: float = 0.0
 ) -> list[Verdict]:
     """Verdicts of a batch: what is plain at once, the rest by `run`, in two calls of it: references, then answers."""
+    references = [_plain_reference(reference) for reference in references]
     golds = _read_references(references, run)
     verdicts: list[Verdict | None] = []
     open_rows: list[tuple[int, Gold, str]] = []
@@ -219,6 +224,26 @@ class Gold:
         return self.number is not None or self.words is not None
 
 
+@dataclass(frozen=True)
+class _Foreign:
+    """Stands for a reference that is no text and no number: one may be deep, contain itself, or raise when printed."""
+
+    problem: str
+
+
+def _plain_reference(reference: Any) -> Any:
+    if reference is None or type(reference) in (str, bool):
+        return reference
+    if isinstance(reference, str):
+        return str.__str__(reference)
+    if isinstance(reference, float):
+        return float(reference)
+    if isinstance(reference, int):
+        bits = int.bit_length(reference)
+        return int(reference) if bits <= 4 * MAX_CHARS else _Foreign(f"a number of {bits} bits")
+    return reference if type(reference) is _Foreign else _Foreign(f"{type(reference).__name__}")
+
+
 _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
@@ -294,7 +319,8 @@ def _read_reference(solution: Any) -> "Gold | Verdict":
         elif isinstance(solution, float):
             raw = of_float(solution)
         else:
-            return Verdict(None, f"a solution must be a str, an int or a float, got {type(solution).__name__}")
+            found = solution.problem if isinstance(solution, _Foreign) else type(solution).__name__
+            return Verdict(None, f"a solution must be a str, an int or a float, got {found}")
         text = _counted(normalise(raw), reference=True)
         value = number(text)
         said = words(text) if value is None else None

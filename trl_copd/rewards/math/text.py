@@ -32,6 +32,7 @@ _LAYOUT = re.compile(
     r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|[hv]space|phantom|label|displaystyle"
     r"|i*nt|oint|sum|prod|lim|sup|inf)(?![a-z])|\\(?:left|right)\s*\.|∴"
 )
+_OWN = frozenset("⟬⟭⟪⟫⟦⟧⦃⦄¦₥§«»")
 _SETS = dict(zip("RZNQC", "ℝℤℕℚℂ", strict=True))
 
 
@@ -87,8 +88,8 @@ def _ascii(text: str) -> str:
             out.append(CHARACTERS[char])
         elif unicodedata.category(char) == "Nd":
             out.append(str(unicodedata.decimal(char)))
-        elif unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn", "Mn") and char not in "\n\t":
-            # direction marks, joiners and accents make text look like what it is not
+        elif char in _OWN or unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn", "Mn") and char not in "\n\t":
+            # direction marks, joiners and accents make text look like what it is not, as would the signs used here
             raise Unreadable(f"it has the character U+{ord(char):04X}")
         else:
             folded = unicodedata.normalize("NFKC", char)
