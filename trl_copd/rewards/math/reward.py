@@ -6,18 +6,17 @@ go to the workers, which compare them by value (`math/grade.py`).
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
-from .bounds import MAX_CHARS, NoGrammar, Unreadable
+from .bounds import Unreadable
 from .extract import bare_answer, final_answer, last_boxed
-from .plain import approximates, number, of_float, words
+from .plain import approximates, number, words
+from .reference import Gold, counted_noun, plain_reference, read_reference
 from .text import normalise
-from .units import split_unit
 
 
 AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]
@@ -85,7 +84,7 @@ class MathReward(VerifierReward):
 
     def _references(self, columns: dict[str, Any], rows: int) -> list[Any]:
         """References that the base can hash and print: see `_Foreign`."""
-        return [_plain_reference(reference) for reference in super()._references(columns, rows)]
+        return [plain_reference(reference) for reference in super()._references(columns, rows)]
 
     def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
         run = functools.partial(_in_pool, cpu_seconds=self.cpu_seconds or CPU_SECONDS)
@@ -133,7 +132,7 @@ def grade(
     texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner, tolerance: float = 0.0
 ) -> list[Verdict]:
     """Verdicts of a batch: what is plain at once, the rest by `run`, in two calls of it: references, then answers."""
-    references = [_plain_reference(reference) for reference in references]
+    references = [plain_reference(reference) for reference in references]
     golds = _read_references(references, run)
     verdicts: list[Verdict | None] = []
     open_rows: list[tuple[int, Gold, str]] = []
@@ -173,7 +172,7 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
-        given = _counted(_PREFIX.sub("", normalise(raw)))
+        given = counted_noun(_PREFIX.sub("", normalise(raw)))
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
@@ -204,48 +203,7 @@ def _spaceless(text: str) -> str:
 # ---- the reference ----
 
 
-@dataclass(frozen=True)
-class Gold:
-    """A reference: its text as found and normalised, its value if it is a plain number, its words if it is words."""
-
-    raw: str
-    text: str
-    number: Fraction | None = None
-    words: str | None = None
-    symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
-
-    @property
-    def key(self) -> str:
-        """What the workers are given."""
-        return self.raw if self.symbolic else self.text
-
-    @property
-    def plain(self) -> bool:
-        return self.number is not None or self.words is not None
-
-
-@dataclass(frozen=True)
-class _Foreign:
-    """Stands for a reference that is no text and no number: one may be deep, contain itself, or raise when printed."""
-
-    problem: str
-
-
-def _plain_reference(reference: Any) -> Any:
-    if reference is None or type(reference) in (str, bool):
-        return reference
-    if isinstance(reference, str):
-        return str.__str__(reference)
-    if isinstance(reference, float):
-        return float(reference)
-    if isinstance(reference, int):
-        bits = int.bit_length(reference)
-        return int(reference) if bits <= 4 * MAX_CHARS else _Foreign(f"a number of {bits} bits")
-    return reference if type(reference) is _Foreign else _Foreign(f"{type(reference).__name__}")
-
-
-_MARKED = re.compile(r"####([^\n]*)")
-_PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
+# ---- the references of a batch ----
 
 
 def _reference_key(reference: Any) -> str:
@@ -258,7 +216,7 @@ def _read_references(references: Iterable[Any], run: Runner) -> dict[str, "Gold 
     for reference in references:
         key = _reference_key(reference)
         if key not in golds:
-            golds[key] = _checked.get(key) or _read_reference(reference)
+            golds[key] = _checked.get(key) or read_reference(reference)
     doubtful = {
         key: gold for key, gold in golds.items() if isinstance(gold, Gold) and not gold.plain and key not in _checked
     }
@@ -286,53 +244,6 @@ def _check_verdict(outcome: Outcome) -> Verdict | None:
     if outcome.status in ("cpu", "memory"):
         return Verdict(None, f"reading it needs too much: {outcome.error}")
     return verdict_of(outcome)
-
-
-_COUNTED = re.compile(r"(\S[^()]*?) \(«?([A-Za-z0-9][^()=^\\]*|\$|%)»?\)")
-
-
-def _counted(text: str, reference: bool = False) -> str:
-    """
-    ASDiv's `9 (apples)` as `9 «apples»`. In a reference, words in parentheses that no vocabulary has are dropped: what
-    they are does not matter to the number.
-    """
-    if "; " in text:
-        return "; ".join(_counted(part.strip(), reference) for part in text.split(";"))
-    match = _COUNTED.fullmatch(text)
-    if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
-        return text
-    noun = f"{match[1]} «{match[2]}»"
-    value, unit = split_unit(noun)
-    if value == match[1] and unit and unit.dimensions and unit.multiple == 1:
-        return noun
-    return match[1] if reference else noun
-
-
-def _read_reference(solution: Any) -> "Gold | Verdict":
-    try:
-        if isinstance(solution, str):
-            marked = _MARKED.findall(solution)
-            boxed = last_boxed(solution)
-            raw = marked[-1] if marked else boxed if boxed is not None else solution
-        elif isinstance(solution, int) and not isinstance(solution, bool):
-            raw = str(solution)
-        elif isinstance(solution, float):
-            raw = of_float(solution)
-        else:
-            found = solution.problem if isinstance(solution, _Foreign) else type(solution).__name__
-            return Verdict(None, f"a solution must be a str, an int or a float, got {found}")
-        text = _counted(normalise(raw), reference=True)
-        value = number(text)
-        said = words(text) if value is None else None
-        # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
-        bare = said or re.sub(r"\\[A-Za-z]+|«[A-Za-z ]{0,40}»", "", text)
-        if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
-            return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
-    except NoGrammar:
-        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True)
-    except Unreadable as problem:
-        return Verdict(None, str(problem))
-    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdigit() else None)
 
 
 math_reward = MathReward()
