@@ -22,7 +22,7 @@ _ACCENTED = re.compile(rf"\\({'|'.join(ACCENTS)}) +(?:\{{ *([A-Z]{{2,3}}|[A-Za-z
 _ACCENT = re.compile(rf"\\(?:{'|'.join(ACCENTS)}) ")
 _REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{? ?([0-9]) ?\}?)?")  # 0.\dot{3}
 # A letter in braces that is no argument: {a}_{n}, {r}(t)
-_LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]])? *\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
+_LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]] ?)?\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
