@@ -16,7 +16,7 @@ from .formula import Node, has, parse
 from .kinds import Reading, unlabelled
 from .lines import read_lines
 from .plain import number
-from .region import REALS, combine, combine_sets, inequality, region_of
+from .region import REALS, combine, combine_sets, complement, inequality, region_of
 from .special import special
 from .units import split_unit
 from .vocabulary import labels
@@ -24,7 +24,7 @@ from .vocabulary import labels
 
 _OR = re.compile(r"(?:[,;]\s*)?(?<![A-Za-z«])(?:or|and)(?![A-Za-z»])|[;,]", re.IGNORECASE)
 _UNION = re.compile(r"∪|(?<![A-Za-z«])U(?![A-Za-z»_])")
-_RELATION = re.compile(r"[=<>≤≥≠≈∈]|:=")
+_RELATION = re.compile(r"[=<>≤≥≠≈∈∉]|:=")
 _THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9]|,[0-9])")
 _GLUED = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)([mgshlLNJWVKA])")  # 5m, 0.64N
 _CHOSEN = re.compile(r"«\(?([A-F])\)?[.:]?» ?(.+)")  # \textbf{(B)}\ 12
@@ -169,6 +169,8 @@ def _item(text: str) -> Reading:
         if not is_label(parts[0]) or _value(parts[1]).kind not in ("set", "tuple", "region", "words"):
             raise Unreadable("nothing that is a member of a set")
         return Reading(**{**_value(parts[1]).__dict__, "label": parts[0]})
+    if relations == ["∉"] and is_label(parts[0]):
+        return replace(complement([_value(parts[1])]), label=parts[0])
     kinds = set(relations)
     if kinds <= {"<", "≤"} or kinds <= {">", "≥"} or relations == ["≠"]:
         return inequality(parts, relations)
@@ -254,6 +256,8 @@ def _bracketed(text: str) -> Reading | None:
 
 
 def _scalar(text: str) -> Reading:
+    if ":" in text and len(terms := split(text, re.compile(":"))[0]) in (2, 3):
+        return Reading("proportion", items=tuple(Reading("scalar", parse(term)) for term in terms))
     if text in ("∞", "+∞", "+ ∞", "-∞", "- ∞"):
         return Reading("scalar", ("∞", -1 if text[0] == "-" else 1))
     core, unit = split_unit(text)

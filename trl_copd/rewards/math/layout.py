@@ -14,6 +14,7 @@ _THEREFORE = re.compile(r"^\s*(?:\\(?:display|text)style(?![A-Za-z])|\\therefore
 _NO_BRACKET = re.compile(r"\\(?:left|right)\s*\.")
 _GROUPED = r"((?:[^{}]|\{[^{}]*\})*)"
 _OVER = re.compile(rf"\{{{_GROUPED}\\over(?![A-Za-z]){_GROUPED}\}}")
+_CHOOSE = re.compile(rf"\{{{_GROUPED}\\choose(?![A-Za-z]){_GROUPED}\}}")
 _SKIP = re.compile(r"\\[hv]space\*?\s*\{[^{}]*\}|\\phantom\s*(?:\{\s*-\s*\}|-)|\\label\s*\{[^{}]*\}")
 
 
@@ -32,6 +33,8 @@ def undecorated(text: str) -> str:
         if start >= 0 and closing(text, start) == len(text) - 1:
             text = text[start + 1 : -1]
     text = _NO_BRACKET.sub("", _SKIP.sub(" ", text))
+    if "\\choose" in text:
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", re.sub(r"^([^{}\\]+\\choose[^{}\\]+)$", r"{\1}", text))
     if "\\over" in text:
         text = re.sub(r"^([^{}\\]+)\\over(?![A-Za-z])([^{}\\]+)$", r"{\1\\over \2}", text)
         text = _OVER.sub(r"\\frac{\1}{\2}", text)

@@ -57,7 +57,17 @@ _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
 
-_COUNTED = re.compile(r"(\S[^()]*?) \(«?([A-Za-z0-9][^()=^\\]*|\$|%)»?\)")
+_COUNTED = re.compile(r"(\S[^()]*?) «?\(«?([A-Za-z0-9][^()=^\\»]*|\$|%)»?\)»?")
+
+
+# "Answer: 5" in the box
+_PREFIX = re.compile(
+    r"^«? ?(?:the )?(?:final |correct )?answer(?:s? (?:is|are)| ?[:=])+ ?:? ?(?:» ?)?(?=.)", re.IGNORECASE
+)
+
+
+def without_prefix(text: str) -> str:
+    return _PREFIX.sub("", text)
 
 
 def counted_noun(text: str, reference: bool = False) -> str:
@@ -90,7 +100,7 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         else:
             found = solution.problem if isinstance(solution, _Foreign) else type(solution).__name__
             return Verdict(None, f"a solution must be a str, an int or a float, got {found}")
-        text = counted_noun(normalise(raw), reference=True)
+        text = counted_noun(without_prefix(normalise(raw)), reference=True)
         value = number(text)
         said = words(text) if value is None else None
         # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion

@@ -15,7 +15,7 @@ from . import grade as math_grade
 from .bounds import Unreadable
 from .extract import bare_answer, final_answer, last_boxed
 from .plain import approximates, number, words
-from .reference import Gold, counted_noun, plain_reference, read_reference
+from .reference import Gold, counted_noun, plain_reference, read_reference, without_prefix
 from .text import normalise
 
 
@@ -172,7 +172,7 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
-        given = counted_noun(_PREFIX.sub("", normalise(raw)))
+        given = counted_noun(without_prefix(normalise(raw)))
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
@@ -189,10 +189,6 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
     else:
         return given
     return Verdict(same, f"{raw!r:.100} {'equals' if same else 'is not'} {gold.text!r:.100}")
-
-
-# "Answer: 5" in the box
-_PREFIX = re.compile(r"^«? ?(?:the )?(?:final |correct )?answer(?:s? (?:is|are)| ?[:=])+ ?:? ?(?:» ?)?", re.IGNORECASE)
 
 
 def _spaceless(text: str) -> str:

@@ -83,6 +83,17 @@ def _same_ratio(gold: Reading, given: Reading) -> bool:
     return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True)) and any(b) == any(a)
 
 
+def _same_proportion(gold: Reading, given: Reading) -> bool:
+    """1 : √2 is √2 : 2."""
+    first, other = gold.items[0].value, given.items[0].value
+    if any(same_value(value, ("n", Fraction(0))) for value in (first, other)):
+        raise Unreadable("a ratio with 0")
+    return len(gold.items) == len(given.items) and all(
+        same_value(("*", a.value, other), ("*", b.value, first))
+        for a, b in zip(gold.items[1:], given.items[1:], strict=True)
+    )
+
+
 def _same_clock(gold: Reading, given: Reading) -> bool:
     """3:30 PM is 15:30; without AM or PM on one side the digits decide."""
     (hour, minute, half), (other_hour, other_minute, other_half) = gold.value, given.value
@@ -224,6 +235,7 @@ _SAME = {
     "equation": same_equation,
     "inequality": _same_inequality,
     "chain": _same_chain,
+    "proportion": _same_proportion,
     "congruence": _same_congruence,
     "family": _same_family,
     "pieces": lambda gold, given: _same_members(list(gold.items), list(given.items)),

@@ -29,7 +29,7 @@ _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
 _OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
 _NAMED = re.compile(r"\\(?:mathbb|operatorname|(?:measured)?angle)")
 _LAYOUT = re.compile(
-    r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|[hv]space|phantom|label|displaystyle"
+    r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|choose|[hv]space|phantom|label|displaystyle"
     r"|i*nt|oint|sum|prod|lim|sup|inf)(?![a-z])|\\(?:left|right)\s*\.|∴"
 )
 _OWN = frozenset("⟬⟭⟪⟫⟦⟧⦃⦄¦₥§«»")
