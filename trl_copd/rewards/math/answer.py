@@ -207,7 +207,7 @@ def _combined_matrices(text: str) -> Reading:
         if end < 0 or term[end + 1 :].strip():
             raise Unreadable("a formula with a matrix")
         factor = term[:start].strip().removesuffix("*").strip()
-        weight = parse("1" if factor in ("", "+") else "-1" if factor == "-" else factor)
+        weight = _one_value("1" if factor in ("", "+") else "-1" if factor == "-" else factor)
         matrix = read(term[start:])
         if not all(item.kind == "scalar" and item.value[0] != "∞" for item in matrix.items):
             raise Unreadable("a matrix of what has no value")
@@ -257,7 +257,7 @@ def _bracketed(text: str) -> Reading | None:
 
 def _scalar(text: str) -> Reading:
     if ":" in text and len(terms := split(text, re.compile(":"))[0]) in (2, 3):
-        return Reading("proportion", items=tuple(Reading("scalar", parse(term)) for term in terms))
+        return Reading("proportion", items=tuple(Reading("scalar", _one_value(term)) for term in terms))
     if text in ("∞", "+∞", "+ ∞", "-∞", "- ∞"):
         return Reading("scalar", ("∞", -1 if text[0] == "-" else 1))
     core, unit = split_unit(text)
@@ -271,6 +271,13 @@ def _scalar(text: str) -> Reading:
         both = [_signed(tree, sign) for sign in (1, -1)]
         return Reading("list", items=tuple(Reading("scalar", part, unit=unit) for part in both))
     return Reading("scalar", tree, unit=unit, text=core)
+
+
+def _one_value(text: str) -> Node:
+    tree = parse(text)
+    if has(tree, "±", "∓"):
+        raise Unreadable("± where one value is needed")
+    return tree
 
 
 def _signed(node: Node, sign: int) -> Node:

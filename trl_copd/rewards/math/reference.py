@@ -100,7 +100,10 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         else:
             found = solution.problem if isinstance(solution, _Foreign) else type(solution).__name__
             return Verdict(None, f"a solution must be a str, an int or a float, got {found}")
-        text = counted_noun(without_prefix(normalise(raw)), reference=True)
+        text = normalise(raw)
+        if text[0] == "«":  # in \text{}; "The answer is 72" is prose
+            text = without_prefix(text)
+        text = counted_noun(text, reference=True)
         value = number(text)
         said = words(text) if value is None else None
         # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
