@@ -25,13 +25,9 @@ Two objects of the submission are compared by the submission, unless one is `NON
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._runner import OPERATORS, REFLECTED
-
-
-if TYPE_CHECKING:
-    from ._link import Link
 
 
 _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
@@ -51,7 +47,7 @@ _READS: dict[type, set[str]] = {
 _ALWAYS = ("__bool__", "__str__", "__repr__", "__hash__", "__format__")
 
 
-def _link(proxy: Any) -> "Link":
+def _link(proxy: Any) -> Any:  # a `Link`, which stands above
     return object.__getattribute__(proxy, "__proxy_link__")
 
 

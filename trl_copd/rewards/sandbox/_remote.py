@@ -1,10 +1,6 @@
 """Stand-ins, in the sandbox, for objects of the test. What is asked of one, the runner asks the oracle."""
 
-from typing import TYPE_CHECKING, Any
-
-
-if TYPE_CHECKING:
-    from ._runner import Runner
+from typing import Any
 
 
 class Remote:
@@ -15,7 +11,7 @@ class Remote:
 
     __slots__ = ("_runner", "_number", "__weakref__")
 
-    def __init__(self, runner: "Runner", number: int):
+    def __init__(self, runner: Any, number: int):
         object.__setattr__(self, "_runner", runner)
         object.__setattr__(self, "_number", number)
 
