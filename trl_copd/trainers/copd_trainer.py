@@ -108,8 +108,7 @@ class CoPDTrainer(GRPOTrainer):
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
-        if self.args.max_rollouts is not None:
-            self.add_callback(OutOfRollouts(self.round, self.args.max_rollouts))
+        self.add_callback(OutOfRollouts(self.round, self.args.max_rollouts))
         if not self.args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)

@@ -288,14 +288,16 @@ class OutOfRollouts(TrainerCallback):
 
     Args:
         round ([`Round`]): Counts them.
-        most (`int`): Rollouts of the run.
+        most (`int`, *optional*): Rollouts of the run; `None` ends nothing.
     """
 
-    def __init__(self, round: Round, most: int):
+    def __init__(self, round: Round, most: int | None):
         self.round, self.most = round, most
 
     def on_step_end(self, args, state, control, **kwargs):
         micro_step = state.global_step * args.gradient_accumulation_steps
+        if self.most is None:
+            return
         if self.round.rollouts >= self.most and micro_step % self.round.micro_steps == 0:
             control.should_training_stop = control.should_log = True
             control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO
