@@ -65,10 +65,10 @@ OWN = {
     "_pending_metrics", "_pending_extra_logs", "_buffered_inputs", "_step", "_current_train_step_time",
     "entropy_coef", "_last_world_entropy", "_entropy_window_stats",
     "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "cross_logs",
-    "random_state", "teachers", "shown", "cross_accuracy",
+    "random_state", "taught_inputs", "shown", "cross_accuracy",
 }  # fmt: skip
 OF_CROSS_ROWS = {"name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
-                 "random_state", "teachers", "shown", "cross_accuracy"}  # fmt: skip
+                 "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
 # Containers of the run that a round changes in place, for all branches on purpose
 CHANGED_IN_PLACE = {"_metrics"}
 

@@ -71,6 +71,13 @@ class Allocation:
     signal: dict[str, float] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     turns: Turns = field(default_factory=Turns)
+    given: dict[str, float] = field(default_factory=dict)  # the weights that the latest decision was made by
+    resting: list[str] = field(default_factory=list)  # the branches that it lets rest
+
+    def share(self, domains: Collection[str]) -> dict[str, float]:
+        """The weights by which a branch shares its prompts out among domains."""
+        self.given = self.weights(domains)
+        return self.given
 
     def observe(self, domain: str, signal: float, accuracy: float) -> None:
         """
@@ -94,10 +101,12 @@ class Allocation:
         return self.signal[domain] * room
 
     def gap(self, domain: str, learner: Mapping[str, float]) -> float:
-        """How far a learner's accuracy on a domain is below its teacher's, in [0, 1]; 1 while it is not known."""
-        if domain not in self.accuracy or not learner.get(domain, float("nan")) == learner.get(domain):
+        """How far a learner's accuracy is below its teacher's on a domain, in [0, 1]; 1 while it is unknown."""
+        known = learner.get(domain, float("nan"))
+        if known != known:
             return 1.0
-        return max(0.0, self.accuracy[domain] - learner[domain])
+        # a teacher that samples nothing of its own, as a frozen one, is taken for perfect
+        return max(0.0, self.accuracy.get(domain, 1.0) - known)
 
     def weights(self, domains: Collection[str] | None = None) -> dict[str, float]:
         """Each domain's share of rounds relative to the most promising one, in [floor, 1]."""
@@ -110,11 +119,14 @@ class Allocation:
     def rest(self, plans: Mapping[str, BranchPlan]) -> dict[str, BranchPlan]:
         """The plans of a round, without the part of those branches whose turn it is not."""
         native = [name for name, plan in plans.items() if plan.native and name in self.domains]
+        self.resting = []
         if not native:
             return dict(plans)
-        due = self.turns.due(self.weights(native))
+        self.given = self.weights(native)
+        due = self.turns.due(self.given)
+        self.resting = [name for name in native if name not in due]
         return {
-            name: replace(plan, native=False, edges=()) if name in native and name not in due else plan
+            name: replace(plan, native=False, edges=()) if name in self.resting else plan
             for name, plan in plans.items()
         }
 

@@ -105,7 +105,7 @@ class Mixture:
     @property
     def size(self) -> int:
         """Rows of all domains."""
-        return sum(stream.size or 0 for stream in self.streams.values())
+        return sum(stream.size for stream in self.streams.values())
 
     @property
     def consumed(self) -> dict[str, Any]:

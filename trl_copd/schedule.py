@@ -17,7 +17,7 @@ class BranchPlan:
 
     Args:
         native (`bool`): Whether it samples on its own domain and learns from its own rewards (RLVR).
-        edges (`tuple[Edge, ...]`): Live edges into the branch; they take turns over its cross prompts.
+        edges (`tuple[Edge, ...]`): Live edges into the branch, which share its cross prompts.
     """
 
     native: bool
@@ -55,7 +55,7 @@ class Schedule:
 
     def advance(self, round_index: int, overlaps: Sequence[float], spent: int = 0) -> None:
         """
-        Told before every round, in order, how things stand.
+        Call before every round, in order.
 
         Args:
             round_index (`int`): The round, 0-based.

@@ -83,6 +83,8 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
             "reward_weights": expert.reward_weights or args.reward_weights,
             "learning_rate": expert.learning_rate,
             "adapter": str(expert.adapter),
+            "frozen": expert.frozen,
+            "domain_column": expert.domain_column,
             # without held-out rows, those that overlap is measured on are set aside from the training rows
             "set_aside": args.probe_prompts if not expert.eval_datasets and args.overlap_every else 0,
             "data": data_fingerprint(expert.train_dataset),

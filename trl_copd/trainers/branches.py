@@ -125,7 +125,7 @@ def _native(expert: Expert, rows: Any, run: GRPOTrainer, allocation: Allocation 
         domain: PromptStream(part, 1, shuffle, seed)
         for domain, part in split_by_column(rows, expert.domain_column).items()
     }
-    return Mixture(streams, lambda: allocation.weights(streams))
+    return Mixture(streams, lambda: allocation.share(streams))
 
 
 def domain_names(experts: dict[str, Expert], domains: dict[str, Any]) -> list[str]:

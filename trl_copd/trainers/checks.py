@@ -120,7 +120,7 @@ def plan_run(
     check_hub(args)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
-    schedule = args.build_schedule(len(checked))
+    schedule = args.build_schedule(len(checked) - len(frozen))
     args, peft_config = copy.copy(args), copy.copy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it
@@ -147,11 +147,17 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     Raises:
         ValueError: With what came, why it cannot work, and what to do.
     """
-    if len(topology.frozen) == len(experts) and not topology.has_student_branch:
-        raise ValueError(
-            f"topology={topology.name!r} with frozen experts alone: nobody would learn. Use topology='student' or "
-            "'mopd', where a student does."
-        )
+    if len(topology.frozen) == len(experts):
+        if not topology.has_student_branch:
+            raise ValueError(
+                f"topology={topology.name!r} with frozen experts alone: nobody would learn. Use topology='student' or "
+                "'mopd', where a student does."
+            )
+        if args.rlvr_steps > 0:
+            raise ValueError(
+                f"rlvr_steps={args.rlvr_steps} with frozen experts alone: nobody would learn in RLVR rounds. Set "
+                "rlvr_steps=0."
+            )
     if args.distils and not topology.edges:
         raise ValueError(
             f"topology={topology.name!r} with {len(experts)} expert(s) has no edge, so OPD rounds would teach nobody. "
@@ -178,6 +184,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     _check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
+    _check_domains(experts, args)
     _check_best_model(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
@@ -277,6 +284,29 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
         raise ValueError(
             f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
             "or set eval_strategy='no'."
+        )
+
+
+def _check_domains(experts: dict[str, Expert], args: CoPDConfig) -> None:
+    """The domains that an adaptive allocation tells apart have names of their own."""
+    if args.allocation != "adaptive":
+        return
+    names: list[str] = []
+    for name, expert in experts.items():
+        if expert.domain_column is None:
+            names.append(name)
+            continue
+        if isinstance(expert.train_dataset, IterableDataset):
+            raise ValueError(
+                f"Expert {name!r} streams its data, whose rows cannot be parted by `domain_column`. Load it as a "
+                "`Dataset`, or set allocation='uniform'."
+            )
+        names += {str(domain) for domain in expert.train_dataset[expert.domain_column]}
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"allocation='adaptive' tells domains apart by their names, but two are called {twice[0]!r}: experts, and "
+            "texts in a `domain_column`. Rename one."
         )
 
 

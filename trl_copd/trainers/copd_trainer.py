@@ -49,7 +49,7 @@ class CoPDTrainer(GRPOTrainer):
                                branches       teacher scores ─────> advantages (B, T) ┘   optimizer step
                                               (cross rows)
 
-    Each branch is a [`Learner`]: a GRPOTrainer that owns what is one policy's and borrows the rest from this trainer.
+    Each branch is a [`Learner`]: a GRPOTrainer that holds the state of one policy and borrows the rest from this trainer.
     What follows its construction are TRL's and transformers' hooks in the order of a run's life; each hands over to
     one of the parts.
 
@@ -108,7 +108,7 @@ class CoPDTrainer(GRPOTrainer):
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
-        self.add_callback(OutOfRollouts(self.round, self.args.max_rollouts))
+        self.add_callback(OutOfRollouts(self.round))
         if not self.args.disable_tqdm:
             self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)
@@ -173,7 +173,7 @@ class CoPDTrainer(GRPOTrainer):
         return prepared
 
     def _run_epoch(self, *args, **kwargs) -> None:
-        if self.state.global_step < self.state.max_steps:
+        if self.state.global_step < self.state.max_steps and not self.round.is_last(self.state.global_step):
             super()._run_epoch(*args, **kwargs)
         else:  # the checkpoint was the last one's; transformers would train one round more
             self._load_rng_state(kwargs["resume_from_checkpoint"])
@@ -219,7 +219,7 @@ class CoPDTrainer(GRPOTrainer):
                 `1` decodes greedily; n > 1 samples n completions per row at `args.temperature` (avg@n).
 
         Returns:
-            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy}}`, the mean of the expert's first reward
+            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy or None}}`, the mean of the expert's first reward
             function over the rows that it grades. Also written to `capability_matrix.json` and `.md` in `output_dir`.
 
         Raises:
@@ -238,7 +238,7 @@ class CoPDTrainer(GRPOTrainer):
             raise ValueError("`evaluate` takes no dataset: held-out rows belong to `Expert(eval_dataset=...)`.")
         metrics = matrix_metrics(self.capability_matrix(), metric_key_prefix)
         self.recorder.log_alone(dict(metrics))
-        # a mean that could not be measured is no best one, and does not end a run that selects by it
+        # a missing mean never counts as the best, and does not end a run that selects by it
         metrics = {f"{metric_key_prefix}_{name}/accuracy": math.nan for name in self.last_matrix} | metrics
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

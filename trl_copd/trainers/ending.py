@@ -47,7 +47,8 @@ def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
     step = run.state.global_step
     folder = Path(run.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
     complete = run._step == step * run.args.gradient_accumulation_steps  # else gradients would be lost
-    if step and complete and not run.args.save_only_model:
+    last = run.is_in_train or not run.args.load_best_model_at_end  # else the weights are those of the best round
+    if step and complete and last and not run.args.save_only_model:
         if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
             run._save_checkpoint(run.model, trial=None)
         if run.saver.unsaved is None:
@@ -57,7 +58,9 @@ def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
 
 def description(run: GRPOTrainer) -> dict[str, Any]:
     """What `copd.json` says of the run as it is now."""
-    rounds = max(run.state.max_steps, run.state.global_step)
+    rounds = run.state.global_step
+    if not run.round.is_last(rounds):
+        rounds = max(run.state.max_steps, rounds)
     spent = run._step % run.round.micro_steps == 0
     return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent)
 
@@ -77,6 +80,7 @@ def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any
         rewards={expert: run.branches[expert].reward_func_names for expert in run.experts},
         adapter=run.peft_model.peft_config[run.topology.experts[0]],
         state=run.state,
+        rollouts=run.round.rollouts,
         training=run.is_in_train,
         round=weights_round(run.state, run.args, run.is_in_train),
         matrix=run.last_matrix,

@@ -38,7 +38,7 @@ class RoundRows:
 
 class Borrower(GRPOTrainer):
     """
-    A GRPOTrainer that has a few attributes of its own and borrows all others from a run. It is not trained by itself.
+    A GRPOTrainer that has a few attributes of its own and borrows all others from a run. Do not call `train` on it.
 
     Args:
         run ([`~trl.GRPOTrainer`]): Whose attributes are read where there is none of its own. None of them is assigned.
@@ -143,7 +143,7 @@ class Learner(Policy):
             cross_accuracy={},  # mean reward of its latest cross rows by domain
             cross_logs=None,  # completions of its last cross rows, for the table
             random_state=None,  # shuffling and dropout draw from a stream of its own
-            teachers=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
+            taught_inputs=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
             **{attribute: getattr(run, attribute)[rewards] for attribute in REWARDS},
         )
         # TRL has loaded and checked them all for the run; an error in one of them names its expert
@@ -206,7 +206,7 @@ class Learner(Policy):
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
         """
         Rewards of other completions on the branch's domain, `(rows, functions)`, those of all processes one after the
-        other. Every process brings as many rows; nothing of it is logged or counted.
+        other. Every process brings as many rows; no metric of it is kept and no fault counted.
         """
         rewards = super()._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
         self._pending_metrics.clear()
@@ -216,17 +216,17 @@ class Learner(Policy):
     # ---- The loss ---------------------------------------------------------------------------------------------------
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        self.teachers = inputs if "teacher_states" in inputs else None
+        self.taught_inputs = inputs if "teacher_states" in inputs else None
         try:
             return super()._compute_loss(model, inputs)
         finally:
-            self.teachers = None
+            self.taught_inputs = None
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
         """TRL's; on cross rows of a full-vocabulary `opd_loss` with the gradient of minus the divergence."""
-        if self.teachers is None:
+        if self.taught_inputs is None:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        with self.teaching.steering(self.teachers) as steer:
+        with self.teaching.steering(self.taught_inputs) as steer:
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
             logps, divergence = steer(logps)
         if divergence is not None:
@@ -246,7 +246,7 @@ class Learner(Policy):
         self.cross_logs = None
         return logs
 
-    def state_dict(self, spent: bool = False) -> dict[str, Any]:
+    def state_dict(self, spent: bool) -> dict[str, Any]:
         """
         Everything of the branch that a resume needs besides weights and optimizer moments.
 
@@ -270,8 +270,8 @@ class Learner(Policy):
         self.faults.load_state_dict(state)
         self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
         self.cross_accuracy = dict(state["cross_accuracy"])
-        for key, values in state["metrics"].items():
-            self._metrics["train"][key].extend(values)
+        self._metrics = fresh_metrics()
+        self._metrics["train"].update({key: list(values) for key, values in state["metrics"].items()})
         vars(self).update({name: state[name] for name in CHECKPOINTED})
 
 

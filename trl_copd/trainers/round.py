@@ -66,6 +66,7 @@ class Round:
         self.rollouts = 0  # sampled so far, over all branches and processes
         self.live: list[Learner] = []  # the branches that take part in the generation at hand
         self.measured = -1  # the last round at whose start the edges were measured
+        self.planned: tuple[int, dict[str, BranchPlan]] | None = None  # the round that was planned last
 
     @property
     def micro_steps(self) -> int:
@@ -80,6 +81,11 @@ class Round:
             return self.args.max_steps * self.args.gradient_accumulation_steps
         return max(size // self.args.prompts_per_generation * self.micro_steps for size in sizes)
 
+    def is_last(self, rounds: int) -> bool:
+        """Whether the budget of rollouts, if there is one, is spent and learnt from after so many rounds."""
+        most, micro_step = self.args.max_rollouts, rounds * self.args.gradient_accumulation_steps
+        return most is not None and self.rollouts >= most and micro_step % self.micro_steps == 0
+
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
     def begin(self, state: TrainerState, step: int) -> None:
@@ -87,7 +93,8 @@ class Round:
         Measure and sample, if it is time to, before micro-step `step`.
 
         Raises:
-            EngineUnavailable: Then everything is as if the round had not begun.
+            EngineUnavailable: Then prompts, phases and random numbers are as if the round had not begun. A student that
+                was set to the experts' mean keeps it; the resumed round sets it again.
         """
         with self._all_or_nothing(state):
             if self.measured != state.global_step:
@@ -112,6 +119,7 @@ class Round:
             if self.allocation:
                 self.allocation.load_state_dict(allocated)
             self.schedule.load_state_dict(phases)
+            self.planned = None
             del state.log_history[logged:]  # the resumed run measures again
             for name, position in positions.items():
                 self.branches[name].prompts.move_to(position)
@@ -123,9 +131,7 @@ class Round:
         start = time.perf_counter()
         if self.args.student_init == "merge" and self.schedule.opd_begins(index, total):
             self.restart_student()
-        plans = self.schedule.plan(self.topology, index, total)
-        if self.allocation:
-            plans = self.allocation.rest(plans)
+        plans = self._plans(index, total)
         self.live = [branch for branch in self.branches.values() if not plans[branch.name].idle]
         for branch in self.live:
             branch.start(self._rows(branch, plans[branch.name]))
@@ -137,10 +143,16 @@ class Round:
         metrics["cycle"] = [float(self.schedule.cycle(index, total))]
         metrics["rollouts"] = [float(self.rollouts)]
         if self.allocation:
-            for domain, weight in self.allocation.weights().items():
-                metrics[f"{domain}/allocation"] = [weight]
-            for branch in self.branches.values():
-                metrics[f"{branch.name}/rests"] = [float(branch not in self.live)]
+            metrics |= {f"{domain}/allocation": [weight] for domain, weight in self.allocation.given.items()}
+            for name in self.topology.experts:
+                metrics[f"{name}/rests"] = [float(name in self.allocation.resting)]
+
+    def _plans(self, index: int, total: int) -> dict[str, BranchPlan]:
+        """What each branch does in a round, decided once a round: gradients of all its generations are added up."""
+        if self.planned is None or self.planned[0] != index:
+            plans = self.schedule.plan(self.topology, index, total)
+            self.planned = index, self.allocation.rest(plans) if self.allocation else plans
+        return self.planned[1]
 
     def _rows(self, branch: Learner, plan: BranchPlan) -> RoundRows:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
@@ -225,7 +237,7 @@ class Round:
     def _random_stream(self, branch: Learner, step: int) -> Iterator[None]:
         """
         Shuffle rows and draw dropout from the branch's own stream, as its own GRPOTrainer would; sampling draws from
-        the run's. All streams start from the same state.
+        the run's. A branch's stream starts from the run's state when it first learns.
         """
         shared = random_state()
         if branch.random_state is not None:
@@ -288,16 +300,12 @@ class OutOfRollouts(TrainerCallback):
 
     Args:
         round ([`Round`]): Counts them.
-        most (`int`, *optional*): Rollouts of the run; `None` ends nothing.
     """
 
-    def __init__(self, round: Round, most: int | None):
-        self.round, self.most = round, most
+    def __init__(self, round: Round):
+        self.round = round
 
     def on_step_end(self, args, state, control, **kwargs):
-        micro_step = state.global_step * args.gradient_accumulation_steps
-        if self.most is None:
-            return
-        if self.round.rollouts >= self.most and micro_step % self.round.micro_steps == 0:
+        if self.round.is_last(state.global_step):
             control.should_training_stop = control.should_log = True
             control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO
