@@ -119,7 +119,7 @@ def plan_run(
     check_hub(args)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
-    schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.copy(peft_config)
+    schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.deepcopy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it
     peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
@@ -315,6 +315,10 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
             there, here = adapters.merging_settings(configs[name]), adapters.merging_settings(own)
             if here["target_modules"] == "all-linear":  # which layers that is, the loaded base tells
                 del here["target_modules"]
+            if getattr(
+                configs[name], "target_parameters", None
+            ):  # so may fused experts, of which PEFT makes patterns while it loads
+                del here["rank_pattern"], here["alpha_pattern"]
             differing = [key for key in here if there[key] != here[key]]
             if args.student_init == "merge" and differing:
                 raise ValueError(
@@ -324,6 +328,8 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
                 )
     ranks = {name: getattr(config, "r", None) for name, config in configs.items()}
     patterns = [getattr(config, "rank_pattern", None) or {} for config in configs.values()]
+    if any(getattr(config, "target_parameters", None) for config in configs.values()):
+        patterns = []  # PEFT makes some for fused experts while it loads: `adapters.check_mergeable` compares ranks
     same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)
     if args.merge_method == "linear" and not topology.has_student_branch and not same:
         raise ValueError(
