@@ -1,8 +1,8 @@
 """
 Bases with fused experts, whose weights are one parameter for all experts of a layer.
 
-PEFT turns `all-linear`, and the names that their projections had before they were fused, into `target_parameters` while
-it loads. Each fused expert then has a pair of factors of its own, in one tensor for all.
+PEFT turns `all-linear`, and the names that their projections had before they were fused, into `target_parameters`
+while it loads. Each fused expert then has a pair of factors of its own, in one tensor for all.
 """
 
 import pytest
