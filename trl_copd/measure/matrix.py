@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from trl.data_utils import is_conversational
 
 from ..adapters import BASE
 from ..engines.base import Engine
@@ -36,7 +35,7 @@ class CapabilityMatrix:
         forwards ([`Forwards`]): Holds the model.
         engine ([`Engine`]): Samples.
         tokenize (`Callable`): TRL's: prompts to token ids.
-        decode (`Callable`): Token ids to texts, without special tokens.
+        complete (`Callable`): Prompts, their token ids and those of completions to what rewards are given.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         batch_size (`int`): Rows of one domain that a process samples at once, under each adapter.
         temperature (`float`): What completions are sampled at where they are not greedy.
@@ -50,14 +49,14 @@ class CapabilityMatrix:
         forwards: Forwards,
         engine: Engine,
         tokenize: Callable[[list], list[list[int]]],
-        decode: Callable[[list[list[int]]], list[str]],
+        complete: Callable[[list, list[list[int]], list[list[int]]], list],
         accelerator: Accelerator,
         batch_size: int,
         temperature: float,
         merged: bool,
     ):
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
-        self.tokenize, self.decode, self.accelerator = tokenize, decode, accelerator
+        self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
         self.last: Matrix | None = None
         self.last_round: int | None = None  # whose weights it was
@@ -124,15 +123,14 @@ class CapabilityMatrix:
         return gathered.transpose(1, 2).reshape(len(names), -1)[:, : len(rows)]
 
     def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
-        prompt_ids = self.tokenize([row["prompt"] for row in rows])
+        prompts = [row["prompt"] for row in rows]
+        prompt_ids = self.tokenize(prompts)
         ids: list[list[int]] = []
         for group in self._sampled_together(names):
             self.engine.sync(group)
             adapter_of_row = [name for name in group for _ in rows]
             ids += self.engine.generate(list(prompt_ids) * len(group), adapter_of_row, greedy=greedy)[0]
-        completions: list[Any] = self.decode(ids)
-        if is_conversational(rows[0]):
-            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        completions = self.complete(prompts * len(names), list(prompt_ids) * len(names), ids)
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
         return rewards[:, 0].reshape(len(names), len(rows))
 

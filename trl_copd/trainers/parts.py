@@ -116,7 +116,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         forwards=forwards,
         engine=engine,
         tokenize=host.token_ids,
-        decode=host.decode,
+        complete=host.completions,
         accelerator=accelerator,
         batch_size=args.per_device_eval_batch_size,
         temperature=run.temperature,
