@@ -94,6 +94,9 @@ class CoPDConfig(GRPOConfig):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
 
+    `num_generations_eval` is the number of completions per held-out row of the capability matrix: `None` and `1`
+    decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` says what becomes of every inherited field.
+
     With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
     `"eval_student/accuracy"`: the student's mean accuracy over all domains.
     """
@@ -285,6 +288,10 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if self.num_generations_eval is not None and self.num_generations_eval < 1:
+            raise ValueError(
+                f"`num_generations_eval` must be >= 1, or None for greedy decoding, got {self.num_generations_eval}."
+            )
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):

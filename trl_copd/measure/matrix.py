@@ -40,6 +40,7 @@ class CapabilityMatrix:
         batch_size (`int`): Rows of one domain that a process samples at once, under each adapter.
         temperature (`float`): What completions are sampled at where they are not greedy.
         merged (`bool`): Whether the student is the merge of the experts.
+        samples (`int`): Completions per row where a measurement does not say how many.
     """
 
     def __init__(
@@ -54,21 +55,23 @@ class CapabilityMatrix:
         batch_size: int,
         temperature: float,
         merged: bool,
+        samples: int = 1,
     ):
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
         self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
+        self.samples = samples
         self.last: Matrix | None = None
         self.last_round: int | None = None  # whose weights it was
         self._note = ""  # how it was measured
 
-    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> Matrix:
+    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int | None = None) -> Matrix:
         """
         Measure it and keep it as the last one; the random stream is left as it was.
 
         Args:
             student (`Callable`): A context in which the student is an adapter of its own.
-            num_generations (`int`): `1` decodes greedily; n > 1 samples n completions per row.
+            num_generations (`int`, *optional*): `1` decodes greedily; n > 1 samples n completions per row.
 
         Returns:
             `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy}}`, `None` where nothing was graded.
@@ -80,6 +83,7 @@ class CapabilityMatrix:
             raise ValueError(
                 "No expert has an `eval_dataset`, so there is nothing to evaluate on. Give it to `Expert`."
             )
+        num_generations = num_generations or self.samples
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
         ungraded = 0

@@ -27,6 +27,7 @@ from ..run.resuming import checkpoint_to_resume
 from ..schedule import Schedule, cross_prompts
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
+from .settings import check_settings
 
 
 logger = get_logger(__name__)
@@ -168,6 +169,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
             f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the log-probabilities "
             "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
         )
+    check_settings(args)
     _check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
@@ -267,7 +269,7 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
 
 
 def _check_crossing(args: CoPDConfig, topology: Topology) -> None:
-    """How many of an expert's prompts cross over in an OPD round. The student's, and those of a final phase, all do."""
+    """How many of an expert's prompts cross over in an OPD round; of the student's, and in a final phase, all do."""
     taught = sorted({edge.learner for edge in topology.edges if edge.learner != STUDENT})
     if args.opd_steps == 0 or topology.name == "mopd" or not taught:
         return

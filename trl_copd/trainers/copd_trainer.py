@@ -210,12 +210,12 @@ class CoPDTrainer(GRPOTrainer):
 
     # ---- Evaluation -------------------------------------------------------------------------------------------------
 
-    def capability_matrix(self, num_generations: int = 1) -> Matrix:
+    def capability_matrix(self, num_generations: int | None = None) -> Matrix:
         """
         Accuracy of the base, of every expert and of the student on every domain's held-out rows.
 
         Args:
-            num_generations (`int`, *optional*, defaults to `1`):
+            num_generations (`int`, *optional*, defaults to `args.num_generations_eval`, else to `1`):
                 `1` decodes greedily; n > 1 samples n completions per row at `args.temperature` (avg@n).
 
         Returns:

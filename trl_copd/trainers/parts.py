@@ -121,6 +121,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         batch_size=args.per_device_eval_batch_size,
         temperature=run.temperature,
         merged=not topology.has_student_branch,
+        samples=args.num_generations_eval or 1,
     )
     return Parts(
         recorder=recorder,
