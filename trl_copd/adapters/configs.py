@@ -28,7 +28,7 @@ PLAIN = frozenset(
     "loftq_config qalora_group_size megatron_core".split()
 )
 MORE_THAN_PAIRS = {
-    "use_dora": "has magnitudes, which cannot be averaged exactly",
+    "use_dora": "trains DoRA's magnitudes, which cannot be averaged exactly",
     "modules_to_save": "holds whole modules",
     "trainable_token_indices": "trains rows of the embedding themselves",
     "lora_bias": "has a bias beside the factors",
