@@ -24,10 +24,10 @@ from ..redaction import redact, secrets_of
 from ..run.fingerprint import run_fingerprint
 from ..run.hub import check_hub
 from ..run.resuming import checkpoint_to_resume
-from ..schedule import Schedule, cross_prompts
+from ..schedule import Schedule
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
-from .settings import check_settings
+from .settings import check_crossing, check_settings
 
 
 logger = get_logger(__name__)
@@ -173,7 +173,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     _check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
-    _check_crossing(args, topology)
+    check_crossing(args, topology)
     _check_best_model(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
@@ -265,37 +265,6 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
         raise ValueError(
             f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
             "or set eval_strategy='no'."
-        )
-
-
-def _check_crossing(args: CoPDConfig, topology: Topology) -> None:
-    """How many of an expert's prompts cross over in an OPD round; of the student's, and in a final phase, all do."""
-    taught = sorted({edge.learner for edge in topology.edges if edge.learner != STUDENT})
-    if args.opd_steps == 0 or topology.name == "mopd" or not taught:
-        return
-    prompts = args.prompts_per_generation
-    crossing = cross_prompts(prompts, args.opd_fraction)
-    if crossing == 0:
-        what = (
-            f"a generation batch of {args.generation_batch_size} rows with num_generations={args.num_generations} "
-            "holds one prompt of a branch"
-        )
-        more = "Raise per_device_train_batch_size (or gradient_accumulation_steps) to two prompts or more"
-        if not topology.has_student_branch:
-            raise ValueError(
-                f"topology={topology.name!r}: {what}, which stays a native one, since RLVR does not pause, so OPD "
-                f"rounds would teach nobody. {more}, lower num_generations, or set opd_steps=0."
-            )
-        logger.warning(
-            f"Only the student is taught: {what}, and that of an expert stays a native one, since RLVR does not pause "
-            f"in OPD rounds. {more} for experts to learn from the student."
-        )
-    rows = crossing * args.num_generations
-    if rows % args.world_size:
-        raise ValueError(
-            f"{rows} cross rows (opd_fraction={args.opd_fraction} of {prompts} prompts, "
-            f"{args.num_generations} generations each) do not split evenly over {args.world_size} processes. "
-            "Change num_generations, the batch size or opd_fraction."
         )
 
 
