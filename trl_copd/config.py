@@ -52,8 +52,8 @@ class CoPDConfig(GRPOConfig):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1: of the P prompts of a
             generation batch min(P - 1, max(1, round(f * P))). One stays native, so that RLVR does not pause: with
             P = 1 an expert is not taught. A branch without a domain of its own (the student) is all cross. The
-            paper does not give its value. In `docs/experiments.md` 0.25 is about as good as 0.5 for mutual teaching, and 1/16 too
-            little; with 30 and 10 rounds before `final_opd_steps` 1/16 is enough.
+            paper does not give its value. In `docs/experiments.md` 0.25 is about as good as 0.5 for mutual teaching,
+            and 1/16 too little; with 30 and 10 rounds before `final_opd_steps` 1/16 is enough.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
