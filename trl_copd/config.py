@@ -50,10 +50,11 @@ class CoPDConfig(GRPOConfig):
             experts with the student last). The paper does not give its value; for mutual teaching, with gradients
             clipped at 1, 0.1 is worse than 1 in `docs/experiments.md`, and 10 no better.
         opd_fraction (`float`, *optional*, defaults to `0.25`):
-            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
-            its own (the student) is all cross. The paper does not give its value. In `docs/experiments.md` 0.25 is
-            about as good as 0.5 for mutual teaching, and 1/16 too little; with 30 and 10 rounds before
-            `final_opd_steps` 1/16 is enough.
+            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1: of the P prompts of a
+            generation batch min(P - 1, max(1, round(f * P))). One stays native, so that RLVR does not pause: with
+            P = 1 an expert is not taught. A branch without a domain of its own (the student) is all cross. The
+            paper does not give its value. In `docs/experiments.md` 0.25 is about as good as 0.5 for mutual teaching,
+            and 1/16 too little; with 30 and 10 rounds before `final_opd_steps` 1/16 is enough.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
@@ -106,6 +107,9 @@ class CoPDConfig(GRPOConfig):
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
+
+    `num_generations_eval` is the number of completions per held-out row of the capability matrix: `None` and `1`
+    decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` says what becomes of every inherited field.
 
     With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
     `"eval_student/accuracy"`: the student's mean accuracy over all domains.
@@ -321,6 +325,10 @@ class CoPDConfig(GRPOConfig):
             raise ValueError(f"`allocation_floor` must be > 0 and <= 1, got {self.allocation_floor}.")
         if self.max_rollouts is not None and self.max_rollouts < 1:
             raise ValueError(f"`max_rollouts` must be >= 1 or None, got {self.max_rollouts}.")
+        if self.num_generations_eval is not None and self.num_generations_eval < 1:
+            raise ValueError(
+                f"`num_generations_eval` must be >= 1, or None for greedy decoding, got {self.num_generations_eval}."
+            )
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):

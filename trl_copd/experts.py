@@ -51,7 +51,8 @@ class Expert:
         learning_rate (`float`, *optional*):
             Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
         reward_processing_classes (*optional*):
-            As in TRL, for rewards that are models.
+            For rewards that are models: a tokenizer, or a list with one (or `None`) per reward function. Without, each
+            model's own is loaded.
         domain_column (`str`, *optional*):
             Column that names each row's domain, for an expert on the pooled data of several:
             `allocation="adaptive"` shares its prompts out among them.
@@ -140,6 +141,7 @@ class Expert:
                     f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
                     f"`from trl_copd.rewards import {func}`."
                 )
+        self._check_processing_classes(funcs)
         self.reward_funcs = list(funcs)
         for func in funcs:
             if isinstance(func, (VerifierReward, AsyncReward)):
@@ -156,6 +158,21 @@ class Expert:
                     f"Expert {self.name!r} has {len(self.reward_weights)} reward weights for {len(funcs)} reward "
                     "functions. Give one weight per function."
                 )
+
+    def _check_processing_classes(self, funcs: list | tuple) -> None:
+        classes, models = self.reward_processing_classes, [f for f in funcs if isinstance(f, (str, nn.Module))]
+        if isinstance(classes, (list, tuple)):
+            if len(classes) != len(funcs):
+                raise ValueError(
+                    f"Expert {self.name!r} has {len(classes)} `reward_processing_classes` for {len(funcs)} reward "
+                    "functions. Give one per function, None for a function that is no model."
+                )
+            self.reward_processing_classes = list(classes)
+        elif classes is not None and len(models) > 1:
+            raise ValueError(
+                f"Expert {self.name!r} has one `reward_processing_classes` for {len(models)} reward models, whose "
+                "tokens may differ. Pass a list with one per reward function, None for a function that is no model."
+            )
 
     def _check_adapter_and_rate(self) -> None:
         if self.adapter is not None and not isinstance(self.adapter, (str, Path)):

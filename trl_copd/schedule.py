@@ -228,7 +228,8 @@ class OverlapSchedule(Schedule):
 
 def cross_prompts(prompts: int, fraction: float) -> int:
     """
-    Cross-branch prompts among the `prompts` prompts of a branch's global generation batch in an OPD round:
-    `min(P, max(1, round(f * P)))`.
+    Cross-branch prompts among the P prompts of a global generation batch in an OPD round, for a branch that has a
+    domain of its own: `min(P - 1, max(1, round(f * P)))`. One native prompt remains, so that RLVR does not pause; a
+    batch of a single prompt is native as a whole.
     """
-    return min(prompts, max(1, round(fraction * prompts)))
+    return min(prompts - 1, max(1, round(fraction * prompts)))

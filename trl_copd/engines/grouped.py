@@ -123,7 +123,9 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
 
 
 def _drops(module: nn.Module) -> bool:
-    """Whether the module drops at random now: a dropout layer, or an attention that does it by itself."""
+    """Whether like rows differ after the module now: a dropout layer or attention that drops, NEFTune's noise."""
+    if module.training and getattr(module, "neftune_noise_alpha", None):
+        return True
     share = getattr(module, "p" if "Dropout" in type(module).__name__ else "attention_dropout", 0.0)
     return module.training and isinstance(share, float) and share > 0
 

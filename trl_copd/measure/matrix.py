@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from trl.data_utils import is_conversational
 
 from ..adapters import BASE
 from ..engines.base import Engine
@@ -36,11 +35,12 @@ class CapabilityMatrix:
         forwards ([`Forwards`]): Holds the model.
         engine ([`Engine`]): Samples.
         tokenize (`Callable`): TRL's: prompts to token ids.
-        decode (`Callable`): Token ids to texts, without special tokens.
+        complete (`Callable`): Prompts, their token ids and those of completions to what rewards are given.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         batch_size (`int`): Rows of one domain that a process samples at once, under each adapter.
         temperature (`float`): What completions are sampled at where they are not greedy.
         merged (`bool`): Whether the student is the merge of the experts.
+        samples (`int`): Completions per row where a measurement does not say how many.
     """
 
     def __init__(
@@ -50,23 +50,27 @@ class CapabilityMatrix:
         forwards: Forwards,
         engine: Engine,
         tokenize: Callable[[list], list[list[int]]],
-        decode: Callable[[list[list[int]]], list[str]],
+        complete: Callable[[list, list[list[int]], list[list[int]]], list],
         accelerator: Accelerator,
         batch_size: int,
         temperature: float,
         merged: bool,
+        samples: int = 1,
     ):
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
-        self.tokenize, self.decode, self.accelerator = tokenize, decode, accelerator
+        self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
+        self.samples = samples
 
-    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> tuple[Matrix, str]:
+    def measure(
+        self, student: Callable[[], AbstractContextManager], num_generations: int | None = None
+    ) -> tuple[Matrix, str]:
         """
         Measure it; the random stream is left as it was.
 
         Args:
             student (`Callable`): A context in which the student is an adapter of its own.
-            num_generations (`int`): `1` decodes greedily; n > 1 samples n completions per row.
+            num_generations (`int`, *optional*): `1` decodes greedily; n > 1 samples n completions per row.
 
         Returns:
             `{adapter: {domain: accuracy}}`, `None` where nothing was graded, and how it was measured, in words.
@@ -78,6 +82,7 @@ class CapabilityMatrix:
             raise ValueError(
                 "No expert has an `eval_dataset`, so there is nothing to evaluate on. Give it to `Expert`."
             )
+        num_generations = num_generations or self.samples
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
         ungraded = 0
@@ -106,15 +111,14 @@ class CapabilityMatrix:
         return gathered.transpose(1, 2).reshape(len(names), -1)[:, : len(rows)]
 
     def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
-        prompt_ids = self.tokenize([row["prompt"] for row in rows])
+        prompts = [row["prompt"] for row in rows]
+        prompt_ids = self.tokenize(prompts)
         ids: list[list[int]] = []
         for group in self._sampled_together(names):
             self.engine.sync(group)
             adapter_of_row = [name for name in group for _ in rows]
             ids += self.engine.generate(list(prompt_ids) * len(group), adapter_of_row, greedy=greedy)[0]
-        completions: list[Any] = self.decode(ids)
-        if is_conversational(rows[0]):
-            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        completions = self.complete(prompts * len(names), list(prompt_ids) * len(names), ids)
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
         mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
         return mine.reshape(len(names), len(rows))

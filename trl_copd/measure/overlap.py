@@ -71,7 +71,9 @@ class Overlap:
         if not self.edges or self.every == 0 or round_index % self.every:
             return []
         totals = torch.zeros(len(self.edges), 3, device=self.accelerator.device)
-        with sharding.gathered(self.forwards.model):  # a process may have fewer probe prompts than another, or none
+        # without dropout, however training or an evaluation has left the model: a resumed run measures the same.
+        # Gathered, because a process may have fewer probe prompts than another, or none
+        with self.forwards.without_dropout(), sharding.gathered(self.forwards.model):
             with torch.random.fork_rng(), self.recorder.untracked():
                 torch.manual_seed(derived_seed(self.seed, "probe", str(round_index)))
                 rollouts = self._sample()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..schedule import cross_prompts
 from ..topology import TOPOLOGIES
 from .inputs import DEVICES, GIB, Device, Run
 
@@ -203,6 +204,12 @@ def check(options: dict[str, Any]) -> None:
         raise ValueError(
             f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
             f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
+        )
+    teaches = options["topology"] in ("mutual", "hub") and options["experts"] > 1 and options["opd_steps"] > 0
+    if teaches and cross_prompts(rows // options["generations"], options["opd_fraction"]) == 0:
+        raise ValueError(
+            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which stays a native "
+            f"one, so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
         )
 
 

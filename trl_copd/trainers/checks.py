@@ -24,9 +24,10 @@ from ..redaction import redact, secrets_of
 from ..run.fingerprint import run_fingerprint
 from ..run.hub import check_hub
 from ..run.resuming import checkpoint_to_resume
-from ..schedule import Schedule, cross_prompts
+from ..schedule import Schedule
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
+from .settings import check_crossing, check_settings
 
 
 logger = get_logger(__name__)
@@ -121,7 +122,7 @@ def plan_run(
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
     schedule = args.build_schedule(len(checked) - len(frozen))
-    args, peft_config = copy.copy(args), copy.copy(peft_config)
+    args, peft_config = copy.copy(args), copy.deepcopy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it
     peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
@@ -181,10 +182,12 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
             f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the log-probabilities "
             "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
         )
+    check_settings(args)
     _check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
     _check_domains(experts, args)
+    check_crossing(args, topology)
     _check_best_model(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
@@ -272,14 +275,6 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
                 f"Expert {name!r} has {len(dataset)} training rows, but a generation batch takes {prompts} different "
                 "prompts (generation batch size / num_generations). Add rows, or lower the batch size."
             )
-    if args.opd_steps > 0:  # in a final phase all rows are crossing
-        crossing = cross_prompts(prompts, args.opd_fraction) * args.num_generations
-        if crossing % args.world_size:
-            raise ValueError(
-                f"{crossing} cross rows (opd_fraction={args.opd_fraction} of {prompts} prompts, "
-                f"{args.num_generations} generations each) do not split evenly over {args.world_size} processes. "
-                "Change num_generations, the batch size or opd_fraction."
-            )
     if args.eval_strategy != "no" and not any(expert.eval_datasets for expert in experts.values()):
         raise ValueError(
             f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
@@ -352,6 +347,10 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
             there, here = adapters.merging_settings(configs[name]), adapters.merging_settings(own)
             if here["target_modules"] == "all-linear":  # which layers that is, the loaded base tells
                 del here["target_modules"]
+            if getattr(
+                configs[name], "target_parameters", None
+            ):  # so may fused experts, of which PEFT makes patterns while it loads
+                del here["rank_pattern"], here["alpha_pattern"]
             differing = [key for key in here if there[key] != here[key]]
             if args.student_init == "merge" and differing:
                 raise ValueError(
@@ -361,6 +360,8 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
                 )
     ranks = {name: getattr(config, "r", None) for name, config in configs.items()}
     patterns = [getattr(config, "rank_pattern", None) or {} for config in configs.values()]
+    if any(getattr(config, "target_parameters", None) for config in configs.values()):
+        patterns = []  # PEFT makes some for fused experts while it loads: `adapters.check_mergeable` compares ranks
     same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)
     if args.merge_method == "linear" and not topology.has_student_branch and not same:
         raise ValueError(

@@ -49,9 +49,9 @@ class CoPDTrainer(GRPOTrainer):
                                branches       teacher scores ─────> advantages (B, T) ┘   optimizer step
                                               (cross rows)
 
-    Each branch is a [`Learner`]: a GRPOTrainer that holds the state of one policy and borrows the rest from this trainer.
-    What follows its construction are TRL's and transformers' hooks in the order of a run's life; each hands over to
-    one of the parts.
+    Each branch is a [`Learner`]: a GRPOTrainer that holds the state of one policy and borrows the rest from this
+    trainer. After `__init__` come TRL's and transformers' hooks in the order of a run's life; each hands over to a
+    part.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]): The base: id, path or model, as in TRL.
@@ -210,17 +210,17 @@ class CoPDTrainer(GRPOTrainer):
 
     # ---- Evaluation -------------------------------------------------------------------------------------------------
 
-    def capability_matrix(self, num_generations: int = 1) -> Matrix:
+    def capability_matrix(self, num_generations: int | None = None) -> Matrix:
         """
         Accuracy of the base, of every expert and of the student on every domain's held-out rows.
 
         Args:
-            num_generations (`int`, *optional*, defaults to `1`):
+            num_generations (`int`, *optional*, defaults to `args.num_generations_eval`, else to `1`):
                 `1` decodes greedily; n > 1 samples n completions per row at `args.temperature` (avg@n).
 
         Returns:
-            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy or None}}`, the mean of the expert's first reward
-            function over the rows that it grades. Also written to `capability_matrix.json` and `.md` in `output_dir`.
+            `{adapter: {domain: accuracy}}`: the mean of the expert's first reward function over the rows that it
+            grades, or `None`. Also written to `capability_matrix.json` and `.md` in `output_dir`.
 
         Raises:
             ValueError: No expert has an `eval_dataset`.

@@ -8,7 +8,7 @@ from trl import GRPOTrainer
 
 from ..config import CoPDConfig
 from ..engines import Sampling
-from .policy import Borrower
+from .policy import Borrower, Policy
 
 
 class Host:
@@ -38,9 +38,19 @@ class Host:
         """Token ids of prompts."""
         return self.tokenize(prompts)[0]
 
-    def decode(self, ids: list[list[int]]) -> list[str]:
-        """Texts of completions, without special tokens."""
-        return self.run.processing_class.batch_decode(ids, skip_special_tokens=True)
+    def completions(self, prompts: list, prompt_ids: list[list[int]], ids: list[list[int]]) -> list[Any]:
+        """
+        What rewards are given for sampled tokens, as in training: TRL makes them, texts or messages, the latter by the
+        tokenizer's response template if it has one. Every process calls it, with as many rows.
+
+        Args:
+            prompts (`list`): Texts or messages.
+            prompt_ids (`list[list[int]]`): Their token ids.
+            ids (`list[list[int]]`): Token ids of a completion for each.
+        """
+        policy = Policy(self.run)  # what TRL logs of them goes with it
+        policy.rollouts = (prompt_ids, None, {}), ([row or [self.eos_token_id] for row in ids], None)
+        return policy._generate(prompts)[3]
 
     def generate_rows(self, prompt_ids: list[list[int]], greedy: bool = False) -> list[list[int]]:
         """One completion per prompt, by transformers' `generate`."""

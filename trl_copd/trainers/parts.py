@@ -47,6 +47,7 @@ def create_adapters(model: PeftModel, plan: Plan) -> None:
     """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
     trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
     adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
+    adapters.check_mergeable(model, plan.topology, plan.args.student_init, plan.args.merge_method)
     if plan.args.disable_dropout:  # TRL did it for the initial adapter
         disable_dropout_in_model(model)
 
@@ -120,11 +121,12 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         forwards=forwards,
         engine=engine,
         tokenize=host.token_ids,
-        decode=host.decode,
+        complete=host.completions,
         accelerator=accelerator,
         batch_size=args.per_device_eval_batch_size,
         temperature=run.temperature,
         merged=not topology.has_student_branch,
+        samples=args.num_generations_eval or 1,
     )
     return Parts(
         recorder=recorder,

@@ -93,8 +93,8 @@ class Round:
         Measure and sample, if it is time to, before micro-step `step`.
 
         Raises:
-            EngineUnavailable: Then prompts, phases and random numbers are as if the round had not begun. A student that
-                was set to the experts' mean keeps it; the resumed round sets it again.
+            EngineUnavailable: Prompts, phases and random numbers are as if the round had not begun. A student that was
+                set to the experts' mean keeps it; the resumed round sets it again.
         """
         with self._all_or_nothing(state):
             if self.measured != state.global_step:
