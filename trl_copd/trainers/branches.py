@@ -13,6 +13,7 @@ from ..config import CoPDConfig
 from ..experts import Expert
 from ..prompts import BranchPrompts, PromptStream, check_chat_template, cross_stream, hold_out_probe
 from ..topology import Topology
+from .data_pass import DataPass
 from .policy import Learner
 from .teaching import Teaching
 
@@ -80,6 +81,7 @@ def build_branches(
     topology: Topology,
     domains: dict[str, Any],
     teaching: Teaching,
+    data_pass: DataPass,
 ) -> dict[str, Learner]:
     """
     One [`Learner`] per branch.
@@ -89,15 +91,22 @@ def build_branches(
         experts (`dict[str, Expert]`), topology ([`Topology`]): The run.
         domains (`dict`): Data to train on by domain.
         teaching ([`Teaching`]): Scores cross rows.
+        data_pass ([`DataPass`]): Checks rows that are drawn without having been checked before.
     """
     branches, seed, stop = {}, run.args.seed, 0
+    checks = {name: data_pass.on_draw(name, rows) for name, rows in domains.items()}
     for name in topology.branches:
         expert, native = experts.get(name), None
         start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
         if expert is not None:
-            native = PromptStream(domains[name], run.args.prompts_per_generation, run.shuffle_dataset, seed)
+            native = PromptStream(
+                domains[name], run.args.prompts_per_generation, run.shuffle_dataset, seed, checks[name]
+            )
         edges = topology.edges_into(name)
-        cross = {edge.domain: cross_stream(domains[edge.domain], seed, name, edge.domain) for edge in edges}
+        cross = {
+            domain: cross_stream(domains[domain], seed, name, domain, checks[domain])
+            for domain in (edge.domain for edge in edges)
+        }
         parameters = adapters.branch_parameters(teaching.forwards.model, name)
         branches[name] = Learner(
             run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
