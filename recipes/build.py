@@ -15,6 +15,7 @@ from recipes.demo_base import build_base as build_demo
 from recipes.domains import DEMO
 from recipes.rows import load_rows
 from trl_copd import Expert
+from trl_copd.spelling import did_you_mean
 
 
 BUILTIN_BASES = ("demo", "smollm2")
@@ -77,7 +78,9 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         raise ValueError(f"`domains` must list mappings that have a `name`, got {domain!r}.")
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
-        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}. Known: {sorted(DOMAIN_KEYS)}.")
+        raise ValueError(
+            f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{did_you_mean(unknown[0], DOMAIN_KEYS)} Known: {sorted(DOMAIN_KEYS)}."
+        )
     _check_base_accuracy(domain)
     train, held_out = _load_rows(domain, seed)
     rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")

@@ -1,6 +1,7 @@
 """Co-evolving policy distillation (CoPD) on TRL: experts that teach each other while they train."""
 
 import importlib
+import logging
 
 
 __version__ = "0.1.0"
@@ -11,6 +12,10 @@ _HOMES = {
     "Expert": ".experts",
     "last_checkpoint": ".run.checkpoints",
 }
+
+
+# bitsandbytes, which PEFT imports, warns in every command that a kernel for 4-bit bases on CPUs is not installed
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def __getattr__(name: str):

@@ -1,5 +1,6 @@
 """Configuration of [`CoPDTrainer`]."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +93,8 @@ class CoPDConfig(GRPOConfig):
             Whether `train` ends with the capability matrix, if an expert has held-out rows.
         check_data (`bool`, *optional*, defaults to `True`):
             Whether every prompt of map-style data is rendered and tokenized once before training, so that an error
-            names the expert and the row at once. With `False`, and in streamed data, a row is checked when it is drawn.
+            names the expert and the row at once. With `False`, and in streamed data, a row is checked when it is
+            drawn.
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
@@ -180,7 +182,9 @@ class CoPDConfig(GRPOConfig):
         self._check_values()
         if self.selects_best_model and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
-        super().__post_init__()
+        with warnings.catch_warnings():  # TRL sets the old name of a field by default, and transformers warns of it
+            warnings.filterwarnings("ignore", "`gradient_checkpointing", FutureWarning)
+            super().__post_init__()
         self._check_reuse()
 
     def to_dict(self) -> dict[str, Any]:

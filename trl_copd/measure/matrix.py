@@ -61,7 +61,13 @@ class CapabilityMatrix:
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
         self.last: Matrix | None = None
         self.last_round: int | None = None  # whose weights it was
+        self.measures = "accuracy"  # or "mean reward", where a reward is neither 0 nor 1
         self._note = ""  # how it was measured
+
+    @property
+    def title(self) -> str:
+        """What the numbers are."""
+        return f"{self.measures} on held-out rows"
 
     def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> Matrix:
         """
@@ -83,16 +89,19 @@ class CapabilityMatrix:
             )
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
-        ungraded = 0
+        ungraded, binary = 0, True
         with self.forwards.without_dropout(), student(), torch.random.fork_rng():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
                     grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)
                     ungraded += int(grades.isnan().sum())
                     for name, row in zip(names, grades, strict=True):
-                        matrix[name][domain] = None if row.isnan().all() else row.nanmean().item()
+                        matrix[name][domain] = _mean(row)
+                    graded = row[~row.isnan()]
+                    binary = binary and bool(((graded == 0) | (graded == 1)).all())
         how = "greedy" if num_generations == 1 else f"avg@{num_generations}, temperature {self.temperature}"
-        self._note = f"Accuracy on held-out rows ({how}); {ungraded} ungraded answers excluded."
+        self.measures = "accuracy" if binary else "mean reward"
+        self._note = f"{self.title.capitalize()} ({how}); {ungraded} ungraded answers excluded."
         self.last = matrix
         return matrix
 
@@ -140,6 +149,12 @@ class CapabilityMatrix:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def _mean(grades: torch.Tensor) -> float | None:
+    """Mean of what was graded; digits beyond those of float32 rewards are noise."""
+    graded = grades[~grades.isnan()].double()
+    return round(graded.mean().item(), 6) if len(graded) else None
 
 
 def matrix_metrics(matrix: Matrix, prefix: str) -> dict[str, float]:

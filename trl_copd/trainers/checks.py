@@ -48,7 +48,7 @@ PORTED = """ Data and rewards belong to an `Expert`; a script of GRPOTrainer bec
 
     from trl_copd import CoPDConfig, CoPDTrainer, Expert
     expert = Expert("math", train_dataset=train_dataset, reward_funcs=reward_funcs, eval_dataset=eval_dataset)
-    args = CoPDConfig(output_dir="copd", topology="mutual", opd_steps=0)  # one expert alone; with more, leave these out
+    args = CoPDConfig(output_dir="copd", topology="mutual", opd_steps=0)  # of one expert; leave out with more
     CoPDTrainer(model, experts=[expert], args=args, peft_config=LoraConfig(target_modules="all-linear")).train()
 """
 WITHOUT_FSDP = (DistributedType.NO, DistributedType.MULTI_CPU)  # where accelerate ignores that FSDP was asked for
@@ -123,7 +123,7 @@ def plan_run(
     if not isinstance(args, CoPDConfig):
         hint = ""
         if isinstance(args, GRPOConfig):
-            hint = " It has all fields of GRPOConfig: write `CoPDConfig(**...)` with the arguments that yours was built with."
+            hint = " It has all fields of GRPOConfig: write `CoPDConfig(**...)` with the arguments of yours."
         raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.{hint}")
     topology = build_topology(args.topology, tuple(checked), args.hub)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
@@ -133,12 +133,12 @@ def plan_run(
     check_hub(args)
     if processing_class is not None:
         check_tokenizer(processing_class)
-    if isinstance(model, str):
-        check_model_path(model)
-    else:
+    if isinstance(model, PreTrainedModel):
         check_model(model, peft_config)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
+    if not isinstance(model, PreTrainedModel):
+        check_model_path(str(model))
     schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.copy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it

@@ -33,7 +33,7 @@ class Host:
         return self.run._tokenizer.pad_token_id
 
     def tokenize(self, prompts: list) -> tuple[list[list[int]], Any, dict[str, Any]]:
-        """Token ids of prompts, images and further model inputs; prompts of several domains may be of several kinds."""
+        """Token ids of prompts, images and further model inputs; texts and messages may be mixed."""
         # TRL takes all prompts for texts or all for messages, by the first one
         runs = [list(run) for _, run in groupby(prompts, key=lambda prompt: is_conversational({"prompt": prompt}))]
         if len(runs) <= 1:
