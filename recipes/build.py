@@ -78,9 +78,8 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         raise ValueError(f"`domains` must list mappings that have a `name`, got {domain!r}.")
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
-        raise ValueError(
-            f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{did_you_mean(unknown[0], DOMAIN_KEYS)} Known: {sorted(DOMAIN_KEYS)}."
-        )
+        near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
+        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
     train, held_out = _load_rows(domain, seed)
     rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")

@@ -83,7 +83,7 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
         raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
 
 
-def _check_generation_kwargs(given: dict[str, Any]) -> None:
+def _check_generation_kwargs(given: Any) -> None:
     known = vars(GenerationConfig())
     for name in given:
         if name not in known:

@@ -4,10 +4,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Iterable
-from typing import TypeVar
-
-
-Class = TypeVar("Class", bound=type)
+from typing import Any
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -16,7 +13,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def suggesting(cls: Class) -> Class:
+def suggesting(cls: Any) -> Any:
     """Let a dataclass answer an unknown argument with the nearest field instead of Python's bare TypeError."""
     init = cls.__init__
     known = list(inspect.signature(init).parameters)[1:]
