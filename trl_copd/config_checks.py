@@ -86,10 +86,11 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
 def _check_generation_kwargs(given: Any) -> None:
     known = vars(GenerationConfig())
     for name in given:
-        if name not in known:
+        near = did_you_mean(name, known) if name not in known else ""
+        if near:  # what is like nothing may be a setting of the model's own `generate`
             raise ValueError(
                 f"generation_kwargs has {name!r}, which transformers' GenerationConfig does not know and would ignore."
-                f"{did_you_mean(name, known)}"
+                f"{near}"
             )
     if given.get("num_return_sequences") not in (None, 1):
         raise ValueError(
