@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
 sys.path.append(str(Path.cwd()))  # rewards of one's own
+
+import trl_copd  # noqa: F401  first: it quietens what the others import
+
+
+# isort: split
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from recipes.build import build_base, build_experts, pool
 from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint

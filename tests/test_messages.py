@@ -62,7 +62,7 @@ def build(tmp_path, experts, args=None, **options):
 
 
 def test_a_script_of_grpo_is_shown_what_becomes_of_it():
-    with pytest.raises(TypeError, match="(?s)needs `experts`.*from trl_copd import.*Expert\\(\"math\", train_dataset="):
+    with pytest.raises(TypeError, match='(?s)needs `experts`.*from trl_copd import.*Expert\\("math", train_dataset='):
         CoPDTrainer("model", reward_funcs=letter_reward, train_dataset=rows())
     with pytest.raises(TypeError, match="needs `experts`. Pass a list of `Expert`"):
         CoPDTrainer("model")
@@ -117,6 +117,7 @@ def test_a_recipe_with_a_typo(tmp_path):
 
 QUIET = """
 import sys; sys.path.insert(0, {tests!r})
+import trl_copd  # first: what PEFT imports speaks once
 from tiny import build_experts, build_trainer
 build_trainer({folder!r}, build_experts(1), topology="mutual", opd_steps=0, max_steps=1, gradient_checkpointing=True,
               disable_tqdm=True).train()
@@ -132,4 +133,4 @@ def test_a_run_without_output_says_nothing(tmp_path):
 
 def test_help_is_for_users():
     done = subprocess.run([sys.executable, "-m", "trl_copd.report", "--help"], capture_output=True, text=True)
-    assert "Draw the figures of a run" in done.stdout and "`" not in done.stdout and not done.stderr
+    assert "Draw the figures of a run" in done.stdout and "quiet" not in done.stdout and not done.stderr

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import warnings
 
 
 __version__ = "0.1.0"
@@ -14,7 +15,9 @@ _HOMES = {
 }
 
 
-# bitsandbytes, which PEFT imports, warns in every command that a kernel for 4-bit bases on CPUs is not installed
+# Said in every command, and nothing that its user can change: TRL calls transformers' methods by their old names;
+# bitsandbytes, which PEFT imports, finds no kernel for 4-bit bases on CPUs
+warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing", FutureWarning)
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 

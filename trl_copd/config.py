@@ -1,6 +1,5 @@
 """Configuration of [`CoPDTrainer`]."""
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,9 +181,7 @@ class CoPDConfig(GRPOConfig):
         self._check_values()
         if self.selects_best_model and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
-        with warnings.catch_warnings():  # TRL sets the old name of a field by default, and transformers warns of it
-            warnings.filterwarnings("ignore", "`gradient_checkpointing", FutureWarning)
-            super().__post_init__()
+        super().__post_init__()
         self._check_reuse()
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,7 +13,8 @@ TINY = {
     "n_head": 4, "n_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False, "initializer_range": 0.3,
     "word_embed_proj_dim": 32, "max_seq_len": 64, "expansion_ratio": 2,
-    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
     "n_group": 1, "topk_group": 1, "shared_expert_intermediate_size": 16, "first_k_dense_replace": 1,
     "sliding_window": 8, "rotary_dim": 4,
 }  # fmt: skip
@@ -24,10 +25,12 @@ MIXED = {"layer_types": ["sliding_attention", "full_attention"]}
 # family: what its configuration needs besides
 FAMILIES: dict[str, dict[str, dict]] = {
     "dense": {
-        "llama": {}, "mistral": {"sliding_window": None}, "qwen2": {}, "qwen3": {}, "phi": {"partial_rotary_factor": 0.5},
+        "llama": {}, "mistral": {"sliding_window": None}, "qwen2": {}, "qwen3": {},
+        "phi": {"partial_rotary_factor": 0.5},
         "phi3": {"rope_scaling": None}, "gemma": {}, "glm": {}, "glm4": {}, "granite": {}, "olmo": {}, "olmo2": {},
         "stablelm": {}, "starcoder2": {"sliding_window": None}, "cohere": {}, "helium": {}, "nemotron": {},
-        "smollm3": {}, "seed_oss": {}, "arcee": {}, "apertus": {}, "ernie4_5": {}, "exaone4": {"sliding_window": None, "sliding_window_pattern": None, "layer_types": ["full_attention"] * 2},
+        "smollm3": {}, "seed_oss": {}, "arcee": {}, "apertus": {}, "ernie4_5": {},
+        "exaone4": {"sliding_window_pattern": None, "layer_types": ["full_attention"] * 2},
         "hunyuan_v1_dense": {}, "minicpm3": MLA, "gpt2": {}, "gpt_neox": {}, "gptj": {}, "opt": {}, "bloom": {},
         "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True}, "mpt": {}, "codegen": {}, "gpt_bigcode": {},
     },
@@ -72,7 +75,8 @@ def vision_language_model(seed: int = 0) -> PreTrainedModel:
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
     text = {name: value for name, value in TINY.items() if name in ("hidden_size", "intermediate_size",
             "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
-            "max_position_embeddings", "initializer_range", "pad_token_id", "bos_token_id", "eos_token_id")}  # fmt: skip
+            "max_position_embeddings", "initializer_range", "pad_token_id", "bos_token_id",
+            "eos_token_id")}  # fmt: skip
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
     torch.manual_seed(seed)
     config = Qwen2_5_VLConfig(text_config=text | {"rope_scaling": rope}, vision_config=vision, image_token_id=28,

@@ -14,7 +14,14 @@ from tiny import build_experts, build_trainer, distance, lora, weights
 
 pytestmark = pytest.mark.slow
 
-CYCLE = {"rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 1, "save_strategy": "steps", "save_steps": 1}
+CYCLE = {
+    "rlvr_steps": 1,
+    "opd_steps": 1,
+    "max_steps": 2,
+    "overlap_every": 1,
+    "save_strategy": "steps",
+    "save_steps": 1,
+}
 # What PEFT, TRL or the model itself cannot do; said in docs/support.md
 REFUSED: dict[str, str] = {}
 
