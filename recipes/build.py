@@ -212,6 +212,11 @@ class PooledReward:
 
 def pool(experts: list[Expert], seed: int) -> Expert:
     """All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once."""
+    if len({isinstance(expert.train_dataset[0]["prompt"], str) for expert in experts}) > 1:
+        raise ValueError(
+            "method=mixed pools all rows, whose prompts are then all texts or all messages. Set the same `chat` in "
+            "every domain."
+        )
     pooled = concatenate_datasets(
         [e.train_dataset.add_column("domain", [e.name] * len(e.train_dataset)) for e in experts]
     )

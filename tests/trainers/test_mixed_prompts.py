@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import build_trainer, letter_reward, lora, replay_copd, rows, tiny_tokenizer
 
+from recipes.build import pool
 from trl_copd import Expert
 
 
@@ -69,6 +70,11 @@ def test_the_kind_of_a_prompt_changes_no_weight(tmp_path):
         trained[kinds] = torch.cat([p.detach().flatten() for b in trainer.branches.values() for p in b.parameters])
     first, *others = trained.values()
     assert all(torch.equal(first, other) for other in others)
+
+
+def test_one_policy_on_all_data_needs_prompts_of_one_kind():
+    with pytest.raises(ValueError, match="Set the same `chat` in every domain"):
+        pool(experts("text", "messages"), seed=0)
 
 
 def test_each_run_of_prompts_is_tokenized_as_what_it_is(tmp_path):
