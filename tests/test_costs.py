@@ -348,7 +348,7 @@ def test_a_base_that_is_built_by_the_first_run(tmp_path, capsys):
 def test_the_prompts_of_a_recipe_are_counted(tmp_path, capsys):
     rows = [{"prompt": "1" * (5 + i % 7), "solution": "a"} for i in range(40)]  # the tokenizer has a token a character
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    domain = {"name": "ones", "dataset": str(tmp_path / "rows.jsonl"), "chat": False, "n_eval": 4, "system": None}
+    domain = {"name": "ones", "dataset": str(tmp_path / "rows.jsonl"), "chat": False, "n_eval": 4}
     recipe = tmp_path / "recipe.yaml"
     fields = {"model_name_or_path": str(tiny_base()), "domains": [domain], "topology": "mutual", "use_cpu": True}
     recipe.write_text(yaml.safe_dump(fields))
