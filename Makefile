@@ -47,7 +47,7 @@ provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq,
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
 		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
 
-test-families: $(INSTALLED)  ## tiny models of forty families: rollouts, resume, checkpointing, merging; a quarter of an hour
+test-families: $(INSTALLED)  ## tiny models of many families: rollouts, resume, checkpointing, merging; a quarter of an hour
 	$(BIN)/python -m pytest tests/families $(ARGS)
 
 test-docs: $(INSTALLED)  ## commands and examples of README.md and docs/, the slow ones too
