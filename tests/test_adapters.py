@@ -83,6 +83,49 @@ def test_only_caches_that_copy_all_their_rows_are_shared():
     assert not _can_share({**empty, "past_key_values": cache})
 
 
+def test_what_is_not_known_is_not_shared():
+    known = {
+        "past_key_values": DynamicCache(), "input_ids": torch.zeros(2, 3), "attention_mask": torch.ones(2, 3),
+        "use_cache": True, "logits_to_keep": 1, "output_attentions": False, "labels": None,
+    }  # fmt: skip
+    assert _can_share(known)
+    assert not _can_share({**known, "attention_mask": {"full_attention": torch.ones(2, 1, 3, 3)}})
+    assert not _can_share({**known, "attention_mask": torch.ones(2, 1, 3, 3)})
+    assert not _can_share({**known, "pixel_values": torch.ones(2, 3)})
+    assert not _can_share({**known, "output_hidden_states": True})
+
+    class OwnCache(DynamicCache):
+        """Holds states of its own, as MiniMax's does."""
+
+    assert not _can_share({**known, "past_key_values": OwnCache()})
+    assert not _can_share({**known, "past_key_values": DynamicCache(offloading=True)})
+
+
+# One generation_kwargs each: more rows than prompts, a second forward without keywords, other caches, no cache,
+# a prefill in chunks, samplers that look at the whole sequence
+GENERATION_KWARGS = [
+    {"num_beams": 2},
+    {"num_beams": 3, "do_sample": False},
+    {"guidance_scale": 1.5},
+    {"cache_implementation": "static"},
+    {"use_cache": False},
+    {"prefill_chunk_size": 2},
+    {"no_repeat_ngram_size": 2, "typical_p": 0.9},
+]
+
+
+@pytest.mark.parametrize("given", GENERATION_KWARGS, ids=lambda given: ",".join(given))
+def test_generation_kwargs_sample_what_one_branch_at_a_time_does(tmp_path, given):
+    trainer = trained(tmp_path, generation_kwargs=given)
+    prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in (0, 0, 1, 1, 1, 1, 2, 3, 3, 3)]
+    names = ["math"] * 4 + ["code"] * 4 + ["logic"] * 2  # groups of two sizes
+    together, _ = trainer.engine.generate(prompts, names, greedy=True)
+    trainer.forwards.stackable[frozenset(names)] = False  # the fallback, which shares nothing
+    apart, _ = trainer.engine.generate(prompts, names, greedy=True)
+    assert together == apart
+    assert len({tuple(row) for row in together}) > 2
+
+
 @pytest.mark.parametrize(
     "overrides", [{}, {"gradient_checkpointing": True}, {"bf16": True}, {"rollout_chunk_rows": 5}]
 )

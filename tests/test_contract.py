@@ -25,6 +25,7 @@ from trl_copd.trainers.policy import Learner
 SIGNATURES = {
     (GRPOTrainer, "training_step"): ["self", "model", "inputs", "num_items_in_batch"],
     (GRPOTrainer, "_generate_and_score_completions"): ["self", "inputs"],
+    (GRPOTrainer, "_generate"): ["self", "prompts"],
     (GRPOTrainer, "_generate_single_turn"): [
         "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
     (GRPOTrainer, "_calculate_rewards"): ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -108,6 +109,13 @@ def test_what_a_branch_owns_after_a_run(tmp_path):
         assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled"}
     with pytest.raises(TypeError, match="CoPDTrainer.train"):
         trainer.branches["math"].train()
+
+
+def test_where_completions_stand_in_what_is_generated():
+    """`Taught._generate` gives every row the kind of completion that its prompt has."""
+    source = inspect.getsource(GRPOTrainer._generate)
+    assert 'is_conversational({"prompt": prompts[0]})' in source
+    assert "return prompt_ids, completion_ids, tool_mask, completions, " in source
 
 
 def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():

@@ -26,6 +26,8 @@ ROOMS = [
         "experts",
         "prompts",
         "config",
+        "config_checks",
+        "spelling",
     },
     {"distillation", "divergence"},
     {"sharding", "adapters"},

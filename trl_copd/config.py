@@ -6,8 +6,10 @@ from typing import Any
 from trl import GRPOConfig
 
 from .allocation import ALLOCATIONS
+from .config_checks import check_settings
 from .redaction import redact, secrets_of
 from .schedule import OverlapSchedule, Schedule
+from .spelling import suggesting
 from .topology import STUDENT, TOPOLOGIES, Topology
 
 
@@ -18,6 +20,7 @@ MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
 
+@suggesting
 @dataclass
 class CoPDConfig(GRPOConfig):
     r"""
@@ -101,6 +104,10 @@ class CoPDConfig(GRPOConfig):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
             Whether `train` ends with the capability matrix, if an expert has held-out rows.
+        check_data (`bool`, *optional*, defaults to `True`):
+            Whether every prompt of map-style data is rendered and tokenized once before training, so that an error
+            names the expert and the row at once. With `False`, and in streamed data, a row is checked when it is
+            drawn.
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
@@ -184,6 +191,9 @@ class CoPDConfig(GRPOConfig):
         default=True,
         metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."},
     )
+    check_data: bool = field(
+        default=True, metadata={"help": "Whether all prompts are rendered and tokenized once before training."}
+    )
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
     )
@@ -192,6 +202,7 @@ class CoPDConfig(GRPOConfig):
     )
 
     def __post_init__(self):
+        check_settings(self)
         self._check_types()
         self._check_values()
         if self.selects_best_model and self.metric_for_best_model is None:
@@ -297,7 +308,7 @@ class CoPDConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        for name in ("matrix_at_end", "live_view"):
+        for name in ("matrix_at_end", "check_data", "live_view"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
         for beta in self._beta_values:

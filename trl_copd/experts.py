@@ -14,6 +14,7 @@ from trl.trainer.utils import get_callable_name
 
 from . import rewards
 from .rewards.base import AsyncReward, VerifierReward
+from .spelling import suggesting
 
 
 RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
@@ -27,9 +28,12 @@ TRL_REWARD_ARGS = {
     "log_metric",
     "environments",
 }
+# Of these, the ones that a column of the same name would clash with; TRL leaves out columns named as the others
+TAKEN_COLUMNS = {"prompts", "completions", "trainer_state", "log_extra", "log_metric"}
 EvalDatasets: TypeAlias = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
 
 
+@suggesting
 @dataclass
 class Expert:
     """
@@ -210,6 +214,8 @@ def check_experts(experts: Any) -> dict[str, Expert]:
         TypeError: Not a list of [`Expert`].
         ValueError: No experts, or two of the same name.
     """
+    if isinstance(experts, Expert):
+        raise TypeError("`experts` must be a list of `Expert`, got one. Wrap it in a list: `experts=[Expert(...)]`.")
     if not isinstance(experts, (list, tuple)) or not all(isinstance(expert, Expert) for expert in experts):
         raise TypeError(f"`experts` must be a list of `Expert`, got {experts!r:.200}.")
     if not experts:
@@ -273,6 +279,12 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
                 f"Expert {expert!r} has no column {missing[0]!r} in `{argument}` (found: {shown}), which the reward "
                 f"{reward!r} reads. Add it, or use another reward."
             )
+    taken = sorted(TAKEN_COLUMNS & set(found)) if columns_by_reward else []  # rewards that are models get no columns
+    if taken:
+        raise ValueError(
+            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL "
+            "hands something else to every reward function. Rename the column."
+        )
     _check_prompts(dataset, expert, argument)
     if "image" in found or "images" in found:
         raise ValueError(

@@ -1,9 +1,9 @@
 """Endless streams of prompts that can be resumed: where a dataset row enters a round."""
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
@@ -13,6 +13,9 @@ from trl.trainer.utils import RepeatSampler
 from .allocation import Turns
 from .schedule import BranchPlan, cross_prompts
 from .topology import Edge
+
+
+RowCheck: TypeAlias = Callable[[int, dict[str, Any]], None]  # raises for a row that cannot be used
 
 
 class PromptStream:
@@ -27,10 +30,20 @@ class PromptStream:
         batch_size (`int`): Prompts of a full generation batch; as in TRL, an epoch drops its incomplete last batch.
         shuffle (`bool`): Whether to shuffle, anew in each epoch.
         seed (`int`): Seed of the order.
+        check (`Callable`, *optional*): Called with each row that is drawn and its number; a stream has no numbers of
+            its own, there it is that of rows drawn before.
     """
 
-    def __init__(self, dataset: Dataset | IterableDataset, batch_size: int, shuffle: bool, seed: int):
+    def __init__(
+        self,
+        dataset: Dataset | IterableDataset,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        check: RowCheck | None = None,
+    ):
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.check = check
         self.consumed = 0
         self._batches = 0  # full batches that a streamed dataset has given
         self._order = self._draw()
@@ -43,9 +56,13 @@ class PromptStream:
     def take(self, count: int) -> list[dict[str, Any]]:
         """The next `count` rows."""
         drawn = [next(self._order) for _ in range(count)]
+        numbers: Sequence[int] = range(self.consumed, self.consumed + count)
         self.consumed += count
         if isinstance(self.dataset, Dataset):
-            return [dict(self.dataset[index]) for index in drawn]
+            numbers, drawn = drawn, [self.dataset[index] for index in drawn]
+        if self.check is not None:
+            for number, row in zip(numbers, drawn, strict=True):
+                self.check(number, row)
         return [dict(row) for row in drawn]
 
     def skip_to(self, consumed: int) -> None:
@@ -81,9 +98,11 @@ class PromptStream:
             epoch += 1
 
 
-def cross_stream(dataset: Dataset | IterableDataset, seed: int, learner: str, domain: str) -> PromptStream:
+def cross_stream(
+    dataset: Dataset | IterableDataset, seed: int, learner: str, domain: str, check: RowCheck | None = None
+) -> PromptStream:
     """Prompts of `domain` for `learner` to be taught on; drawing them never advances a native order."""
-    return PromptStream(dataset, batch_size=1, shuffle=True, seed=derived_seed(seed, "cross", learner, domain))
+    return PromptStream(dataset, 1, shuffle=True, seed=derived_seed(seed, "cross", learner, domain), check=check)
 
 
 class Mixture:
@@ -105,7 +124,7 @@ class Mixture:
     @property
     def size(self) -> int:
         """Rows of all domains."""
-        return sum(stream.size for stream in self.streams.values())
+        return sum(stream.size or 0 for stream in self.streams.values())
 
     @property
     def consumed(self) -> dict[str, Any]:

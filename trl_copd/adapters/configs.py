@@ -67,10 +67,15 @@ def check_peft_config(
         )
     targets = getattr(peft_config, "target_modules", None)
     on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())
-    if on_head or "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+    if on_head:
         raise ValueError(
             "`peft_config` puts an adapter on `lm_head`, which all branches share and which TRL never trains. Remove "
-            "'lm_head' from `target_modules` and `modules_to_save`."
+            "'lm_head' from `target_modules`."
+        )
+    if "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+        raise ValueError(
+            "modules_to_save=['lm_head'] trains a head of its own for each branch, but log-probabilities of all "
+            "branches, and exact divergences, are computed with one. Remove 'lm_head' from `modules_to_save`."
         )
     if getattr(peft_config, "bias", "none") != "none":
         raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")

@@ -61,6 +61,12 @@ class CapabilityMatrix:
         self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
         self.samples = samples
+        self.measures = "accuracy"  # or "mean reward", where a reward is neither 0 nor 1
+
+    @property
+    def title(self) -> str:
+        """What the numbers of the last measurement are."""
+        return f"{self.measures} on held-out rows"
 
     def measure(
         self, student: Callable[[], AbstractContextManager], num_generations: int | None = None
@@ -85,16 +91,19 @@ class CapabilityMatrix:
         num_generations = num_generations or self.samples
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
-        ungraded = 0
+        ungraded, binary = 0, True
         with self.forwards.without_dropout(), student(), torch.random.fork_rng():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
                     grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)
                     ungraded += int(grades.isnan().sum())
                     for name, row in zip(names, grades, strict=True):
-                        matrix[name][domain] = None if row.isnan().all() else row.nanmean().item()
+                        matrix[name][domain] = _mean(row)
+                    graded = row[~row.isnan()]
+                    binary = binary and bool(((graded == 0) | (graded == 1)).all())
         how = "greedy" if num_generations == 1 else f"avg@{num_generations}, temperature {self.temperature}"
-        return matrix, f"Accuracy on held-out rows ({how}); {ungraded} ungraded answers excluded."
+        self.measures = "accuracy" if binary else "mean reward"
+        return matrix, f"{self.title.capitalize()} ({how}); {ungraded} ungraded answers excluded."
 
     def _grade(self, names: list[str], expert: str, rows: list[dict], samples: int) -> torch.Tensor:
         """Grades of every adapter on the rows, shape `(len(names), len(rows) * samples)`, NaN where ungraded."""
@@ -127,6 +136,12 @@ class CapabilityMatrix:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def _mean(grades: torch.Tensor) -> float | None:
+    """Mean of what was graded; digits beyond those of float32 rewards are noise."""
+    graded = grades[~grades.isnan()].double()
+    return round(graded.mean().item(), 6) if len(graded) else None
 
 
 def write_matrix(matrix: Matrix, note: str, output_dir: str | Path) -> None:

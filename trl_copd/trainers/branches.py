@@ -16,12 +16,14 @@ from ..prompts import (
     BranchPrompts,
     Mixture,
     PromptStream,
+    RowCheck,
     check_chat_template,
     cross_stream,
     hold_out_probe,
     split_by_column,
 )
 from ..topology import Topology
+from .data_pass import DataPass
 from .policy import Learner
 from .teaching import Teaching
 
@@ -90,6 +92,7 @@ def build_branches(
     domains: dict[str, Any],
     teaching: Teaching,
     allocation: Allocation | None,
+    data_pass: DataPass,
 ) -> dict[str, Learner]:
     """
     One [`Learner`] per branch.
@@ -100,15 +103,20 @@ def build_branches(
         domains (`dict`): Data to train on by domain.
         teaching ([`Teaching`]): Scores cross rows.
         allocation ([`Allocation`], *optional*): Shares out the prompts of an expert on several domains.
+        data_pass ([`DataPass`]): Checks rows that are drawn without having been checked before.
     """
     branches, seed, stop = {}, run.args.seed, 0
+    checks = {name: data_pass.on_draw(name, rows) for name, rows in domains.items()}
     for name in topology.branches:
         expert, native = experts.get(name), None
         start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
         if expert is not None:
-            native = _native(expert, domains[name], run, allocation)
+            native = _native(expert, domains[name], run, allocation, checks[name])
         edges = topology.edges_into(name)
-        cross = {edge.domain: cross_stream(domains[edge.domain], seed, name, edge.domain) for edge in edges}
+        cross = {
+            domain: cross_stream(domains[domain], seed, name, domain, checks[domain])
+            for domain in (edge.domain for edge in edges)
+        }
         parameters = adapters.branch_parameters(teaching.forwards.model, name)
         branches[name] = Learner(
             run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
@@ -116,13 +124,15 @@ def build_branches(
     return branches
 
 
-def _native(expert: Expert, rows: Any, run: GRPOTrainer, allocation: Allocation | None) -> PromptStream | Mixture:
+def _native(
+    expert: Expert, rows: Any, run: GRPOTrainer, allocation: Allocation | None, check: RowCheck | None
+) -> PromptStream | Mixture:
     """An expert's own prompts; those of several domains are shared out if the allocation is adaptive."""
     size, shuffle, seed = run.args.prompts_per_generation, run.shuffle_dataset, run.args.seed
     if allocation is None or expert.domain_column is None:
-        return PromptStream(rows, size, shuffle, seed)
+        return PromptStream(rows, size, shuffle, seed, check)
     streams = {
-        domain: PromptStream(part, 1, shuffle, seed)
+        domain: PromptStream(part, 1, shuffle, seed, check)
         for domain, part in split_by_column(rows, expert.domain_column).items()
     }
     return Mixture(streams, lambda: allocation.share(streams))

@@ -1,6 +1,7 @@
 """What a run is refused for, before its model is loaded."""
 
 import copy
+import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from datasets import IterableDataset
 from peft import PeftConfig
 from torch.distributed.fsdp import CPUOffloadPolicy
 from transformers import PreTrainedModel
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from .. import adapters
@@ -25,8 +26,10 @@ from ..run.fingerprint import run_fingerprint
 from ..run.hub import check_hub
 from ..run.resuming import checkpoint_to_resume
 from ..schedule import Schedule
+from ..spelling import did_you_mean
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
+from .model_checks import check_model, check_model_path, check_tokenizer
 from .settings import check_crossing, check_settings
 
 
@@ -42,6 +45,13 @@ UNSUPPORTED = {
     "environment_factory": "Environments are multi-turn and not supported yet. Use GRPOTrainer.",
 }
 
+PORTED = """ Data and rewards belong to an `Expert`; a script of GRPOTrainer becomes:
+
+    from trl_copd import CoPDConfig, CoPDTrainer, Expert
+    expert = Expert("math", train_dataset=train_dataset, reward_funcs=reward_funcs, eval_dataset=eval_dataset)
+    args = CoPDConfig(output_dir="copd", topology="mutual", opd_steps=0)  # of one expert; leave out with more
+    CoPDTrainer(model, experts=[expert], args=args, peft_config=LoraConfig(target_modules="all-linear")).train()
+"""
 WITHOUT_FSDP = (DistributedType.NO, DistributedType.MULTI_CPU)  # where accelerate ignores that FSDP was asked for
 
 
@@ -93,6 +103,7 @@ def plan_run(
     quantization_config: Any,
     optimizers: tuple[Any, Any],
     unsupported: dict[str, Any],
+    processing_class: Any = None,
 ) -> Plan:
     """
     Check the arguments of [`CoPDTrainer`] against each other, before the model is loaded.
@@ -100,7 +111,7 @@ def plan_run(
     Raises:
         TypeError, ValueError: With what came, why it cannot work, and what to do.
     """
-    refuse_unsupported(unsupported)
+    refuse_unsupported(unsupported, experts)
     if optimizers[0] is not None:
         raise ValueError(
             "`optimizers` holds an optimizer, but the adapters that it should train do not exist yet. Choose one "
@@ -111,7 +122,10 @@ def plan_run(
         name = get_config_model_id(model.config) if isinstance(model, PreTrainedModel) else str(model)
         args = CoPDConfig(f"{name.split('/')[-1]}-CoPD")
     if not isinstance(args, CoPDConfig):
-        raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
+        hint = ""
+        if isinstance(args, GRPOConfig):
+            hint = " It has all fields of GRPOConfig: write `CoPDConfig(**...)` with the arguments of yours."
+        raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.{hint}")
     frozen = tuple(name for name, expert in checked.items() if expert.frozen)
     topology = build_topology(args.topology, tuple(checked), args.hub, frozen)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
@@ -119,8 +133,14 @@ def plan_run(
     betas = args.learner_betas(topology)
     check_engine(args, model, peft_config, topology, checked, quantization_config)
     check_hub(args)
+    if processing_class is not None:
+        check_tokenizer(processing_class)
+    if isinstance(model, PreTrainedModel):
+        check_model(model, peft_config)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
+    if not isinstance(model, PreTrainedModel):
+        check_model_path(str(model))
     schedule = args.build_schedule(len(checked) - len(frozen))
     args, peft_config = copy.copy(args), copy.deepcopy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
@@ -132,12 +152,17 @@ def plan_run(
     return Plan(checked, topology, schedule, betas, fingerprint, args, engine_args, peft_config)
 
 
-def refuse_unsupported(arguments: dict[str, Any]) -> None:
-    """Turn TRL's arguments that CoPDTrainer has no place for into an error that says where to go."""
-    for name, value in arguments.items():
+def refuse_unsupported(arguments: dict[str, Any], experts: Any) -> None:
+    """Turn arguments that CoPDTrainer has no place for into an error that says where to go."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if experts is None:
+        ported = {"reward_funcs", "train_dataset"} & set(given)
+        raise TypeError("CoPDTrainer needs `experts`." + (PORTED if ported else " Pass a list of `Expert`."))
+    for name in arguments:
         if name not in UNSUPPORTED:
-            raise TypeError(f"CoPDTrainer got an unexpected argument {name!r}.")
-        if value is not None:
+            known = [*list(inspect.signature(GRPOTrainer.__init__).parameters)[1:], "experts"]
+            raise TypeError(f"CoPDTrainer got an unexpected argument {name!r}.{did_you_mean(name, known)}")
+        if name in given:
             raise ValueError(f"CoPDTrainer does not take `{name}`. {UNSUPPORTED[name]}")
 
 
@@ -277,7 +302,7 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
             )
     if args.eval_strategy != "no" and not any(expert.eval_datasets for expert in experts.values()):
         raise ValueError(
-            f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
+            f"eval_strategy={args.eval_strategy.value!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
             "or set eval_strategy='no'."
         )
 

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import CommitInfo
 from peft import PeftConfig, PeftModel
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from trl import GRPOTrainer
@@ -73,20 +73,19 @@ class CoPDTrainer(GRPOTrainer):
     def __init__(
         self,
         model: str | PreTrainedModel,
-        experts: list[Expert],
+        experts: list[Expert] | None = None,
         args: CoPDConfig | None = None,
         processing_class: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
         quantization_config: Any = None,
         peft_config: PeftConfig | None = None,
-        **unsupported,
+        **others,
     ):
-        plan = plan_run(model, experts, args, peft_config, quantization_config, optimizers, unsupported)
+        plan = plan_run(model, experts, args, peft_config, quantization_config, optimizers, others, processing_class)
         self.experts, self.topology, self.schedule = plan.experts, plan.topology, plan.schedule
         self.fingerprint = plan.fingerprint
-        complete = partial(complete_stage, self)
-        self.hub = Hub(plan.args, create=self._create_repo, on_push=self._tell_of_push, complete=complete)
+        self.hub = Hub(plan.args, self._create_repo, self._tell_of_push, complete=partial(complete_stage, self))
         super().__init__(
             model=model,
             processing_class=processing_class,
@@ -109,8 +108,8 @@ class CoPDTrainer(GRPOTrainer):
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
         self.add_callback(OutOfRollouts(self.round))
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
         if not self.args.disable_tqdm:
-            self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)
         self.last_matrix: Matrix | None = None
         self.last_matrix_round: int | None = None  # whose weights it was

@@ -8,6 +8,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
+from ..measure.matrix import matrix_table
 from ..run import checkpoints
 from ..run.card import Card, weights_round, write_model_card
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
@@ -20,13 +21,15 @@ def finish(run: GRPOTrainer) -> None:
     """Measure what was learnt, and describe and draw the run; whatever a verifier raises, it is saved."""
     if run.args.matrix_at_end and run.eval_dataset:
         try:
-            run.capability_matrix()
+            matrix = run.capability_matrix()
         except Exception as error:
             if not run.is_fsdp_enabled:  # where saving takes every process, and this one may be alone
                 run._save()
                 where = repr(run.args.output_dir)
                 error.add_note(f"The training was over: student and experts are saved in {where}.")
             raise
+        if run.is_world_process_zero() and (run.args.disable_tqdm or not run.progress.shows_matrix):
+            print(f"\nCapability matrix, {run.evaluation.title}:\n\n{matrix_table(matrix)}\n")
     run.save_state()
     if run.is_world_process_zero():
         write_run_file(run.args.output_dir, description(run))

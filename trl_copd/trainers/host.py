@@ -1,10 +1,12 @@
 """What the parts of a run need of GRPOTrainer's own methods, as plain functions: the one place that calls them."""
 
 import copy
+from itertools import groupby
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.data_utils import is_conversational
 
 from ..config import CoPDConfig
 from ..engines import Sampling
@@ -31,8 +33,13 @@ class Host:
         return self.run._tokenizer.pad_token_id
 
     def tokenize(self, prompts: list) -> tuple[list[list[int]], Any, dict[str, Any]]:
-        """Token ids of prompts, images and further model inputs."""
-        return GRPOTrainer._tokenize_prompts(self.run, prompts)
+        """Token ids of prompts, images and further model inputs; texts and messages may be mixed."""
+        # TRL takes all prompts for texts or all for messages, by the first one
+        runs = [list(run) for _, run in groupby(prompts, key=lambda prompt: is_conversational({"prompt": prompt}))]
+        if len(runs) <= 1:
+            return GRPOTrainer._tokenize_prompts(self.run, prompts)
+        ids = [row for run in runs for row in GRPOTrainer._tokenize_prompts(self.run, run)[0]]
+        return ids, None, {}  # text only: see `Expert`
 
     def token_ids(self, prompts: list) -> list[list[int]]:
         """Token ids of prompts."""

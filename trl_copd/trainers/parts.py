@@ -20,7 +20,9 @@ from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
 from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
+from .data_pass import DataPass, PromptCheck, prompt_limits
 from .host import Host
+from .model_checks import check_model, check_tokenizer
 from .policy import Learner
 from .round import Round
 from .teaching import Teaching
@@ -60,10 +62,12 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         run ([`~trl.GRPOTrainer`]): As TRL has built it, with the branches' adapters in its model.
         plan ([`Plan`]): What is to be trained.
     """
+    check_tokenizer(run.processing_class)
     args, accelerator, host = run.args, run.accelerator, Host(run)
     experts, topology, schedule = plan.experts, plan.topology, plan.schedule
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
+    check_model(model.get_base_model(), plan.peft_config)
     forwards = Forwards(model)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
@@ -82,10 +86,14 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         recorder=recorder,
     )
     domains, probes = split_domains(experts, args, topology, run.processing_class)
+    check = PromptCheck(host.token_ids, prompt_limits(model.get_base_model(), args))
+    data_pass = DataPass(check, accelerator, ahead=args.check_data, progress=not args.disable_tqdm)
+    data_pass.run(list(experts.values()))
+    data_pass.check_probes(probes)
     allocation = None
     if args.allocation == "adaptive":
         allocation = Allocation(domain_names(experts, domains), args.allocation_floor)
-    branches = build_branches(run, experts, topology, domains, teaching, allocation)
+    branches = build_branches(run, experts, topology, domains, teaching, allocation, data_pass)
     overlap = Overlap(
         edges=topology.edges,
         probes=probes,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
+from trl.data_utils import is_conversational
 
 from ..experts import Expert
 from ..prompts import BranchPrompts
@@ -97,6 +98,18 @@ class Taught(Policy):
     def __init__(self, run: GRPOTrainer):
         ungraded = {"reward_funcs": [None], "reward_func_names": [], "reward_processing_classes": []}
         super().__init__(run, **ungraded, reward_weights=torch.ones(1), sampled=[])
+
+    def _generate(self, prompts):
+        """TRL's, which makes texts of all completions or messages of all, by the first prompt: here rows differ."""
+        prompt_ids, completion_ids, mask, completions, *rest = super()._generate(prompts)
+        messages = [is_conversational({"prompt": prompt}) for prompt in prompts]
+        if any(kind != messages[0] for kind in messages):
+            texts = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+            completions = [
+                completion if kind == messages[0] else [{"role": "assistant", "content": text}] if kind else text
+                for completion, text, kind in zip(completions, texts, messages, strict=True)
+            ]
+        return prompt_ids, completion_ids, mask, completions, *rest
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """One column without a grade: a reward never enters cross rows."""
