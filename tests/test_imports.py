@@ -18,7 +18,7 @@ ROOMS = [
     {"topology", "schedule", "history", "redaction", "randomness", "run.folder", "experts", "prompts", "config"},
     {"distillation", "divergence"},
     {"sharding", "adapters"},
-    {"forwards"},
+    {"shared_prompts", "forwards"},
     {"engines"},
     {"report", "show"},
     {"measure"},

@@ -1,7 +1,7 @@
 """Configuration of [`CoPDTrainer`]."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trl import GRPOConfig
 
@@ -90,6 +90,10 @@ class CoPDConfig(GRPOConfig):
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
+        share_prompts (`bool` or `"auto"`, *optional*, defaults to `"auto"`):
+            Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
+            backward: the same numbers up to rounding for less computation. `"auto"` shares with several branches, and
+            leaves a single one to TRL's own forward, to the bit. `False` takes TRL's own forward always.
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
@@ -161,6 +165,10 @@ class CoPDConfig(GRPOConfig):
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
     )
+    share_prompts: Literal["auto", True, False] = field(
+        default="auto",
+        metadata={"help": "Whether rows of one prompt share its forward and backward: 'auto', True or False."},
+    )
     live_view: bool = field(
         default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
     )
@@ -195,6 +203,10 @@ class CoPDConfig(GRPOConfig):
     def rounds_per_generation(self) -> int:
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+
+    def shares_prompts(self, topology: Topology) -> bool:
+        """Whether rows of one prompt share it in update and scoring."""
+        return len(topology.branches) > 1 if self.share_prompts == "auto" else bool(self.share_prompts)
 
     def learner_betas(self, topology: Topology) -> dict[str, float]:
         """
@@ -264,6 +276,9 @@ class CoPDConfig(GRPOConfig):
         for name in ("matrix_at_end", "live_view"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
+        if not isinstance(self.share_prompts, bool) and self.share_prompts != "auto":
+            wrong = ValueError if isinstance(self.share_prompts, str) else TypeError
+            raise wrong(f"`share_prompts` must be 'auto', True or False, got {self.share_prompts!r}.")
         for beta in self._beta_values:
             if isinstance(beta, bool) or not isinstance(beta, (int, float)):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")

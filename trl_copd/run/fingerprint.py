@@ -37,7 +37,7 @@ MAY_CHANGE = frozenset(
     "max_steps num_train_epochs "
     # how a round is split and carried out; the global batch and the reuse of rollouts are compared below
     "per_device_train_batch_size gradient_accumulation_steps steps_per_generation generation_batch_size "
-    "auto_find_batch_size rollout_chunk_rows gradient_checkpointing gradient_checkpointing_kwargs "
+    "auto_find_batch_size rollout_chunk_rows share_prompts gradient_checkpointing gradient_checkpointing_kwargs "
     "activation_checkpointing activation_checkpointing_kwargs dataloader_in_order dataloader_multiprocessing_context "
     "torch_empty_cache_steps dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor "
     "dataloader_persistent_workers skip_memory_metrics pad_to_multiple_of ddp_timeout ddp_backend ddp_bucket_cap_mb "

@@ -15,6 +15,7 @@ from ..measure.matrix import CapabilityMatrix
 from ..measure.overlap import Overlap
 from ..run.saver import Saver
 from ..run.weights import Weights
+from ..shared_prompts import SharedPrompts
 from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
 from .branches import build_branches, split_domains
@@ -62,7 +63,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     experts, topology, schedule = plan.experts, plan.topology, plan.schedule
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
-    forwards = Forwards(model)
+    forwards = Forwards(model, SharedPrompts(model) if args.shares_prompts(topology) else None)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None

@@ -87,6 +87,11 @@ class Policy(Borrower):
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         return self.rollouts[1]
 
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        """TRL's; rows of one prompt share it, if the run's `share_prompts` says so."""
+        with self.forwards.sharing():
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
 
 class Taught(Policy):
     """The cross rows of a branch: they are graded by nobody, and their advantages come from a teacher."""
