@@ -13,6 +13,7 @@ from .topology import STUDENT, TOPOLOGIES, Topology
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed", "overlap")
 STUDENT_INITS = ("fresh", "merge")
+OVERLAP_EDGES = ("turns", "all")
 MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
@@ -61,6 +62,9 @@ class CoPDConfig(GRPOConfig):
             Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
+        opd_max_completion_length (`int`, *optional*):
+            Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
+            keeps all of them.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
             falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
@@ -83,6 +87,10 @@ class CoPDConfig(GRPOConfig):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+        overlap_edges (`str`, *optional*, defaults to `"turns"`):
+            Which edges a measurement compares: `"turns"` takes one edge of every learner, the next one each time, so
+            that it costs one comparison per branch; `"all"` takes all of them, up to K per branch.
+            `schedule="overlap"` measures all edges in any case.
         probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
@@ -130,6 +138,9 @@ class CoPDConfig(GRPOConfig):
         default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    opd_max_completion_length: int | None = field(
+        default=None, metadata={"help": "Tokens after which a cross rollout is cut, >= 1; None keeps all."}
+    )
     schedule: str = field(
         default="fixed",
         metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
@@ -154,6 +165,9 @@ class CoPDConfig(GRPOConfig):
     overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
     overlap_every: int = field(
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
+    )
+    overlap_edges: str = field(
+        default="turns", metadata={"help": "Edges that a measurement compares: 'turns' (one per learner) or 'all'."}
     )
     probe_prompts: int = field(
         default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
@@ -265,8 +279,10 @@ class CoPDConfig(GRPOConfig):
             "merge_density": (int, float),
             "overlap_top_k": int,
             "overlap_every": int,
+            "overlap_edges": str,
             "probe_prompts": int,
             "rollout_chunk_rows": (int, type(None)),
+            "opd_max_completion_length": (int, type(None)),
         }
         for name, types in wanted.items():
             value = getattr(self, name)
@@ -300,6 +316,10 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if self.opd_max_completion_length is not None and self.opd_max_completion_length < 1:
+            raise ValueError(
+                f"`opd_max_completion_length` must be >= 1 or None, got {self.opd_max_completion_length}."
+            )
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
@@ -316,6 +336,7 @@ class CoPDConfig(GRPOConfig):
             "schedule": SCHEDULES,
             "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
+            "overlap_edges": OVERLAP_EDGES,
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(

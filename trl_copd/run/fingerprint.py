@@ -32,7 +32,8 @@ MAY_CHANGE = frozenset(
     "do_train do_eval do_predict eval_strategy eval_steps eval_delay eval_on_start eval_accumulation_steps "
     "eval_do_concat_batches eval_use_gather_object batch_eval_metrics per_device_eval_batch_size prediction_loss_only "
     "num_generations_eval matrix_at_end bf16_full_eval fp16_full_eval load_best_model_at_end metric_for_best_model "
-    "greater_is_better merge_method merge_density overlap_every overlap_top_k probe_prompts overlap_low overlap_high "
+    "greater_is_better merge_method merge_density overlap_every overlap_edges overlap_top_k probe_prompts overlap_low "
+    "overlap_high "
     # the length of the run
     "max_steps num_train_epochs "
     # how a round is split and carried out; the global batch and the reuse of rollouts are compared below

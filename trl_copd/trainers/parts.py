@@ -86,6 +86,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         edges=topology.edges,
         probes=probes,
         every=args.overlap_every,
+        turns=args.overlap_edges == "turns" and args.schedule != "overlap",  # which decides on all of them
         top_k=args.overlap_top_k,
         temperature=run.temperature,
         seed=args.seed,

@@ -154,7 +154,8 @@ class Round:
         start = 0
         for prompts, (policy, rows) in zip(tokenized, parts, strict=True):
             part = slice(start, start + len(rows))
-            policy.rollouts = prompts, (completions[part], logps and logps[part])
+            cut = self.args.opd_max_completion_length if policy not in self.live else None
+            policy.rollouts = prompts, shortened(completions[part], logps and logps[part], cut)
             start += len(rows)
 
     def _without_empty(self, completions: list[list[int]], names: list[str]) -> list[list[int]]:
@@ -241,3 +242,8 @@ class Round:
         self.live = [self.branches[name] for name in state["live"]]
         self.schedule.load_state_dict(state["schedule"])
         self.measured = -1  # the round to come is measured anew
+
+
+def shortened(completions: list[list[int]], logps: list[list[float]] | None, length: int | None) -> tuple:
+    """Completions and their engine's log-probabilities, cut to `length` tokens if it is given."""
+    return [ids[:length] for ids in completions], logps and [row[:length] for row in logps]
