@@ -166,7 +166,8 @@ def test_completions_of_each_branch_with_the_edges_of_cross_rows(tmp_path, capsy
 
 
 def test_overlap_is_logged_at_the_round_that_it_is_measured_at(tmp_path):
-    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, overlap_every=2, logging_steps=4)
+    measured = {"overlap_every": 2, "overlap_edges": "all"}
+    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, logging_steps=4, **measured)
     seen = []
     measure = trainer.overlap.compare
 
