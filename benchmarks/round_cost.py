@@ -31,6 +31,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +40,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another busy process can be 5 times slower than one (LOG.md)
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two threads beside another busy process can be 5 times slower than one (LOG.md)
 
 import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
@@ -173,11 +176,11 @@ def timed(trainer) -> Clock:
 def interleave(repeats: int, **calls) -> dict[str, list[float]]:
     """CPU seconds of each function, called in turn, `repeats` times over, after once to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
+    for turn in range(repeats + 1):
         for name, call in calls.items():
             start = time.process_time()
             result = call()
-            if repeat:
+            if turn:
                 seconds[name].append(result if isinstance(result, float) else time.process_time() - start)
     return seconds
 
@@ -366,7 +369,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repeats, to see that it runs")
     parser.add_argument("--base", choices=BASES, help="this base only")
-    parser.add_argument("--tokens", type=numbers, help="completion tokens, such as 24,128; those of the base if absent")
+    parser.add_argument(
+        "--tokens", type=numbers, help="completion tokens, such as 24,128 (default: the base's)"
+    )
     parser.add_argument("--experts", type=numbers, default=list(EXPERTS), help="numbers of experts, such as 2,3")
     parser.add_argument("--only", choices=("rounds", "memory", "rollouts", "k1"), help="this group of figures only")
     for hidden in ("--model", "--memory", "--job"):
@@ -387,7 +392,7 @@ def main() -> None:
             model = str(build_base(base, folder, 0, []))
         todo = [job for job in jobs(base, options.tokens, options.experts) if options.only in (None, job[0])]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            found = list(pool.map(lambda job: run_job(job, base, model, options.quick), todo))
+            found = list(pool.map(run_job, todo, repeat(base), repeat(model), repeat(options.quick)))
         results[base] = merged(found)
     print(f"{platform.processor() or platform.machine()}, load of the last five minutes {os.getloadavg()[1]:.1f}")
     print(json.dumps(results))

@@ -27,7 +27,7 @@ logger = get_logger(__name__)
 # exactly these: hybrid layers have states besides keys and values, which a row's completion would go on from
 REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
 INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}  # what TRL gives for rows of text
-# largest mean difference of log-probabilities, nats, that rounding explains; a model that ignores the prompt is far off
+# largest mean difference of log-probabilities, nats, that rounding explains; without its prompt a model is far off
 ROUNDING = {torch.float32: 0.01, torch.float64: 0.01}
 ROUNDING_HALF = 0.1
 
