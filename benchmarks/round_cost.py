@@ -369,9 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repeats, to see that it runs")
     parser.add_argument("--base", choices=BASES, help="this base only")
-    parser.add_argument(
-        "--tokens", type=numbers, help="completion tokens, such as 24,128 (default: the base's)"
-    )
+    parser.add_argument("--tokens", type=numbers, help="completion tokens, such as 24,128 (default: the base's)")
     parser.add_argument("--experts", type=numbers, default=list(EXPERTS), help="numbers of experts, such as 2,3")
     parser.add_argument("--only", choices=("rounds", "memory", "rollouts", "k1"), help="this group of figures only")
     for hidden in ("--model", "--memory", "--job"):
