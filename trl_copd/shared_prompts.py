@@ -8,13 +8,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.logging import get_logger
 from peft import PeftModel
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -46,7 +46,7 @@ class SharedPrompts:
     """
 
     def __init__(self, model: PeftModel):
-        self.model, self.causal_lm = model, model.get_base_model()
+        self.model, self.causal_lm = model, cast(PreTrainedModel, model.get_base_model())
         self.trusted: bool | None = None  # whether the first batch came out right; `None` before it
         self._told: set[str] = set()
 
