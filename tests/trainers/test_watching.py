@@ -21,7 +21,7 @@ from trl_copd.show.progress import PhaseProgress, choose_progress
 from trl_copd.topology import build_topology
 
 
-CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1}
+CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1, "overlap_edges": "all"}
 
 
 def experts(count=2):
