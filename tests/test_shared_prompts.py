@@ -311,6 +311,7 @@ def test_one_expert_alone_is_left_to_trl(tmp_path, experts, share, shares):
         tmp_path, build_experts(experts), topology="mutual", opd_steps=0, max_steps=1, share_prompts=share
     )
     assert (trainer.forwards.shared_prompts is not None) == shares
+    assert trainer.engine.share_prefill == (experts > 1 or share is True)
 
 
 @pytest.mark.parametrize("overrides", [{}, {"gradient_accumulation_steps": 2, "loss_type": "dapo"}])

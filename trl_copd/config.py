@@ -101,7 +101,8 @@ class CoPDConfig(GRPOConfig):
         share_prompts (`bool` or `"auto"`, *optional*, defaults to `"auto"`):
             Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
             backward: the same numbers up to rounding for less computation. `"auto"` shares with several branches, and
-            leaves a single one to TRL's own forward, to the bit. `False` takes TRL's own forward always.
+            leaves a single one to TRL's own forward, to the bit. `False` takes TRL's own forward always. With `True` a
+            single one shares the prefill of its rollouts, too, as several do in any case.
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
