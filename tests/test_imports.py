@@ -31,7 +31,7 @@ ROOMS = [
     },
     {"distillation", "divergence"},
     {"sharding", "adapters"},
-    {"forwards"},
+    {"shared_prompts", "forwards"},
     {"engines"},
     {"report", "show"},
     {"measure"},

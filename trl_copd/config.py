@@ -1,7 +1,7 @@
 """Configuration of [`CoPDTrainer`]."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trl import GRPOConfig
 
@@ -16,6 +16,7 @@ from .topology import STUDENT, TOPOLOGIES, Topology
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed", "overlap")
 STUDENT_INITS = ("fresh", "merge")
+OVERLAP_EDGES = ("turns", "all")
 MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
@@ -66,6 +67,9 @@ class CoPDConfig(GRPOConfig):
             Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
+        opd_max_completion_length (`int`, *optional*):
+            Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
+            keeps all of them.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
             falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
@@ -100,6 +104,10 @@ class CoPDConfig(GRPOConfig):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+        overlap_edges (`str`, *optional*, defaults to `"all"`):
+            Which edges a measurement compares: `"all"` takes all of them, up to K per branch; `"turns"` takes one edge
+            of every learner, the next one each time, so that it costs one comparison per branch. `schedule="overlap"`
+            measures all edges in any case.
         probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
@@ -111,6 +119,11 @@ class CoPDConfig(GRPOConfig):
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
+        share_prompts (`bool` or `"auto"`, *optional*, defaults to `False`):
+            Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
+            backward: the same numbers up to rounding for less computation. `False` takes TRL's own forward, to the
+            bit. `"auto"` shares with several branches, and leaves a single one to TRL. With `True` a single one shares
+            the prefill of its rollouts, too, as several do in any case.
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
@@ -150,6 +163,9 @@ class CoPDConfig(GRPOConfig):
         default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    opd_max_completion_length: int | None = field(
+        default=None, metadata={"help": "Tokens after which a cross rollout is cut, >= 1; None keeps all."}
+    )
     schedule: str = field(
         default="fixed",
         metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
@@ -184,6 +200,9 @@ class CoPDConfig(GRPOConfig):
     overlap_every: int = field(
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
     )
+    overlap_edges: str = field(
+        default="all", metadata={"help": "Edges that a measurement compares: 'turns' (one per learner) or 'all'."}
+    )
     probe_prompts: int = field(
         default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
     )
@@ -196,6 +215,10 @@ class CoPDConfig(GRPOConfig):
     )
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
+    )
+    share_prompts: Literal["auto", True, False] = field(
+        default=False,
+        metadata={"help": "Whether rows of one prompt share its forward and backward: 'auto', True or False."},
     )
     live_view: bool = field(
         default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
@@ -235,6 +258,10 @@ class CoPDConfig(GRPOConfig):
     def rounds_per_generation(self) -> int:
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+
+    def shares_prompts(self, topology: Topology) -> bool:
+        """Whether rows of one prompt share it in update and scoring."""
+        return len(topology.branches) > 1 if self.share_prompts == "auto" else bool(self.share_prompts)
 
     def learner_betas(self, topology: Topology) -> dict[str, float]:
         """
@@ -300,8 +327,10 @@ class CoPDConfig(GRPOConfig):
             "max_rollouts": (int, type(None)),
             "overlap_top_k": int,
             "overlap_every": int,
+            "overlap_edges": str,
             "probe_prompts": int,
             "rollout_chunk_rows": (int, type(None)),
+            "opd_max_completion_length": (int, type(None)),
         }
         for name, types in wanted.items():
             value = getattr(self, name)
@@ -311,6 +340,9 @@ class CoPDConfig(GRPOConfig):
         for name in ("matrix_at_end", "check_data", "live_view"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
+        if not isinstance(self.share_prompts, bool) and self.share_prompts != "auto":
+            wrong = ValueError if isinstance(self.share_prompts, str) else TypeError
+            raise wrong(f"`share_prompts` must be 'auto', True or False, got {self.share_prompts!r}.")
         for beta in self._beta_values:
             if isinstance(beta, bool) or not isinstance(beta, (int, float)):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
@@ -340,6 +372,10 @@ class CoPDConfig(GRPOConfig):
             raise ValueError(
                 f"`num_generations_eval` must be >= 1, or None for greedy decoding, got {self.num_generations_eval}."
             )
+        if self.opd_max_completion_length is not None and self.opd_max_completion_length < 1:
+            raise ValueError(
+                f"`opd_max_completion_length` must be >= 1 or None, got {self.opd_max_completion_length}."
+            )
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
@@ -357,6 +393,7 @@ class CoPDConfig(GRPOConfig):
             "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
             "allocation": ALLOCATIONS,
+            "overlap_edges": OVERLAP_EDGES,
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(

@@ -1,7 +1,7 @@
 """Forwards over rows of several adapters, without dropout: all rows at once where the adapters can be stacked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 
 import torch
@@ -9,6 +9,7 @@ from accelerate.logging import get_logger
 from peft import PeftModel
 
 from . import adapters, sharding
+from .shared_prompts import SharedPrompts
 
 
 logger = get_logger(__name__)
@@ -23,10 +24,11 @@ class Forwards:
 
     Args:
         model ([`~peft.PeftModel`]): Holds the adapters.
+        shared_prompts ([`SharedPrompts`], *optional*): Lets rows of one prompt share it, in update and scoring.
     """
 
-    def __init__(self, model: PeftModel):
-        self.model = model
+    def __init__(self, model: PeftModel, shared_prompts: SharedPrompts | None = None):
+        self.model, self.shared_prompts = model, shared_prompts
         self.stackable: dict[frozenset[str], bool] = {}
 
     def can_stack(self, names: Sequence[str]) -> bool:
@@ -42,6 +44,10 @@ class Forwards:
     def forget(self, name: str) -> None:
         """An adapter is gone, or another one bears its name."""
         self.stackable = {key: value for key, value in self.stackable.items() if name not in key}
+
+    def sharing(self, groups: adapters.RowGroups | None = None) -> AbstractContextManager[None]:
+        """Let rows of one prompt share it in forwards with TRL's fused LM head, if the run does so."""
+        return self.shared_prompts.active(groups) if self.shared_prompts is not None else nullcontext()
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -63,7 +69,7 @@ class Forwards:
         runs, counts = run_lengths(names)
         with self.without_dropout(), sharding.gathered(self.model):
             if self.can_stack([name for name in runs if name != adapters.BASE]):
-                with adapters.grouped(self.model, runs, counts):
+                with adapters.grouped(self.model, runs, counts) as groups, self.sharing(groups):
                     yield iter([slice(0, len(names))])
             else:
                 yield self._one_by_one(runs, counts)
@@ -71,7 +77,7 @@ class Forwards:
     def _one_by_one(self, runs: list[str], counts: list[int]) -> Iterator[slice]:
         start = 0
         for name, count in zip(runs, counts, strict=True):
-            with adapters.only(self.model, name):
+            with adapters.only(self.model, name), self.sharing():
                 yield slice(start, start + count)
             start += count
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..adapters import BASE, RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..sharding import gathered
+from ..shared_prompts import drops
 
 
 # Inputs of a forward that have the rows in front, and such as say nothing about a row. With others it is not shared.
@@ -98,7 +98,7 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         groups ([`RowGroups`]): Its groups: rows of different adapters are never alike.
     """
     causal_lm = model.get_base_model()
-    if any(_drops(module) for module in model.modules()):
+    if any(drops(module) for module in model.modules()):
         yield
         return
     own, forward = vars(causal_lm).get("forward"), causal_lm.forward
@@ -125,14 +125,6 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         del causal_lm.forward  # the instance attribute: the class's own forward is back
         if own is not None:  # unless somebody, such as accelerate's hooks, had put one there
             causal_lm.forward = own
-
-
-def _drops(module: nn.Module) -> bool:
-    """Whether like rows differ after the module now: a dropout layer or attention that drops, NEFTune's noise."""
-    if module.training and getattr(module, "neftune_noise_alpha", None):
-        return True
-    share = getattr(module, "p" if "Dropout" in type(module).__name__ else "attention_dropout", 0.0)
-    return module.training and isinstance(share, float) and share > 0
 
 
 def _can_share(inputs: dict[str, Any]) -> bool:

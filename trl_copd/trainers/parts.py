@@ -16,6 +16,7 @@ from ..measure.matrix import CapabilityMatrix
 from ..measure.overlap import Overlap
 from ..run.saver import Saver
 from ..run.weights import Weights
+from ..shared_prompts import SharedPrompts
 from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
 from .branches import build_branches, domain_names, split_domains
@@ -68,7 +69,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
     check_model(model.get_base_model(), plan.peft_config)
-    forwards = Forwards(model)
+    forwards = Forwards(model, SharedPrompts(model) if args.shares_prompts(topology) else None)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None
@@ -98,6 +99,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         edges=topology.edges,
         probes=probes,
         every=args.overlap_every,
+        turns=args.overlap_edges == "turns" and args.schedule != "overlap",  # which decides on all of them
         top_k=args.overlap_top_k,
         temperature=run.temperature,
         seed=args.seed,

@@ -17,7 +17,7 @@ from trl.data_utils import is_conversational
 from ..experts import Expert
 from ..prompts import BranchPrompts
 from ..topology import Edge
-from .batches import concat_batches
+from .batches import concat_batches, keep_prompts_together
 from .faults import Faults, guarded
 from .teaching import Teaching
 
@@ -91,13 +91,20 @@ class Policy(Borrower):
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         return self.rollouts[1]
 
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        """TRL's; rows of one prompt share it, if the run's `share_prompts` says so."""
+        with self.forwards.sharing():
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
 
 class Taught(Policy):
     """The cross rows of a branch: they are graded by nobody, and their advantages come from a teacher."""
 
     def __init__(self, run: GRPOTrainer):
         ungraded = {"reward_funcs": [None], "reward_func_names": [], "reward_processing_classes": []}
-        super().__init__(run, **ungraded, reward_weights=torch.ones(1), sampled=[])
+        # a completion that we have cut is none that ran on, which `mask_truncated_completions` takes out of the loss
+        masks = run.mask_truncated_completions and run.args.opd_max_completion_length is None
+        super().__init__(run, **ungraded, reward_weights=torch.ones(1), mask_truncated_completions=masks, sampled=[])
 
     def _generate(self, prompts):
         """TRL's, which makes texts of all completions or messages of all, by the first prompt: here rows differ."""
@@ -178,6 +185,24 @@ class Learner(Policy):
         if self.rows.cross:
             batches.append(self._be_taught())
         return concat_batches(batches, self._tokenizer.pad_token_id)
+
+    def _prepare_inputs(self, generation_batch):
+        """TRL's; of rows that are shuffled over micro-batches, those of one prompt share it if they stay together."""
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is buffered or not self._may_deal_rows_out():
+            return inputs
+        self._buffered_inputs = keep_prompts_together(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _may_deal_rows_out(self) -> bool:
+        """Whether prompts are shared, and the update is the same whichever micro-batch a row stands in."""
+        shared, args = self.forwards.shared_prompts, self.args
+        whole = args.gradient_accumulation_steps % args.steps_per_generation == 0  # all of them before the next step
+        by_batch = self.loss_type == "bnpo" or self.top_entropy_quantile < 1.0 or self._entropy_bonus_enabled
+        if shared is None or args.steps_per_generation == 1 or not whole or by_batch:
+            return False
+        return shared.obstacle({}) is None and "pixel_values" not in self._buffered_inputs[0]
 
     def _be_taught(self) -> dict[str, Any]:
         """The batch of the cross rows, with what their teachers, as they are now, say about them."""

@@ -196,7 +196,8 @@ class Round:
         start = 0
         for prompts, (policy, rows) in zip(tokenized, parts, strict=True):
             part = slice(start, start + len(rows))
-            policy.rollouts = prompts, (completions[part], logps and logps[part])
+            cut = self.args.opd_max_completion_length if policy not in self.live else None
+            policy.rollouts = prompts, shortened(completions[part], logps and logps[part], cut)
             start += len(rows)
 
     def _without_empty(self, completions: list[list[int]], names: list[str]) -> list[list[int]]:
@@ -292,6 +293,11 @@ class Round:
         if self.allocation:
             self.allocation.load_state_dict(state["allocation"])
         self.measured = -1  # the round to come is measured anew
+
+
+def shortened(completions: list[list[int]], logps: list[list[float]] | None, length: int | None) -> tuple:
+    """Completions and their engine's log-probabilities, cut to `length` tokens if it is given."""
+    return [ids[:length] for ids in completions], logps and [row[:length] for row in logps]
 
 
 class OutOfRollouts(TrainerCallback):
