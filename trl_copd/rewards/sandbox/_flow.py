@@ -29,12 +29,14 @@ class Flow:
     Attributes:
         units (`list[set[str]]`): For each comparison, the free names in what it compares.
         arguments (`dict[Position, set[str]]`): For each call, the free names in its arguments.
+        parts (`dict[Position, list[set[str]]]`): The same for each positional argument.
     """
 
     def __init__(self, tree: ast.Module, free: set[str]):
         self.free = free
         self.units: list[set[str]] = []
         self.arguments: dict[Position, set[str]] = {}
+        self.parts: dict[Position, list[set[str]]] = {}
         self.parameters: dict[str, set[str]] = {}  # of the tests' functions: what they are called with
         self.owner = ""  # class whose methods are read
         for _ in range(3):  # again with what the functions of the tests were seen to be called with
@@ -139,7 +141,10 @@ class Flow:
         for call in ast.walk(node):
             if isinstance(call, ast.Call):
                 parts = [*call.args, *(keyword.value for keyword in call.keywords)]
-                given: set[str] = set().union(*(self.sources(part, scope) for part in parts))
+                each = [self.sources(part, scope) for part in parts]
+                given: set[str] = set().union(*each)
+                before = self.parts.get(position(call), [set()] * len(call.args))
+                self.parts[position(call)] = [old | new for old, new in zip(before, each, strict=False)]
                 self.arguments[position(call)] = self.arguments.get(position(call), set()) | given
                 if isinstance(call.func, ast.Name) and given:
                     self.parameters[call.func.id] = self.parameters.get(call.func.id, set()) | given

@@ -54,7 +54,10 @@ class Reading:
         free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
         sure = self.imported | self.entry
         self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
-        origins = {name: _library.origin_of(name, uses[name]) for name in free - sure - self.preamble}
+        starred = _starred(tree)
+        origins = {
+            name: starred.get(name) or _library.origin_of(name, uses[name]) for name in free - sure - self.preamble
+        }
         self.library = {name: origin for name, origin in origins.items() if origin is not None}
         others = free - sure - self.preamble - set(self.library)
         self._free = free | self.imported | self.entry
@@ -62,7 +65,7 @@ class Reading:
         self.submission = sure | others | self._tested_too(tested, uses)
         self.library = {name: origin for name, origin in self.library.items() if name not in self.submission}
         self.preamble -= self.submission
-        if "isclose" in self.library:
+        if "isclose" in self.library and "isclose" not in starred:
             raise Unreadable("the tests use 'isclose' and never import it: that of `math` and that of numpy differ")
         for name, origin in self.library.items():
             try:
@@ -174,6 +177,16 @@ def _imported(tree: ast.Module) -> tuple[set[str], bool]:
         elif isinstance(node, ast.Import):
             names |= {alias.asname or alias.name for alias in node.names if alias.name in MODULES}
     return names, star
+
+
+def _starred(tree: ast.Module) -> dict[str, str]:
+    """Names that the tests import from libraries by `*`, and where they come from."""
+    modules = [
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module not in MODULES and node.names[0].name == "*"
+    ]
+    return {name: f"{module}:{name}" for module in modules if module for name in _public(module)}
 
 
 def _given(preamble: ast.Module) -> set[str]:

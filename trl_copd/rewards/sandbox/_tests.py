@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import _numeric
+from . import _arrays
+from ._calls import Calls, functions
 from ._link import TESTS, Link, SubmissionFailed
 from ._names import Names, Submission
 from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
@@ -83,8 +84,8 @@ class Grading:
         self.names = Names(self.link, self.reading)
         self.source, self.preamble = code, preamble
         bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
-        _numeric.guard(code, allow_nan, self.link.fail, numpy=bare)
-        self.names[_Calls.FLOAT], self.names[_Calls.TYPE] = _numeric.checked_float, _numeric.plain_type
+        _arrays.guard(code, allow_nan, self.link.fail, numpy=bare)
+        self.names.update(functions(self.link))
 
     def _own_class(self, name: str) -> type | None:
         return self.names.own_class(name)
@@ -131,8 +132,7 @@ class Grading:
                 raise
             except BaseException as error:
                 raise Unreadable(f"the preamble does not run: {_show(error)}") from None
-            for name in [name for name in self.names if name in self.reading.submission]:
-                del self.names[name]
+            self.names.give_back()
         module.__dict__.update(self.names)
 
     def _run(self) -> dict[str, Any]:
@@ -171,6 +171,8 @@ class Grading:
                     continue
                 try:
                     exec(code, names)
+                    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                        names.give_back()
                 except Unreadable:
                     raise
                 except BaseException as error:
@@ -201,7 +203,7 @@ class Grading:
 
 
 def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
-    calls = _Calls(reading)
+    calls = Calls(reading)
     body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
     return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
 
@@ -210,30 +212,6 @@ def _only_function(link: Link) -> str | None:
     """The function that the submission defines, if it is one alone."""
     functions = link.request("functions")
     return functions[0] if type(functions) is list and len(functions) == 1 and type(functions[0]) is str else None
-
-
-class _Calls(ast.NodeTransformer):
-    """Has the tests call `float` and `type` as `_numeric` has them."""
-
-    FLOAT, TYPE = "__checked_float__", "__plain_type__"
-
-    def __init__(self, reading: Reading):
-        self.own = reading.defined | reading.submission
-        self.needed = not reading.uses.keys().isdisjoint({"float", "type"})
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        name = getattr(node.func, "id", None)
-        if name == "float" or (name == "type" and len(node.args) == 1):
-            node.func = self._replaced(node.func)
-        elif name == "map" and node.args and getattr(node.args[0], "id", None) == "float":
-            node.args[0] = self._replaced(node.args[0])
-        return node
-
-    def _replaced(self, node: Any) -> ast.expr:
-        if node.id in self.own:
-            return node
-        return ast.copy_location(ast.Name(self.FLOAT if node.id == "float" else self.TYPE, ast.Load()), node)
 
 
 class _SetupFailed(Exception):
