@@ -20,7 +20,7 @@ def answer_class() -> Any:
     """A class of arrays, for those that the submission returns."""
     import numpy as np
 
-    compares = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
+    compares = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
     def bare(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -33,7 +33,7 @@ def answer_class() -> Any:
         def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
             if method == "__call__" and len(inputs) > 1:
                 marks = [isinstance(value, Answer) for value in inputs]
-                compare(inputs[0], inputs[1], exact=ufunc in compares and marks[0] != marks[1])
+                compare(inputs[0], inputs[1], exact=ufunc.__name__ in compares and marks[0] != marks[1])
             plain = [bare(value) for value in inputs]
             result = getattr(ufunc, method)(*plain, **{name: bare(value) for name, value in kwargs.items()})
             return result.view(Answer) if type(result) is np.ndarray else result

@@ -89,9 +89,10 @@ def _checked(link: Link, theirs: tuple[bool, ...], sides: tuple[Any, ...]) -> li
     """The sides; fails where an empty one is the submission's and another, of the tests, is not empty."""
     kept = list(sides)
     for index, side in enumerate(kept):
-        if isinstance(side, Proxy) and not hasattr(type(side), "__len__") and hasattr(type(side), "__next__"):
-            first = next(side, _END)  # type: ignore[call-overload]
-            kept[index] = link.emptied([]) if first is _END else itertools.chain([first], side)  # type: ignore
+        if isinstance(side, Proxy) and not hasattr(type(side), "__len__"):
+            items = iter(side)  # type: ignore[call-overload]
+            first = next(items, _END)
+            kept[index] = link.emptied([]) if first is _END else itertools.chain([first], items)
     sizes = [len(side) if hasattr(type(side), "__len__") else -1 for side in kept]
     filled = [size > 0 and not isinstance(side, range) for size, side in zip(sizes, kept, strict=True)]
     for index, size in enumerate(sizes):

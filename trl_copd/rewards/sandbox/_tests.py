@@ -154,18 +154,22 @@ class Grading:
             done, reason = done + 1, str(error) if passed == done else reason
         if not done:
             raise Unreadable("there is no test in the tests")
+        if link.failed and self.to_the_end and self.collected is None:
+            self._count_the_rest()
         if link.failed:
             passed, reason = passed if self.to_the_end else 0, link.failed if passed == done - 1 else reason
         total = max(done, self.reading.total if self.collected is None else self.collected)
         return {"passed": passed, "total": total, "reason": reason}
 
     collected: int | None = None  # tests, once the functions among them are known
+    reached = -1  # statement
 
     def _tests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Runs what is no test, and yields what is one, in the order of the source."""
         names = self.names
         with _quiet_main("unittest" in self.source):
-            for node, code in self.statements:
+            for number, (node, code) in enumerate(self.statements):
+                self.reached = number
                 if is_test(node):
                     yield f"line {node.lineno} of the tests", partial(exec, code, names)
                     continue
@@ -177,9 +181,20 @@ class Grading:
                     raise
                 except BaseException as error:
                     raise _SetupFailed(f"line {node.lineno} of the tests: {_show(error)}") from None
+        yield from self._collect()
+
+    def _collect(self) -> list[tuple[str, Callable[[], Any]]]:
         collected = list(self._functions())
         self.collected = sum(map(is_test, self.tree.body)) + len(collected)
-        yield from collected
+        return collected
+
+    def _count_the_rest(self) -> None:
+        """Collect the functions although the submission is gone: leaving before they are counted pays no more."""
+        for _, code in self.statements[self.reached + 1 :]:
+            with contextlib.suppress(BaseException):  # what asks for the submission raises
+                exec(code, self.names)
+        with contextlib.suppress(Exception):
+            self._collect()
 
     def _functions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         if self.entry_point and leaves_check(self.tree):
