@@ -224,10 +224,10 @@ def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def leaves_check(tree: ast.Module) -> bool:
-    """Whether the tests define `check` and never call it."""
-    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
-    others = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-    return defined and not any("check" in names_in(node) for node in others)
+    """Whether the tests define `check`, and neither a statement nor a test function calls it."""
+    functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
+    runs = [node for node in tree.body if not isinstance(node, FUNCTIONS) or node.name.startswith("test")]
+    return "check" in functions and not any("check" in names_in(node) for node in runs)
 
 
 def is_test(node: ast.stmt) -> bool:
