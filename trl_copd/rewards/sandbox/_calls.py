@@ -19,6 +19,7 @@ from ._reading import Reading
 
 _ONE = {"float": "__checked_float__", "complex": "__checked_complex__", "type": "__plain_type__"}
 _SIDES = {"zip": "__checked_zip__", "map": "__checked_map__"}
+_NEEDED = {*_ONE, *_SIDES}
 _MADE = "__checked_result__"
 _NUMPY_FLOATS = {"float64", "float32", "float16", "double", "single", "longdouble", "complex128", "complex64"}
 _END = object()
@@ -35,8 +36,9 @@ class Calls(ast.NodeTransformer):
     def __init__(self, reading: Reading):
         self.reading = reading
         self.own = reading.defined | reading.submission
-        attributes = {getattr(node, "attr", "") for node in ast.walk(reading.tree)}
-        self.needed = bool(reading.uses.keys() & (_ONE.keys() | _SIDES.keys())) or bool(attributes & _NUMPY_FLOATS)
+        self.needed = not _NEEDED.isdisjoint(reading.uses) or any(
+            node.attr in _NUMPY_FLOATS for node in reading.nodes if type(node) is ast.Attribute
+        )
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         name = getattr(node.func, "id", "")

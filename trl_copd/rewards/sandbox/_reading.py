@@ -6,7 +6,7 @@ of the submission go. It depends on the reference alone, and so does whether the
 import ast
 import builtins
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import _library
 from ._flow import CANDIDATE, FUNCTIONS, Flow, names_in
@@ -48,13 +48,14 @@ class Reading:
     def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
         self.tree = tree
         self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
-        self.imported, star = _imported(tree)
-        self.uses = uses = _uses(tree)
-        self.defined = defined = _defined(tree)
+        self.nodes = nodes = list(ast.walk(tree))
+        self.imported, star = _imported(nodes)
+        self.uses = uses = _uses(nodes)
+        self.defined = defined = _defined(nodes)
         free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
         sure = self.imported | self.entry
         self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
-        starred = _starred(tree)
+        starred = _starred(nodes)
         origins = {
             name: starred.get(name) or _library.origin_of(name, uses[name]) for name in free - sure - self.preamble
         }
@@ -137,20 +138,22 @@ def _subjects(flow: Flow, names: set[str], tested: set[str]) -> set[str]:
 # -- names
 
 
-def _uses(tree: ast.Module) -> dict[str, list[ast.AST]]:
+def _uses(nodes: list[ast.AST]) -> dict[str, list[ast.AST]]:
     """Names that are read, with the expression around each place."""
     found: dict[str, list[ast.AST]] = {}
-    for node in ast.walk(tree):
-        for part in ast.iter_child_nodes(node):
-            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-                found.setdefault(part.id, []).append(node)
+    for node in nodes:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            for part in value if type(value) is list else (value,):
+                if type(part) is ast.Name and type(part.ctx) is ast.Load:
+                    found.setdefault(part.id, []).append(node)
     return found
 
 
-def _defined(tree: ast.Module) -> set[str]:
+def _defined(nodes: Iterable[ast.AST]) -> set[str]:
     """What test code defines anywhere, imports included."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             found.add(node.id)
         elif isinstance(node, ast.arg):
@@ -166,11 +169,11 @@ def _defined(tree: ast.Module) -> set[str]:
     return found
 
 
-def _imported(tree: ast.Module) -> tuple[set[str], bool]:
+def _imported(nodes: list[ast.AST]) -> tuple[set[str], bool]:
     """Names that the tests import from the submission, as they call them, and whether they import all."""
     names: set[str] = set()
     star = False
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module in MODULES:
             star |= any(alias.name == "*" for alias in node.names)
             names |= {alias.asname or alias.name for alias in node.names if alias.name != "*"}
@@ -179,11 +182,11 @@ def _imported(tree: ast.Module) -> tuple[set[str], bool]:
     return names, star
 
 
-def _starred(tree: ast.Module) -> dict[str, str]:
+def _starred(nodes: list[ast.AST]) -> dict[str, str]:
     """Names that the tests import from libraries by `*`, and where they come from."""
     modules = [
         node.module
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module not in MODULES and node.names[0].name == "*"
     ]
     return {name: f"{module}:{name}" for module in modules if module for name in _public(module)}
@@ -198,7 +201,7 @@ def _given(preamble: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.names[0].name == "*":
             found |= _public(node.module)
         else:
-            found |= _defined(ast.Module([node], []))
+            found |= _defined(ast.walk(node))
     return found
 
 
