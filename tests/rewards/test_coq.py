@@ -18,6 +18,7 @@ from trl_copd.rewards.proofs.coq import CoqReward, coq_reward
 from trl_copd.rewards.proofs.coq_guard import doubtful_recursion
 from trl_copd.rewards.proofs.coq_reports import assumptions, unsafe_parts
 from trl_copd.rewards.proofs.provers import find_coq
+from trl_copd.rewards.proofs.session import Broken, Stuck
 
 
 needs_coq = pytest.mark.skipif(
@@ -246,3 +247,15 @@ class TestWithoutCoq:
     )  # fmt: skip
     def test_statements(self, text, statement):
         assert coq_text.parse_statement(text) == coq_text.Statement(*statement)
+
+
+# What reaches the wall clock is run again, alone; the second time it is the submission's fault
+@pytest.mark.parametrize("error, passed", [(Stuck, False), (Broken, None)])
+def test_a_proof_that_does_not_finish(error, passed, monkeypatch):
+    def prove(self, block, compiled, session):
+        raise error("did not finish")
+
+    monkeypatch.setattr(CoqReward, "prove", prove)
+    reward = CoqReward()
+    assert reward._attempt("", None, last=False) is None
+    assert reward._attempt("", None, last=True).passed is passed

@@ -16,7 +16,7 @@ from typing import Any
 from ..base import Verdict, VerifierReward, after_thinking
 from ..fences import last_block
 from ..pool import NEAR_LIMIT, shared_pool
-from .session import Broken, Refused, Session, Unreadable, is_text
+from .session import Broken, Refused, Session, Stuck, Unreadable, is_text
 
 
 MAX_CHARS = 200_000  # of a block; a proof that a model wrote is far shorter
@@ -113,7 +113,11 @@ class ProverReward(VerifierReward):
         except Refused as reason:
             verdict = Verdict(False, str(reason))
         except Broken as problem:
-            return Verdict(None, str(problem), failure="infrastructure") if last else None
+            if not last:
+                return None
+            if isinstance(problem, Stuck):  # also alone: the submission is to blame
+                return Verdict(False, str(problem))
+            return Verdict(None, str(problem), failure="infrastructure")
         return verdict if last or session.used <= NEAR_LIMIT * session.cpu_seconds else None
 
     def _session(self, factor: float) -> Session:

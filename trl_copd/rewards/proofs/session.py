@@ -22,6 +22,10 @@ class Broken(Exception):
     """The machine failed, not the completion."""
 
 
+class Stuck(Broken):
+    """A program reached the wall clock: the machine's fault, unless it does so twice."""
+
+
 class Session:
     """
     One grading: runs programs in the sandbox on a common budget of CPU time.
@@ -66,7 +70,8 @@ class Session:
         )
         self.used += result.cpu_seconds
         if result.status in ("wall", "infrastructure"):
-            raise Broken(f"{os.path.basename(argv[0])} did not finish ({result.status}): {one_line(result.stderr)}")
+            kind = Stuck if result.status == "wall" else Broken
+            raise kind(f"{os.path.basename(argv[0])} did not finish ({result.status}): {one_line(result.stderr)}")
         if result.status == "cpu":
             self.used = self.cpu_seconds
             raise Refused(f"it needs more than {self.cpu_seconds:g} s of CPU time")

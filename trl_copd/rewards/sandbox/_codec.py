@@ -122,7 +122,7 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
         value (`Any`): From [`loads`].
         special (`Callable`): Called with tag and content where the tag is none of the codec's; may raise
             [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number and a complex number that is not
-            finite.
+            finite, and with `"empty"` for a new list, dictionary or set without elements.
         depth (`int`): Levels of nesting that are taken.
 
     Raises:
@@ -130,6 +130,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
     """
     kind = type(value)
     if kind is list:
+        if not value:
+            return special("empty", [])
         if depth <= 0:
             raise Malformed("nested too deeply")
         if set(map(type, value)) <= _ATOMS:
@@ -147,6 +149,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
         made = maker(content, lambda item: decode(item, special, depth - 1))
         if (tag == "D" and made.is_nan()) or (tag == "j" and not cmath.isfinite(made)):
             return special("nan", made)
+        if tag in ("d", "s") and not made:
+            return special("empty", made)
         return made
     except Malformed:
         raise

@@ -29,13 +29,16 @@ class Flow:
     Attributes:
         units (`list[set[str]]`): For each comparison, the free names in what it compares.
         arguments (`dict[Position, set[str]]`): For each call, the free names in its arguments.
+        parts (`dict[Position, list[set[str]]]`): The same for each positional argument.
     """
 
     def __init__(self, tree: ast.Module, free: set[str]):
         self.free = free
         self.units: list[set[str]] = []
         self.arguments: dict[Position, set[str]] = {}
+        self.parts: dict[Position, list[set[str]]] = {}
         self.parameters: dict[str, set[str]] = {}  # of the tests' functions: what they are called with
+        self.places: dict[tuple[str, int | str], set[str]] = {}  # the same for each parameter, by place and by name
         self.owner = ""  # class whose methods are read
         for _ in range(3):  # again with what the functions of the tests were seen to be called with
             self.units.clear()
@@ -86,7 +89,8 @@ class Flow:
             self.owner = outer
             return found
         names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-        inner.update({name: set(self.parameters.get(node.name, ())) for name in names})
+        for place, name in enumerate(names):
+            inner[name] = set().union(*(self.places.get((node.name, key), ()) for key in (place, name, "*")))
         owner, self.owner = self.owner, ""
         if names and owner:  # what one method keeps in `self`, another finds there
             inner[names[0]] = self.parameters.setdefault(f"{owner}.self", set())
@@ -139,7 +143,20 @@ class Flow:
         for call in ast.walk(node):
             if isinstance(call, ast.Call):
                 parts = [*call.args, *(keyword.value for keyword in call.keywords)]
-                given: set[str] = set().union(*(self.sources(part, scope) for part in parts))
+                each = [self.sources(part, scope) for part in parts]
+                given: set[str] = set().union(*each)
+                before = self.parts.get(position(call), [set()] * len(call.args))
+                self.parts[position(call)] = [old | new for old, new in zip(before, each, strict=False)]
                 self.arguments[position(call)] = self.arguments.get(position(call), set()) | given
                 if isinstance(call.func, ast.Name) and given:
                     self.parameters[call.func.id] = self.parameters.get(call.func.id, set()) | given
+                    self._place(call, each)  # type: ignore[arg-type]
+
+    def _place(self, call: ast.Call, each: list[set[str]]) -> None:
+        """What a function of the tests is called with, for each of its parameters; `"*"` is all of them."""
+        name = call.func.id  # type: ignore[attr-defined]
+        keys: list[int | str] = [*range(len(call.args)), *(keyword.arg or "*" for keyword in call.keywords)]
+        if any(isinstance(arg, ast.Starred) for arg in call.args):
+            keys = ["*"] * len(keys)
+        for key, sources in zip(keys, each, strict=True):
+            self.places[name, key] = self.places.get((name, key), set()) | sources

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from . import _codec, _numeric
+from . import _arrays, _codec, _numeric
 from ._proxy import NONE, ClassProxy, Proxy, lives_on, may_return, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
@@ -28,6 +28,7 @@ _VALUES = (
     decimal.Decimal, datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
 )  # fmt: skip
 _NAMED: dict[tuple, type] = {(kind.__module__, kind.__name__): kind for kind in _VALUES}
+_KEPT = 100_000  # empty containers of an answer that are remembered
 TESTS = "__main__"  # module of the test code
 _PRIVATE = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "func_", "im_")  # attributes that lead to frames and globals
 
@@ -71,10 +72,20 @@ class Link:
         self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
+        self.empty: dict[int, Any] = {}  # containers without elements that the submission sent, by id
 
     def fail(self, reason: str) -> SubmissionFailed:
         self.failed = self.failed or reason
         return SubmissionFailed(reason)
+
+    def emptied(self, container: Any) -> Any:
+        """The container, which the submission left without elements; kept, so that no other has its id."""
+        if len(self.empty) < _KEPT:
+            self.empty[id(container)] = container
+        return container
+
+    def is_emptied(self, container: Any) -> bool:
+        return self.empty.get(id(container)) is container
 
     # -- the wire
 
@@ -138,6 +149,8 @@ class Link:
             given = [*args, *kwargs.values()]
             for position, now in reply.get("changed", ()):
                 _codec.update(given[position], self.decode(now))
+                if not given[position]:
+                    self.emptied(given[position])
             if "missing" in reply and reply["missing"] is True:
                 raise KeyError(args[0])
             if type(reply.get("same")) is int and operation == "__call__":
@@ -274,14 +287,16 @@ class Link:
             if not self.allow_nan:
                 raise self.fail("the answer holds a NaN, or a complex infinity, of which the tests say nothing")
             return content
+        if tag == "empty" and type(content) in (list, dict, set) and not content:
+            return self.emptied(content)
         if tag == "a":
             return self.drive(int(content))
         if tag == "N":
             is_array, items = content
             items = self.decode(items)
             if is_array:
-                _numeric.guard_numpy()
-            return _numeric.answer_array(items) if is_array else items
+                _arrays.guard_numpy()
+            return _arrays.answer_array(items) if is_array else items
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:

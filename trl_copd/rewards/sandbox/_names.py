@@ -52,6 +52,11 @@ class Names(dict):
             trust(value, MADE if name in self.classes else CLEAN)
         return value
 
+    def give_back(self) -> None:
+        """Forget what a preamble or a library has defined under names of the submission."""
+        for name in self.reading.submission & self.keys():
+            del self[name]
+
     def own_class(self, name: str) -> type | None:
         """The class of this name that the tests or the preamble define."""
         value = self.get(name)

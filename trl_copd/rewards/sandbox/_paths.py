@@ -1,9 +1,9 @@
 """What a submission's interpreter may read."""
 
 import glob
+import importlib.util
 import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 
 from ._confine import SYSTEM
@@ -19,9 +19,9 @@ def python_paths(packages: Sequence[str]) -> dict[str, list[str]]:
     model is trained on.
     """
     library = os.path.dirname(os.__file__)
-    site = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    site = sorted(place for place in map(_place, packages) if place)
     names = [name for package in packages for name in (package, f"{package}.libs", f"{package}.py")]
-    shown = [os.path.realpath(os.path.join(place, name)) for place in site for name in names]
+    shown = [os.path.realpath(os.path.join(place, name)) for place in dict.fromkeys(site) for name in names]
     hidden = {os.path.realpath(path) for pattern in _SITES for path in glob.glob(pattern)}
     hidden |= {os.path.join(os.path.realpath(library), name) for name in ("site-packages", "dist-packages", "test")}
     readable = [os.path.realpath(path) for path in (library, *glob.glob(os.path.join(sys.base_prefix, "lib", "lib*")))]
@@ -32,8 +32,20 @@ def python_paths(packages: Sequence[str]) -> dict[str, list[str]]:
         "hidden": sorted(hidden),
         "packages": packages,
         "rules": sorted({*rules, *packages}),
-        "paths": [os.path.realpath(path) for path in site],
+        "paths": [os.path.realpath(path) for path in dict.fromkeys(site)],
     }
+
+
+def _place(package: str) -> str | None:
+    """The folder that a package is imported from: site-packages, or any other on the path of this interpreter."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or not (spec.submodule_search_locations or spec.has_location):
+        return None
+    where = next(iter(spec.submodule_search_locations or [spec.origin or ""]))
+    return os.path.dirname(where)
 
 
 def _around(path: str, hidden: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ of the submission go. It depends on the reference alone, and so does whether the
 import ast
 import builtins
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import _library
 from ._flow import CANDIDATE, FUNCTIONS, Flow, names_in
@@ -48,13 +48,17 @@ class Reading:
     def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
         self.tree = tree
         self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
-        self.imported, star = _imported(tree)
-        self.uses = uses = _uses(tree)
-        self.defined = defined = _defined(tree)
+        self.nodes = nodes = list(ast.walk(tree))
+        self.imported, star = _imported(nodes)
+        self.uses = uses = _uses(nodes)
+        self.defined = defined = _defined(nodes)
         free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
         sure = self.imported | self.entry
         self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
-        origins = {name: _library.origin_of(name, uses[name]) for name in free - sure - self.preamble}
+        starred = _starred(nodes)
+        origins = {
+            name: starred.get(name) or _library.origin_of(name, uses[name]) for name in free - sure - self.preamble
+        }
         self.library = {name: origin for name, origin in origins.items() if origin is not None}
         others = free - sure - self.preamble - set(self.library)
         self._free = free | self.imported | self.entry
@@ -62,7 +66,7 @@ class Reading:
         self.submission = sure | others | self._tested_too(tested, uses)
         self.library = {name: origin for name, origin in self.library.items() if name not in self.submission}
         self.preamble -= self.submission
-        if "isclose" in self.library:
+        if "isclose" in self.library and "isclose" not in starred:
             raise Unreadable("the tests use 'isclose' and never import it: that of `math` and that of numpy differ")
         for name, origin in self.library.items():
             try:
@@ -134,20 +138,22 @@ def _subjects(flow: Flow, names: set[str], tested: set[str]) -> set[str]:
 # -- names
 
 
-def _uses(tree: ast.Module) -> dict[str, list[ast.AST]]:
+def _uses(nodes: list[ast.AST]) -> dict[str, list[ast.AST]]:
     """Names that are read, with the expression around each place."""
     found: dict[str, list[ast.AST]] = {}
-    for node in ast.walk(tree):
-        for part in ast.iter_child_nodes(node):
-            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-                found.setdefault(part.id, []).append(node)
+    for node in nodes:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            for part in value if type(value) is list else (value,):
+                if type(part) is ast.Name and type(part.ctx) is ast.Load:
+                    found.setdefault(part.id, []).append(node)
     return found
 
 
-def _defined(tree: ast.Module) -> set[str]:
+def _defined(nodes: Iterable[ast.AST]) -> set[str]:
     """What test code defines anywhere, imports included."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             found.add(node.id)
         elif isinstance(node, ast.arg):
@@ -163,17 +169,27 @@ def _defined(tree: ast.Module) -> set[str]:
     return found
 
 
-def _imported(tree: ast.Module) -> tuple[set[str], bool]:
+def _imported(nodes: list[ast.AST]) -> tuple[set[str], bool]:
     """Names that the tests import from the submission, as they call them, and whether they import all."""
     names: set[str] = set()
     star = False
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module in MODULES:
             star |= any(alias.name == "*" for alias in node.names)
             names |= {alias.asname or alias.name for alias in node.names if alias.name != "*"}
         elif isinstance(node, ast.Import):
             names |= {alias.asname or alias.name for alias in node.names if alias.name in MODULES}
     return names, star
+
+
+def _starred(nodes: list[ast.AST]) -> dict[str, str]:
+    """Names that the tests import from libraries by `*`, and where they come from."""
+    modules = [
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module not in MODULES and node.names[0].name == "*"
+    ]
+    return {name: f"{module}:{name}" for module in modules if module for name in _public(module)}
 
 
 def _given(preamble: ast.Module) -> set[str]:
@@ -185,7 +201,7 @@ def _given(preamble: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.names[0].name == "*":
             found |= _public(node.module)
         else:
-            found |= _defined(ast.Module([node], []))
+            found |= _defined(ast.walk(node))
     return found
 
 
@@ -211,10 +227,10 @@ def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def leaves_check(tree: ast.Module) -> bool:
-    """Whether the tests define `check` and never call it."""
-    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
-    others = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-    return defined and not any("check" in names_in(node) for node in others)
+    """Whether the tests define `check`, and neither a statement nor a test function calls it."""
+    functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
+    runs = [node for node in tree.body if not isinstance(node, FUNCTIONS) or node.name.startswith("test")]
+    return "check" in functions and not any("check" in names_in(node) for node in runs)
 
 
 def is_test(node: ast.stmt) -> bool:

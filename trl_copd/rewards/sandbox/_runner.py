@@ -184,7 +184,7 @@ class Runner:
             if number not in self.remotes:
                 self.remotes[number] = stand_in(name, tuple(methods), vars(self.module))(self, number)
             return self.remotes[number]
-        if tag == "nan":
+        if tag in ("nan", "empty"):
             return content
         if tag == "N":
             is_array, items = content[0], self.decode(content[1])

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import _numeric
+from . import _arrays
+from ._calls import Calls, functions
 from ._link import TESTS, Link, SubmissionFailed
 from ._names import Names, Submission
 from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
@@ -83,8 +84,8 @@ class Grading:
         self.names = Names(self.link, self.reading)
         self.source, self.preamble = code, preamble
         bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
-        _numeric.guard(code, allow_nan, self.link.fail, numpy=bare)
-        self.names[_Calls.FLOAT], self.names[_Calls.TYPE] = _numeric.checked_float, _numeric.plain_type
+        _arrays.guard(code, allow_nan, self.link.fail, numpy=bare)
+        self.names.update(functions(self.link))
 
     def _own_class(self, name: str) -> type | None:
         return self.names.own_class(name)
@@ -131,8 +132,7 @@ class Grading:
                 raise
             except BaseException as error:
                 raise Unreadable(f"the preamble does not run: {_show(error)}") from None
-            for name in [name for name in self.names if name in self.reading.submission]:
-                del self.names[name]
+            self.names.give_back()
         module.__dict__.update(self.names)
 
     def _run(self) -> dict[str, Any]:
@@ -154,30 +154,47 @@ class Grading:
             done, reason = done + 1, str(error) if passed == done else reason
         if not done:
             raise Unreadable("there is no test in the tests")
+        if link.failed and self.to_the_end and self.collected is None:
+            self._count_the_rest()
         if link.failed:
             passed, reason = passed if self.to_the_end else 0, link.failed if passed == done - 1 else reason
         total = max(done, self.reading.total if self.collected is None else self.collected)
         return {"passed": passed, "total": total, "reason": reason}
 
     collected: int | None = None  # tests, once the functions among them are known
+    reached = -1  # statement
 
     def _tests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Runs what is no test, and yields what is one, in the order of the source."""
         names = self.names
         with _quiet_main("unittest" in self.source):
-            for node, code in self.statements:
+            for number, (node, code) in enumerate(self.statements):
+                self.reached = number
                 if is_test(node):
                     yield f"line {node.lineno} of the tests", partial(exec, code, names)
                     continue
                 try:
                     exec(code, names)
+                    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                        names.give_back()
                 except Unreadable:
                     raise
                 except BaseException as error:
                     raise _SetupFailed(f"line {node.lineno} of the tests: {_show(error)}") from None
+        yield from self._collect()
+
+    def _collect(self) -> list[tuple[str, Callable[[], Any]]]:
         collected = list(self._functions())
         self.collected = sum(map(is_test, self.tree.body)) + len(collected)
-        yield from collected
+        return collected
+
+    def _count_the_rest(self) -> None:
+        """Collect the functions although the submission is gone: leaving before they are counted pays no more."""
+        for _, code in self.statements[self.reached + 1 :]:
+            with contextlib.suppress(BaseException):  # what asks for the submission raises
+                exec(code, self.names)
+        with contextlib.suppress(Exception):
+            self._collect()
 
     def _functions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         if self.entry_point and leaves_check(self.tree):
@@ -201,7 +218,7 @@ class Grading:
 
 
 def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
-    calls = _Calls(reading)
+    calls = Calls(reading)
     body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
     return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
 
@@ -210,30 +227,6 @@ def _only_function(link: Link) -> str | None:
     """The function that the submission defines, if it is one alone."""
     functions = link.request("functions")
     return functions[0] if type(functions) is list and len(functions) == 1 and type(functions[0]) is str else None
-
-
-class _Calls(ast.NodeTransformer):
-    """Has the tests call `float` and `type` as `_numeric` has them."""
-
-    FLOAT, TYPE = "__checked_float__", "__plain_type__"
-
-    def __init__(self, reading: Reading):
-        self.own = reading.defined | reading.submission
-        self.needed = not reading.uses.keys().isdisjoint({"float", "type"})
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        name = getattr(node.func, "id", None)
-        if name == "float" or (name == "type" and len(node.args) == 1):
-            node.func = self._replaced(node.func)
-        elif name == "map" and node.args and getattr(node.args[0], "id", None) == "float":
-            node.args[0] = self._replaced(node.args[0])
-        return node
-
-    def _replaced(self, node: Any) -> ast.expr:
-        if node.id in self.own:
-            return node
-        return ast.copy_location(ast.Name(self.FLOAT if node.id == "float" else self.TYPE, ast.Load()), node)
 
 
 class _SetupFailed(Exception):
