@@ -30,7 +30,7 @@ def _points(names: tuple[str, ...], kind: str) -> list[Point]:
     draw = random.Random(0)
     ranges = [(0.1, 0.9), (1.2, 3.0), (-0.9, -0.1), (-3.0, -1.2), (3.0, 12.0), (0.1, 3.0), (-2.0, 2.0), (-6.0, 6.0)]
     if kind == "index":
-        return [{name: Fraction(draw.randint(1, 60)) for name in names} for _ in range(40)]
+        return [{name: Fraction(draw.randint(1, most)) for name in names} for most in (12, 60, 400) for _ in range(16)]
     if kind == "whole":
         return [{name: Fraction(draw.randint(1, 9) + shift) for name in names} for shift in range(5)]
 
