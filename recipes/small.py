@@ -1,6 +1,6 @@
 """
-Two domains beside reasoning-gym's, sized for a 135M model on two CPU cores: what a one-line function returns, and short
-texts that follow instructions. Every row has an answer to imitate, so that a warm start can teach the form.
+Two domains beside reasoning-gym's, sized for a 135M model on two CPU cores: what a one-line function returns, and
+short texts that follow instructions. Every row has an answer to imitate, so that a warm start can teach the form.
 
 As in `recipes/gym.py`, a question belongs to one split for good, by a hash of its text.
 """
@@ -18,8 +18,8 @@ from trl_copd.rewards.gym import stable_int
 
 _NOUNS = (
     "sun moon river garden market winter summer forest bridge kitchen library station island harbour village teacher "
-    "farmer painter doctor sailor horse eagle turtle rabbit train bicycle window candle mirror letter story song dance "
-    "bread coffee apple cheese storm cloud desert"
+    "farmer painter doctor sailor horse eagle turtle rabbit train bicycle window candle mirror letter story song "
+    "dance bread coffee apple cheese storm cloud desert"
 ).split()
 _ADJECTIVES = "old new quiet bright small large warm cold green famous gentle strange busy happy".split()
 
