@@ -116,10 +116,13 @@ _FAMILY = (
 
 _ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
 _FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"
+_NAMES = r"(?<=[ ,;(])(?P<k>[A-Za-z](?: ?, ?[A-Za-z])*)"
 _CONSTANT = (
-    re.compile(rf"(.*?){_FOR}(?P<k>[A-Za-z]) ?(?:∈ ?[ℝℂRC]|is (?:an?|any) (?:arbitrary )?(?:real )?constant) ?\)?"),
-    re.compile(rf"(.*?){_FOR}(?:real )?constant (?P<k>[A-Za-z]) ?\)?"),
-    re.compile(rf"(.*?){_FOR}real (?:number )?(?P<k>[A-Za-z]) ?\)?"),
+    re.compile(
+        rf"(.*?){_FOR}{_NAMES} ?(?:∈ ?[ℝℂRC]|(?:is|are) (?:an? |any )?(?:arbitrary )?(?:real )?constants?) ?\)?"
+    ),
+    re.compile(rf"(.*?){_FOR}(?:real )?constants? {_NAMES} ?\)?"),
+    re.compile(rf"(.*?){_FOR}real (?:numbers? )?{_NAMES} ?\)?"),
 )
 
 
@@ -127,7 +130,8 @@ def _without_constant(text: str) -> str:
     r"""`f(x)=cx, c\in\mathbb{R}`: that a constant is free goes without saying."""
     bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
     for pattern in _CONSTANT:
-        if (match := pattern.fullmatch(bare)) and re.search(rf"=.*(?<![A-Za-z\\]){match['k']}", match[1]):
+        match = pattern.fullmatch(bare)
+        if match and all(re.search(rf"=.*(?<![A-Za-z\\]){name}", match[1]) for name in re.split(" ?, ?", match["k"])):
             return match[1].strip()
     return text
 

@@ -166,6 +166,8 @@ def based(text: str) -> tuple[int, int] | None:
     try:
         return int(match[1], base), base
     except ValueError:
+        if match[1][0].isalpha():
+            return None  # C_3 is a name
         raise Unreadable(f"{match[1]} has digits that base {base} has not") from None
 
 

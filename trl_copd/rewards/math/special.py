@@ -30,7 +30,7 @@ _DATES = (
 def special(text: str) -> Reading | None:
     """What is no formula: words, dates, times of day, ratios, numbers in a base."""
     if (said := words(text)) is not None:
-        if said.isdigit():
+        if said.isdecimal():
             return Reading("scalar", parse(said), text=said)
         if said == "infinity":
             return Reading("scalar", ("∞", 1))

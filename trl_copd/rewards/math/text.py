@@ -25,9 +25,10 @@ _REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{?
 _LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]] ?)?\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
+_COUNT = r"(?:\{ ?[0-9]{1,3} ?\}|[0-9])"
 _SELECTION = re.compile(
-    r"(?:\{ ?\} ?)?[_^] ?\{? ?(?P<n>[0-9]{1,3}) ?\}? ?(?P<kind>[CP]) ?_ ?\{? ?(?P<k>[0-9]{1,3}) ?\}?"
-    r"|(?P<kind2>[CAP]) ?_ ?\{? ?(?P<n2>[0-9]{1,3}) ?\}? ?\^ ?\{? ?(?P<k2>[0-9]{1,3}) ?\}?"
+    rf"(?:\{{ ?\}} ?)?[_^] ?(?P<n>{_COUNT}) ?(?P<kind>[CP]) ?_ ?(?P<k>{_COUNT})"
+    rf"|(?P<kind2>[CAP]) ?_ ?(?P<n2>{_COUNT}) ?\^ ?(?P<k2>{_COUNT})"
 )
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
 _OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
@@ -194,7 +195,7 @@ def _selections(text: str) -> str:
 
 
 def _selection(match: re.Match) -> str:
-    total, part = (int(match[name] or match[f"{name}2"]) for name in ("n", "k"))
+    total, part = (int((match[name] or match[f"{name}2"]).strip("{ }")) for name in ("n", "k"))
     if not 1 < total or not part <= total:
         return match[0]
     if (match["kind"] or match["kind2"]) == "C":
