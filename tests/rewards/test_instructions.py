@@ -570,6 +570,10 @@ def test_further_responses():
     assert [row for row, grade in zip(rows, grades, strict=True) if grade != row["reward"]] == []
 
 
+def test_endless_compound():
+    assert verify_instructions("a-" * 50_000 + "a b c", [{"id": "words:odd_even_syllables"}]).passed is False
+
+
 # The splitter of sentences takes quadratic time for these; a paragraph is given to it in parts
 @pytest.mark.parametrize("text", ["`" * 100_000, "<!--" * 25_000, "```\n" * 25_000, '"' * 100_000])
 def test_long_paragraphs_take_little_time(text):
