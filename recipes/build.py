@@ -56,14 +56,25 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
                 build_demo(target, seed, skills=None if plain else skills)
                 done.touch()
         else:
-            from recipes.gym import gym_warm_start
             from recipes.smollm2 import build_smollm2
 
-            rows: list[dict] = []
-            for domain in domains:
-                rows += list(gym_warm_start(_task(domain)[1], 1200, seed, **domain.get("options", {})))
-            build_smollm2(target, rows, seed=seed)
+            build_smollm2(target, warm_start_rows(domains, seed), seed=seed)
     return str(target)
+
+
+def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
+    """Rows of their own on which a language model is warm-started, of every `gym/` and `small/` domain."""
+    from recipes.gym import gym_warm_start
+    from recipes.small import small_warm_start
+
+    rows: list[dict[str, Any]] = []
+    for domain in domains:
+        family, task = _task(domain)
+        if family == "small":
+            rows += list(small_warm_start(task, n_rows, seed))
+        else:
+            rows += list(gym_warm_start(task, n_rows, seed, **domain.get("options", {})))
+    return rows
 
 
 def build_experts(domains: list[dict[str, Any]], seed: int) -> list[Expert]:
@@ -107,6 +118,10 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
             from recipes.domains import make_domain
 
             return make_domain(task, n_train, n_eval, seed)
+        if family == "small":
+            from recipes.small import small_domain
+
+            return small_domain(task, n_train, n_eval, seed)
         from recipes.gym import gym_domain
 
         return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
@@ -135,9 +150,10 @@ def _check_base_accuracy(domain: dict[str, Any]) -> None:
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:
     family, _, task = str(domain["builtin"]).partition("/")
-    if family not in ("demo", "gym") or not task:
+    if family not in ("demo", "gym", "small") or not task:
         raise ValueError(
-            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is neither demo/<skill> nor gym/<task>."
+            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is none of demo/<skill>, gym/<task>, "
+            "small/<task>."
         )
     return family, task
 

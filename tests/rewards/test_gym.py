@@ -386,8 +386,8 @@ def solutions(grid, box, order):
 # Only the stated grid passes, so there must be no other
 @pytest.mark.parametrize(
     "task, items, options, box",
-    [("mini_sudoku", 100, {}, 2), ("mini_sudoku", 50, {"min_empty": 12, "max_empty": 12}, 2), ("sudoku", 20, {}, 3),
-     ("futoshiki", 30, {"min_board_size": 4, "max_board_size": 6}, 0)],
+    [("mini_sudoku", 40, {}, 2), ("mini_sudoku", 20, {"min_empty": 12, "max_empty": 12}, 2), ("sudoku", 8, {}, 3),
+     ("futoshiki", 12, {"min_board_size": 4, "max_board_size": 6}, 0)],
 )  # fmt: skip
 def test_grids_have_one_solution(task, items, options, box):
     for item in reasoning_gym.create_dataset(task, size=items, seed=3, **options):

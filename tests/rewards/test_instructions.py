@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import time
+from pathlib import Path
 
 import pytest
 
-from trl_copd.rewards import InstructionReward
+from trl_copd.rewards import InstructionReward, instruction_reward
 from trl_copd.rewards.instructions import reward as module
 from trl_copd.rewards.instructions import verify_instructions
 from trl_copd.rewards.instructions.reward import KINDS, PACKAGES
@@ -556,6 +558,30 @@ def test_not_followed(name):
 )  # fmt: skip
 def test_relations_and_languages(name, more, right, wrong):
     assert (passed(name, right, **more), passed(name, wrong, **more)) == (True, False)
+
+
+# Honest and hostile responses by who did not write the checks, to types with short answers
+def test_further_responses():
+    lines = (Path(__file__).parent / "cases" / "instructions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    wanted = [[{"id": row["id"], "arguments": row["arguments"]}] for row in rows]
+    grades = instruction_reward(["?"] * len(rows), [row["response"] for row in rows], instructions=wanted)
+    assert len(rows) > 280
+    assert [row for row, grade in zip(rows, grades, strict=True) if grade != row["reward"]] == []
+
+
+def test_endless_compound():
+    assert verify_instructions("a-" * 50_000 + "a b c", [{"id": "words:odd_even_syllables"}]).passed is False
+
+
+# The splitter of sentences takes quadratic time for these; a paragraph is given to it in parts
+@pytest.mark.parametrize("text", ["`" * 100_000, "<!--" * 25_000, "```\n" * 25_000, '"' * 100_000])
+def test_long_paragraphs_take_little_time(text):
+    start = time.process_time()
+    Text(text).sentences  # noqa: B018
+    assert time.process_time() - start < 1.0
+    sentences = " ".join(f"Sentence {n} is here." for n in range(2000))
+    assert len(Text(sentences).sentences) == 2000
 
 
 KEYWORD = {"id": "keywords:existence", "arguments": {"keywords": ["sun"]}}

@@ -25,6 +25,16 @@ class TestGolds:
     def test_reward(self, solution, answer, reward):
         assert grade(math_reward, rf"So it is \boxed{{{answer}}}.", solution) == reward
 
+    # 900 forms and near misses by who did not write the grammar, in one batch a section
+    @pytest.mark.parametrize("reward", [1.0, 0.0])
+    def test_forms(self, reward):
+        rows = [row.values for row in table("math_forms.txt") if row.values[2] == reward]
+        solutions, answers, _ = zip(*rows, strict=True)
+        completions = [rf"So it is \boxed{{{answer}}}." for answer in answers]
+        grades = math_reward(prompts=["?"] * len(rows), completions=completions, solution=list(solutions))
+        assert len(rows) > 400
+        assert [row for row, found in zip(rows, grades, strict=True) if found != reward] == []
+
     # Whatever is read is right as an answer to itself; odd words in parentheses are read in references only
     @pytest.mark.parametrize("solution", sorted({row.values[0] for row in table("math_golds.txt")} - ODD_NOUNS))
     def test_reference_equals_itself(self, solution):

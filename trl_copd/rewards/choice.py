@@ -15,7 +15,7 @@ MAX_MARKS = 20  # from the end; those before them do not count
 # What announces an answer. The last one counts, or the last line if it is an answer and nothing else.
 _MARK = re.compile(
     r"\\boxed\s*\{|\\fbox\s*\{|<answer>|####"
-    r"|\b(?:answer|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen|my\s+(?:final\s+)?(?:choice|pick))\b"
+    r"|\b(?:ans(?:wer)?|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen|my\s+(?:final\s+)?(?:choice|pick))\b"
     r"[\s*_`]*(?:is\b|:|=)[\s:*_`]*",
     re.IGNORECASE,
 )
@@ -25,7 +25,7 @@ _BARE = re.compile(r"(?:option |choice )?[(\[]?[A-Z][)\]]?[.)]?", re.IGNORECASE)
 _BARE_SEVERAL = re.compile(r"[(\[]?[A-Z][)\]]?(?:\W+(?:and\W+)?[(\[]?[A-Z][)\]]?)*\.?|(?-i:[A-Z]+)", re.IGNORECASE)
 _WITH_OPTION = re.compile(r"\(?[A-Z]\)\s.*|[A-Z][.:]\s.*", re.IGNORECASE)
 _ONE = re.compile(
-    r"(?:(?:option|choice)\s+)?(?:\(([a-z])\)|\[([a-z])\]|([a-z]))(?![a-z0-9])(.*)", re.IGNORECASE | re.DOTALL
+    r"(?:(?:option|choice)\s+)?(?:\(([a-z])\)|\[([a-z])\]|([a-z])(?![a-z0-9]))(.*)", re.IGNORECASE | re.DOTALL
 )
 # After a bare letter: the option's text behind a sign, or the reason. "A dog" is neither, and so no answer A
 _TEXT_AFTER = re.compile(r"\s*[).:]\s*(.*)|\s+[-–—]\s+(.*)|\s+\(([^()]+)\)\.?|,?\s+(?:because|since)\b.*", re.DOTALL)
@@ -64,7 +64,8 @@ _IS_CORRECT = re.compile(
 )
 _IN_DOUBT = re.compile(
     r"(?:n['’]t|\b(?:not|never|cannot|neither|nor|either|or|and|no|none|doubt|if|whether|unless|suppose|supposing|assume"
-    r"|assuming|unlikely|wonder|false|wrong)\b|[&/|])[^.!?\n,;:]*\Z|[A-Z][)\]]?\s*[,;]\s*\Z",
+    r"|assuming|unlikely|wonder|false|wrong)\b|[&/|])[^.!?\n,;:]*\Z|\b(?:if|unless|suppose|supposing|assume|assuming)\b[^.!?\n]*\Z"
+    r"|\b(?:that|if|whether)\s*\n\s*\Z|\b[A-Z][)\]]?\s*[,;]\s*\Z",
     re.IGNORECASE,
 )
 # A and I are words too, so they count where nothing follows that they could belong to

@@ -161,8 +161,18 @@ def end_phrase(response: Text, given: dict[str, Any]) -> bool:
 
 
 def quotation(response: Text, given: dict[str, Any]) -> bool:
+    """The marks around the response belong together: `"A" and "B"` are two quotations."""
     text = response.text
-    return len(text) > 2 and text[0] in '"“' and text[-1] in '"”' and bool(words_of(text))
+    if len(text) < 3 or text[0] not in '"“' or text[-1] not in '"”' or not words_of(text):
+        return False
+    depth = 1
+    for before, mark in zip(text, text[1:-1], strict=False):
+        if mark in '"“”':
+            opens = mark == "“" or mark == '"' and (before.isspace() or before in "([{-–—*_")
+            depth += 1 if opens else -1
+        if depth == 0:
+            return False
+    return True
 
 
 KINDS: dict[str, Kind] = {

@@ -72,7 +72,9 @@ def _is(text: str, code: str) -> bool:
     if code in _ALONE:
         return _in_script(_letters(text), code)
     ranked = _ranked(" ".join(text.lower().split())[:20_000])
-    return code in ranked[: 1 if len(_letters(text)) > _SHORT else 8]
+    if len(_letters(text)) > _SHORT or ranked[0] == "en" and len(text.split()) > 3:
+        return code == ranked[0]
+    return code in ranked[:8]
 
 
 @functools.lru_cache(maxsize=4096)

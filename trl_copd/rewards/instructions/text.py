@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 
 
@@ -13,6 +14,7 @@ _JOINERS = "\u200c\u200d"  # which belong to emojis and to Persian and Indic wor
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _NO_SPACES = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")  # each such character is a word
 _BLOCK = re.compile(r"[ \t]*(?:[*+\-•>]|\d{1,3}[.)]|#{1,6})[ \t]+")  # what begins a line of its own in Markdown
+_PIECE = 4000  # characters
 _END = re.compile(r"[.!?…。！？]")
 # Letters of other scripts that look like Latin ones, within a word that has Latin letters
 _LOOKALIKES = str.maketrans(
@@ -49,7 +51,7 @@ class Text:
 
         found: list[str] = []
         for block in self._blocks:
-            for sentence in sentencex.segment("en", block):
+            for sentence in (part for piece in _pieces(block) for part in sentencex.segment("en", piece)):
                 # a closing emoji or quotation mark belongs to the sentence before it
                 if found and not _WORD.search(sentence):
                     found[-1] += sentence
@@ -97,6 +99,17 @@ class Text:
             longest = max(longest, run)
         few = len(words) >= 40 and len(set(words)) < max(8, min(len(words), 400) / 10)
         return longest > 5 or few
+
+
+def _pieces(block: str) -> Iterator[str]:
+    """A block in parts of bounded length, from one sentence's end to another: the splitter's time is quadratic."""
+    start = 0
+    while len(block) - start > _PIECE:
+        ends = [block.rfind(mark, start, start + _PIECE) + 1 for mark in (". ", "! ", "? ")]
+        end = max(ends) if max(ends) > start else start + _PIECE
+        yield block[start:end]
+        start = end
+    yield block[start:]
 
 
 def words_of(text: str) -> list[str]:

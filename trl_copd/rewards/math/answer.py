@@ -16,7 +16,7 @@ from .formula import Node, has, parse
 from .kinds import Reading, unlabelled
 from .lines import read_lines
 from .plain import number
-from .region import REALS, combine, combine_sets, complement, inequality, region_of
+from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .special import special
 from .units import split_unit
 from .vocabulary import labels
@@ -50,6 +50,8 @@ def readings(text: str, answer: bool = False) -> tuple[Reading, ...]:
     for version in versions:
         try:
             found.append(read(version))
+            if not answer and version == text and _THOUSANDS.fullmatch(text) and found[-1].kind == "list":
+                found[-1] = replace(found[-1], kind="set")  # 1,234 may be two numbers, but never the point (1,234)
         except Unreadable as error:
             problem = problem or error
     if not found and (last := _THOUSANDS.sub(_joined, text)) not in versions:
@@ -80,6 +82,9 @@ def read(text: str) -> Reading:
     if (match := _CHOSEN.fullmatch(text)) and (chosen := read(match[2])).kind == "scalar":
         if not chosen.unit and re.search("[0-9]", match[2]):
             return Reading("choice", match[1].casefold(), (chosen,))
+    if "∈" in text or "constant" in text or "real" in text:
+        text = _without_constant(text)
+    text = _ALL.sub("", text)
     if ("∈" in text or "integer" in text) and (found := _family(text)):
         return found
     if "₥" in text:
@@ -107,6 +112,28 @@ _FAMILY = (
         r"(.*?)[,;]? ?\(? ?(?:where |with |for )?(?:all |any |some |every |an )?integers? (?P<k>[a-z])(?P<set>)? ?\)?"
     ),
 )
+
+
+_ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
+_FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"
+_NAMES = r"(?<=[ ,;(])(?P<k>[A-Za-z](?: ?, ?[A-Za-z])*)"
+_CONSTANT = (
+    re.compile(
+        rf"(.*?){_FOR}{_NAMES} ?(?:∈ ?[ℝℂRC]|(?:is|are) (?:an? |any )?(?:arbitrary )?(?:real )?constants?) ?\)?"
+    ),
+    re.compile(rf"(.*?){_FOR}(?:real )?constants? {_NAMES} ?\)?"),
+    re.compile(rf"(.*?){_FOR}real (?:numbers? )?{_NAMES} ?\)?"),
+)
+
+
+def _without_constant(text: str) -> str:
+    r"""`f(x)=cx, c\in\mathbb{R}`: that a constant is free goes without saying."""
+    bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
+    for pattern in _CONSTANT:
+        match = pattern.fullmatch(bare)
+        if match and all(re.search(rf"=.*(?<![A-Za-z\\]){name}", match[1]) for name in re.split(" ?, ?", match["k"])):
+            return match[1].strip()
+    return text
 
 
 def _family(text: str) -> Reading | None:
@@ -144,6 +171,8 @@ def _list(items: list[Reading], joints: list[str]) -> Reading:
             raise Unreadable("no number meets all its conditions")
         chosen = both if conjunction and both.value else either
         return Reading("region", chosen.value, label=items[0].label)
+    if (joined := _points_and_region(items, joints)) is not None:
+        return joined
     flat: list[Reading] = []
     for item in items:  # "±1, 2" has three members
         flat.extend(item.items if item.kind == "list" else [item])
@@ -151,6 +180,16 @@ def _list(items: list[Reading], joints: list[str]) -> Reading:
         label = flat[0].label  # "x = 1 or x = 2", "x = 1, 2"
         return Reading("list", items=tuple(unlabelled(item) for item in flat), label=label)
     return Reading("list", items=tuple(flat))
+
+
+def _points_and_region(items: list[Reading], joints: list[str]) -> Reading | None:
+    """`x = 0 or x ≥ 1` as one region."""
+    names = {item.label for item in items}
+    if {item.kind for item in items} != {"scalar", "region"} or len(names) != 1 or None in names:
+        return None
+    if not all(re.search("or", joint, re.IGNORECASE) for joint in joints):
+        return None
+    return replace(combine([as_region(item) for item in items], any), label=names.pop())
 
 
 def _item(text: str) -> Reading:
@@ -248,6 +287,10 @@ def _bracketed(text: str) -> Reading | None:
         ):
             return read(inner)
         return None  # a group within a formula
+    signs = re.findall("[±∓]", inner) if text[0] != "⦃" else []
+    if len(signs) == 1 or len(set(signs)) == 2:  # (±1, ∓2) is two points, and what (±1, ±2) is nobody knows
+        points = [read(text.translate(str.maketrans("±∓", both))) for both in ("+-", "-+")]
+        return Reading("list", items=tuple(points))
     items = tuple(read(part) for part in parts)
     if text[0] == "⦃":
         members = [member for item in items for member in (item.items if item.kind == "list" else (item,))]

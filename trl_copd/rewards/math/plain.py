@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from .bounds import MAX_CHARS, MAX_EXPONENT, Unreadable
 from .brackets import closing
+from .symbols import CIRCLED
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+)"
@@ -106,6 +107,10 @@ _NUMBER_WORDS = {
         "seventeen eighteen nineteen twenty".split()
     )
 }
+_TENS = {
+    word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+}
+_SPOKEN = re.compile(rf"({'|'.join(_TENS)})(?:[ -](one|two|three|four|five|six|seven|eight|nine))?")
 _SYNONYMS = {
     **dict.fromkeys(("no solutions", "no real solution", "no real solutions", "empty set", "∅", "⦃⦄"), "no solution"),
     **dict.fromkeys(("dne", "undefined"), "does not exist"),
@@ -114,6 +119,7 @@ _SYNONYMS = {
 
 
 _CHOICES = re.compile(r"(?:[A-F]|\([A-F]\))(?:(?:, ?| and |, and )(?:[A-F]|\([A-F]\)))+")
+_STATEMENTS = re.compile(rf"[{CIRCLED}](?:(?:,|、| |and)*[{CIRCLED}])*")
 _LETTERS = re.compile(_CHOICES.pattern.replace("A-F", "A-Z"))
 
 
@@ -126,6 +132,10 @@ def words(text: str, loose: bool = False) -> str | None:
     loose = loose or bare != text
     if (_LETTERS if loose else _CHOICES).fullmatch(bare.strip()):  # choices, in any order
         return " and ".join(sorted(re.findall("[A-Z]", bare)))
+    if re.fullmatch("(?=[A-F]{2})A?B?C?D?E?F?", bare.strip()) and (loose or len(bare.strip()) > 3):
+        return " and ".join(bare.strip())
+    if _STATEMENTS.fullmatch(bare.strip()):
+        return " and ".join(sorted(re.findall(f"[{CIRCLED}]", bare)))
     bare = re.sub(r"\s+", " ", bare.strip(" ().,!\"'")).casefold()
     bare = _SYNONYMS.get(bare, bare)
     if bare in ("no solution", "ℝ"):
@@ -134,6 +144,8 @@ def words(text: str, loose: bool = False) -> str | None:
         return None
     if bare in _NUMBER_WORDS:
         return str(_NUMBER_WORDS[bare])
+    if match := _SPOKEN.fullmatch(bare):
+        return str(_TENS[match[1]] + _NUMBER_WORDS.get(match[2], 0))
     if not (loose or bare in _SHORT_WORDS or re.search(r"[^\W\d_]{4}", bare)):
         return None
     return re.sub(r"^(?:the|an?) (?=\w{2})", "", bare)
@@ -145,7 +157,7 @@ _BASED = re.compile(r"\(?(-?[0-9]+[0-9A-Fa-f]*|[A-F][0-9A-F]*)\)?_ ?(?:\{ ?)?(?:
 
 def based(text: str) -> tuple[int, int] | None:
     """Value and base of a number like `101_2` or `(2A)_{16}`; `None` for other texts."""
-    match = _BASED.fullmatch(text.replace(" «", "«").replace("» ", "»").replace(" _", "_"))
+    match = _BASED.fullmatch(re.sub("[«»]", "", text).replace(" _", "_").replace("_ {", "_{"))
     if not match:
         return None
     base = int(match[2]) if match[2].isdigit() else _BASES.get(match[2], 0)
@@ -154,6 +166,8 @@ def based(text: str) -> tuple[int, int] | None:
     try:
         return int(match[1], base), base
     except ValueError:
+        if match[1][0].isalpha():
+            return None  # C_3 is a name
         raise Unreadable(f"{match[1]} has digits that base {base} has not") from None
 
 

@@ -16,6 +16,8 @@ from .value import DIGITS, Evaluator, NoValue, Point, as_float, is_real, mp, val
 
 # First letters of names that may stand for whole numbers only
 _WHOLE = frozenset("abcdjklmnpqrsBCDJKLMNPQRS")
+# Those that do wherever a floor or ceiling is taken
+_INDICES = frozenset("jkmnpqKMN")
 
 
 @functools.lru_cache(maxsize=64)
@@ -27,6 +29,8 @@ def _points(names: tuple[str, ...], kind: str) -> list[Point]:
     """
     draw = random.Random(0)
     ranges = [(0.1, 0.9), (1.2, 3.0), (-0.9, -0.1), (-3.0, -1.2), (3.0, 12.0), (0.1, 3.0), (-2.0, 2.0), (-6.0, 6.0)]
+    if kind == "index":
+        return [{name: Fraction(draw.randint(1, most)) for name in names} for most in (12, 60, 400) for _ in range(16)]
     if kind == "whole":
         return [{name: Fraction(draw.randint(1, 9) + shift) for name in names} for shift in range(5)]
 
@@ -81,6 +85,8 @@ def _everywhere(left: Node, right: Node, agree: Callable[[Point, bool], Any]) ->
         del kinds[1]
     if has(left, "i") or has(right, "i"):
         kinds = [("real", False)]
+    if has(left, "floor", "ceil") and names and all(name in _INDICES for name in names):
+        kinds = [("index", True)]
     for kind, real in kinds:
         answers = list(_answers(agree, _points(names, kind) if names else [{}], real))
         if not all(answers):

@@ -114,4 +114,4 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True)
     except Unreadable as problem:
         return Verdict(None, str(problem))
-    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdigit() else None)
+    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdecimal() else None)

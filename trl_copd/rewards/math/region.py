@@ -166,11 +166,11 @@ def _complement(intervals: tuple[tuple, ...]) -> tuple[tuple, ...]:
 def complement(regions: list[Reading]) -> Reading:
     """What lies in none of them. Raises `Unreadable` where one is no region."""
     names = {region.label for region in regions}
-    parts = [part for region in regions for part in region_of(_as_region(region)).value]
+    parts = [part for region in regions for part in region_of(as_region(region)).value]
     return Reading("region", _complement(_merged(parts)), label=names.pop() if len(names) == 1 else None)
 
 
-def _as_region(reading: Reading) -> Reading:
+def as_region(reading: Reading) -> Reading:
     """x = 3, which stands beside x > 3, as {3}."""
     if reading.kind == "scalar" and reading.label and reading.value[0] != "∞":
         return Reading("region", ((reading.value, True, reading.value, True),), label=reading.label)

@@ -8,6 +8,7 @@ from typing import Any
 from .bounds import Unreadable
 from .formula import Node, parse, variables
 from .kinds import LABEL, Reading, unlabelled
+from .plain import words
 from .points import check_value, proportional, same_value
 from .region import region_of
 from .scalars import COORDINATES, asked, same_equation, same_label, same_scalar
@@ -140,6 +141,15 @@ def _same_congruence(gold: Reading, given: Reading) -> bool:
     return classes[0] == classes[1]
 
 
+def _same_class(family: Reading, congruence: Reading) -> bool:
+    """7k + 3 for every whole k is 3 modulo 7."""
+    name, domain = family.value
+    first, second, last = (_whole(_renamed(family.items[0], name, ("n", Fraction(at)))) for at in range(3))
+    if domain != "ℤ" or len(congruence.items) != 1 or first - 2 * second + last:
+        return False
+    return abs(second - first) == congruence.value and (_whole(congruence.items[0]) - first) % (second - first) == 0
+
+
 def _whole(reading: Reading) -> int:
     value = constant(reading.value) if reading.kind == "scalar" and reading.value[0] != "∞" else None
     if not isinstance(value, Fraction) or value.denominator > 1:
@@ -174,6 +184,9 @@ def _renamed(reading: Reading, name: str, node: Node) -> Reading:
 def _same_list(gold: Reading, given: Reading) -> bool:
     """Without order, unless one side says which is which: "x = 1, y = 2" is "1, 2" and not "2, 1"."""
     labels = [[item.label for item in side.items] for side in (gold, given)]
+    for name, others in ((gold.label, labels[1]), (given.label, labels[0])):
+        if name and any(other and other.partition("_")[0] != name.partition("_")[0] for other in others):
+            return False  # "x = 3 or x = -2" is not "x = 3 and y = -2"
     if all(labels[0]) and len(set(labels[0])) > 1 and set(labels[0]) == set(labels[1]):
         labels[1] = []
     if any(all(ours) and len(set(ours)) > 1 and not any(theirs) for ours, theirs in (labels, labels[::-1])):
@@ -193,7 +206,7 @@ _VECTORS = ("()", "⟨⟩")
 
 def _same_coordinates(listed: Reading, other: Reading) -> bool:
     """A list against a tuple: "1, 2" in order, or "x = 1, y = 2" in any."""
-    if other.value not in _VECTORS:
+    if other.value not in _VECTORS or any(item.kind == "list" for item in other.items):
         return False
     if all(item.label for item in listed.items):
         ordered = tuple(unlabelled(item) for item in sorted(listed.items, key=lambda item: item.label or ""))
@@ -246,6 +259,7 @@ _ACROSS = {
     ("region", "tuple"): _same_as_region,
     ("region", "set"): _same_as_region,
     ("region", "words"): _same_as_region,
+    ("set", "tuple"): lambda one, other: len(one.items) == 1 and same(one.items[0], other),
     ("list", "set"): lambda one, other: _same_members(_members(one), _members(other)),
     ("set", "scalar"): lambda one, other: len(one.items) == 1 and same(one.items[0], unlabelled(other)),
     ("list", "tuple"): _same_coordinates,
@@ -259,8 +273,9 @@ _ACROSS = {
         ("family", kind): lambda one, other: same(one.items[0], other)
         for kind in ("scalar", "list", "tuple", "region")
     },
-    # the letter of a choice
-    ("words", "scalar"): lambda one, other: _is_letter(other, one.value),
+    # the letter of a choice, or those of several
+    ("words", "scalar"): lambda one, other: _is_letter(other, one.value) or one.value == words(other.text, loose=True),
+    ("family", "congruence"): lambda one, other: _same_class(one, other),
 }
 
 

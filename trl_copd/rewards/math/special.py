@@ -14,6 +14,7 @@ _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?«?([ap])?(?:\.?m\.?)?»?", re.IG
 _CLOCK_SECONDS = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2}) ?«?([ap])\.?m\.?»?", re.IGNORECASE)
 _CLOCK_HOUR = re.compile(r"([0-9]{1,2}) ?«?([ap])\.?m\.?»?", re.IGNORECASE)
 _RATIO = re.compile(r"[0-9.]+(?: ?: ?[0-9.]+)+|[0-9.]+ to [0-9.]+")
+_OUT_OF = re.compile(r"([0-9]{1,9}) +out +of +([0-9]{1,9})")
 _ARC = re.compile(
     r"([0-9]+(?:\.[0-9]+)?) ?\^?° ?([0-9]+(?:\.[0-9]+)?) ?(?:'|\^\{'\})(?: ?([0-9]+(?:\.[0-9]+)?) ?(?:''|\"))?"
 )
@@ -29,7 +30,7 @@ _DATES = (
 def special(text: str) -> Reading | None:
     """What is no formula: words, dates, times of day, ratios, numbers in a base."""
     if (said := words(text)) is not None:
-        if said.isdigit():
+        if said.isdecimal():
             return Reading("scalar", parse(said), text=said)
         if said == "infinity":
             return Reading("scalar", ("∞", 1))
@@ -48,10 +49,12 @@ def special(text: str) -> Reading | None:
         return Reading("words", f"{int(match[1])}:{match[2]}:{match[3]} {match[4].lower()}m")
     if match := _CLOCK_HOUR.fullmatch(text):
         return Reading("clock", (int(match[1]), 0, match[2].lower()))
-    if _RATIO.fullmatch(text):
-        numbers = [number(part) for part in re.split(r" ?: ?| to ", text)]
+    if _RATIO.fullmatch(bare):
+        numbers = [number(part) for part in re.split(r" ?: ?| to ", bare)]
         if all(value is not None for value in numbers) and any(numbers):
             return Reading("ratio", tuple(numbers))
+    if (match := _OUT_OF.fullmatch(bare)) and int(match[2]) >= int(match[1]) > 0:
+        return Reading("scalar", ("n", Fraction(int(match[1]), int(match[2]))))
     if (amount := measures(text)) is not None:
         return Reading("scalar", ("n", amount[0]), unit=amount[1])
     if match := _ARC.fullmatch(text):

@@ -15,6 +15,7 @@ CHARACTERS = {
     "⅔": r"\frac{2}{3}", "⅛": r"\frac{1}{8}", "⅕": r"\frac{1}{5}", "⅙": r"\frac{1}{6}", "∛": r"\sqrt[3]", "：": ":",
     "℃": r"°C", "℉": "°F", "％": "%", "﹪": "%", "∴": " ", "‖": "|", "⟹": "⇒", "⟺": "⇒", "⇔": "⇒",
 }  # fmt: skip
+CIRCLED = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙₖₐₓ", "0123456789+-nkax", strict=True))
 # Neighbours are one exponent, and nothing but them is touched: "x^{2}" beside them stays as it is
@@ -56,6 +57,7 @@ SYMBOLS = {
     "circ": "∘", "%": "%", "$": "\ue000", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "(": "",
     ")": "",
     "[": "", "]": "", "emptyset": "∅", "varnothing": "∅", "prime": "'", "colon": ":", "R": "ℝ", "Reals": "ℝ", "i": "i",
+    "imath": "i", "jmath": "j", **dict.fromkeys(("cent", "textcent"), "¢"), "euro": "€", "pounds": "£", "yen": "¥",
     "varphi": r"\phi ", "varepsilon": r"\epsilon ", "lg": r"\log ", "text": r"\text", "to": "→", "rightarrow": "→",
     **dict.fromkeys("textbf textit textrm textsf texttt textnormal mathrm mbox hbox operatorname emph".split(),
                     r"\text"),

@@ -9,7 +9,7 @@ import unicodedata
 from .bounds import MAX_CHARS, NoGrammar, Unreadable
 from .brackets import check_depth, closing
 from .layout import environments, undecorated, without_operator
-from .symbols import ACCENTS, CHARACTERS, FUNCTIONS, GREEK, GREEK_LETTERS, MARKS, SPACES, SYMBOLS, scripts
+from .symbols import ACCENTS, CHARACTERS, CIRCLED, FUNCTIONS, GREEK, GREEK_LETTERS, MARKS, SPACES, SYMBOLS, scripts
 
 
 _TEXT = re.compile(r"\\text\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
@@ -25,6 +25,11 @@ _REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{?
 _LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]] ?)?\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
+_COUNT = r"(?:\{ ?[0-9]{1,3} ?\}|[0-9])"
+_SELECTION = re.compile(
+    rf"(?:\{{ ?\}} ?)?[_^] ?(?P<n>{_COUNT}) ?(?P<kind>[CP]) ?_ ?(?P<k>{_COUNT})"
+    rf"|(?P<kind2>[CAP]) ?_ ?(?P<n2>{_COUNT}) ?\^ ?(?P<k2>{_COUNT})"
+)
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
 _OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
 _NAMED = re.compile(r"\\(?:mathbb|operatorname|(?:measured)?angle)")
@@ -64,6 +69,8 @@ def normalise(text: str) -> str:
         text = re.sub(r"«mod»|(?<![A-Za-z«])mod(?![A-Za-z»])", "₥", text)
     if "^" in text:
         text = _RAISED_FIRST.sub(_lowered_first, re.sub(r"\^ ?\{ ?('+) ?\}", r"\1", text))
+    if re.search("[CAP]", text):
+        text = _selections(text)
     if "⦃" in text:
         text = re.sub(r"(\\(?:max|min|gcd|lcm)) ?⦃([^⦃⦄]*)⦄", r"\1 (\2)", text)
     if "{" in text:
@@ -91,6 +98,8 @@ def _ascii(text: str) -> str:
         elif char in _OWN or unicodedata.category(char) in ("Cf", "Cc", "Co", "Cs", "Cn", "Mn") and char not in "\n\t":
             # direction marks, joiners and accents make text look like what it is not, as would the signs used here
             raise Unreadable(f"it has the character U+{ord(char):04X}")
+        elif char in CIRCLED:
+            out.append(char)  # the number of a statement, which is not the number itself
         else:
             folded = unicodedata.normalize("NFKC", char)
             # what only looks like a Latin letter, such as a Cyrillic one, stays what it is
@@ -109,12 +118,14 @@ def _commands(text: str) -> str:
     if _NAMED.search(text):
         text = _BLACKBOARD.sub(lambda match: _SETS.get(match[1] or match[2], match[1] or match[2]), text)
         text = _OPERATOR_NAME.sub(_operator_name, _ANGLE.sub(r"angle_{\1}=", text))
+    text = re.sub(r"\\overline ?([0-9])", r"\\overline{\1}", text)
     text = re.sub(r"\\([A-Za-z]+|.)", _command, text, flags=re.DOTALL)
     # a comma or thin space within a number, and what is left of thin spaces
     text = re.sub(r"(?<=[0-9])\u2009(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")
     text = _TEXT.sub(_text, text)
     if _ACCENT.search(text):
+        text = re.sub(r"(?<=\{) ?\{ ?([A-Za-z]) ?\} ?(?=\})", r"\1", text)
         text = _ACCENTED.sub(_accented, _REPEATING.sub(r"\\overline {\1\2\3}", text))
     return text
 
@@ -165,6 +176,8 @@ def _text_of(text: str) -> str:
 def _accented(match: re.Match) -> str:
     r"""`\vec{AB}` is one name, of which a mark is the last character."""
     name = (match[2] or match[3]).strip()
+    if match[1] == "hat" and name in ("i", "j", "k"):
+        return f" {name}"  # a unit vector, as in bold
     return match[0] if name.startswith("\\") and name[1:] not in GREEK else f"{name}{ACCENTS[match[1]]}"
 
 
@@ -173,6 +186,21 @@ def _lowered_first(match: re.Match) -> str:
     if match[1].startswith("\\") and match[1].strip()[1:] not in GREEK:
         return match[0]
     return f"{match[1].strip()}_{match[3]}^{match[2]}"
+
+
+def _selections(text: str) -> str:
+    """`C_6^2` and `{}_6C_2` as a binomial, `A_6^2` as its variations, if no letter says that they are names."""
+    counted = _SELECTION.sub(_selection, text)
+    return text if counted == text or re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", counted)) else counted
+
+
+def _selection(match: re.Match) -> str:
+    total, part = (int((match[name] or match[f"{name}2"]).strip("{ }")) for name in ("n", "k"))
+    if not 1 < total or not part <= total:
+        return match[0]
+    if (match["kind"] or match["kind2"]) == "C":
+        return rf"\binom {{{total}}}{{{part}}}"
+    return rf"(\frac {{{total}!}}{{{total - part}!}})"
 
 
 def _dollars(text: str) -> str:

@@ -100,6 +100,9 @@ _LETTERS = frozenset("mgshlLNJWVKA")
 _PAIRS = frozenset(("N m", "J s", "N s", "W h", "A h", "A s", "V s", "V m", "A m"))
 # A decimal has its letter without a space: 0.64N; a whole number may be a factor, as in 5m
 _DECIMAL = re.compile(r"([+-]?[0-9]*\.[0-9]+)([mgshlLNJWVKA])")
+# A charge, a field or a capacity is a power of ten; behind other numbers C, T and F are names
+_SCIENTIFIC = re.compile(r"(.*10 ?\^ ?\{?-?[0-9]+\}?) +([CTF])")
+_PRICE = re.compile(r"\$ ?([0-9][0-9.,]*) ?«?((?:per|each)(?: [a-z ]+)?)»?")  # $12 per hour
 # Pairs that are counted, and are not two of a thing each
 _TUPLE = r"(?:pair|triple|triplet|quadruple)s?"
 _MEMBERS = r"(?:(?:positive|distinct|real|whole|natural) )*(?:integer|number|point|solution|value|digit|prime)s"
@@ -138,6 +141,8 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     """
     text = re.sub(r"(?<=[0-9})]) ?(?:%|«(?:percent(?:age)?|pct)»|percent(?:age)?|pct)$", "", text)
     text = re.sub(r"°? ?«?°? ?([CF])»?$", r"°\1", text) if "°" in text[-6:] else text
+    if match := _PRICE.fullmatch(text):
+        return split_unit(f"{match[1]} «dollars {match[2]}»")
     if match := re.fullmatch(r"(-?) ?([$€£₹¥])(.*)", text, re.DOTALL):
         rest, unit = split_unit(match[3].strip())
         money = _product([(match[2], 1)])
@@ -147,15 +152,15 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     match = re.fullmatch(r"(.*[0-9}) ])(°[CF]?|¢|[€£₹¥]|\$)", text, re.DOTALL)
     if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc|cis)", match[1]):  # where a degree is part of the angle
         return match[1].strip(), _product([(match[2], 1)])
-    if match := _DECIMAL.fullmatch(text):
+    if match := _DECIMAL.fullmatch(text) or _SCIENTIFIC.fullmatch(text):
         return match[1], _product([(match[2], 1)])
     for match in list(_START.finditer(text))[-6:]:
         value, space = text[: match.start()].rstrip(), text[match.start() - 1 : match.start()] == " "
         if any(value.count(one) != value.count(other) for one, other in ("{}", "()", "[]")):
             continue  # within a formula a letter is no unit: \frac{63}{10 m}
         if value and (value[-1].isalnum() or value[-1] in ")}]π!"):
-            letters = re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", value))
             amount = plain_number(value)
+            letters = amount is None and re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", value))
             single = amount is not None and abs(amount) <= 1
             unit = _unit(text[match.start() :], space and not letters, bool(re.search("[0-9]", value)), single)
             if unit:
