@@ -142,7 +142,7 @@ class Learner(Policy):
         )
         # TRL has loaded and checked them all for the run; an error in one of them names its expert
         self.reward_funcs = [
-            guarded(func, f"Expert {name!r}: the reward {label!r}")
+            guarded(func, f"Expert {name!r}: the reward {label!r}", self.faults.failures)
             for func, label in zip(self.reward_funcs, self.reward_func_names, strict=True)
         ]
 
@@ -175,8 +175,9 @@ class Learner(Policy):
         return batch
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """TRL's rewards; what is not finite counts as ungraded."""
+        """TRL's rewards; what is not finite counts as ungraded, and what one process could not grade ends all."""
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self.faults.raise_together(rewards)
         return self.faults.ungrade_non_finite(rewards, counted=self.model.training)
 
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
