@@ -18,7 +18,7 @@ ROOMS = [
     {"topology", "schedule", "history", "redaction", "randomness", "run.folder", "experts", "prompts", "config"},
     {"distillation", "divergence"},
     {"sharding", "adapters"},
-    {"forwards"},
+    {"forwards", "precision"},
     {"engines"},
     {"report", "show"},
     {"measure"},

@@ -61,6 +61,10 @@ class CoPDConfig(GRPOConfig):
             Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
+        score_in_fp32 (`bool`, *optional*, defaults to `False`):
+            Whether teachers and learners of cross rows are scored, and overlap is measured, in float32 where the model
+            computes in 16 bits. The LM head is so in any case. It removes the noise of rounding (`docs/precision.md`)
+            and makes scoring several times slower on a GPU.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
             falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
@@ -126,6 +130,10 @@ class CoPDConfig(GRPOConfig):
         default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    score_in_fp32: bool = field(
+        default=False,
+        metadata={"help": "Whether cross rows are scored, and overlap is measured, in float32."},
+    )
     schedule: str = field(
         default="fixed",
         metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
@@ -261,7 +269,7 @@ class CoPDConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        for name in ("matrix_at_end", "live_view"):
+        for name in ("matrix_at_end", "live_view", "score_in_fp32"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
         for beta in self._beta_values:

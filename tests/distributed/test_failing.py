@@ -10,8 +10,8 @@ import pytest
 
 
 SCRIPT = Path(__file__).with_name("failing.py")
-# Where the second process fails, and what the first one says. Reward functions: the processes agree on it in the gather
-# of the rewards. Anywhere else the first is stuck in a collective, and the watch ends it.
+# Where the second process fails, and what the first one says. Reward functions: the processes agree on it in the
+# gather of the rewards. Anywhere else the first is stuck in a collective, and the watch ends it.
 AGREED = {
     "reward": "RewardError: In another process: Expert 'math': the reward 'broken' raised ValueError('the grader is",
     "async": "RewardError: In another process: Expert 'math': the reward 'broken_later' raised ValueError(",

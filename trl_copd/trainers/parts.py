@@ -13,6 +13,7 @@ from ..engines import Engine, build_engine
 from ..forwards import Forwards
 from ..measure.matrix import CapabilityMatrix
 from ..measure.overlap import Overlap
+from ..precision import Precision
 from ..run.saver import Saver
 from ..run.weights import Weights
 from ..show.progress import PhaseProgress, choose_progress
@@ -62,7 +63,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     experts, topology, schedule = plan.experts, plan.topology, plan.schedule
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
-    forwards = Forwards(model)
+    forwards = Forwards(model, Precision(model, run.temperature, args.score_in_fp32))
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None
@@ -94,6 +95,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         pad_token_id=host.pad_token_id,
         accelerator=accelerator,
         recorder=recorder,
+        thresholds=(args.overlap_low, args.overlap_high) if args.schedule == "overlap" else (),
     )
     round_ = Round(
         args=args,

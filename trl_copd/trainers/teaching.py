@@ -48,9 +48,9 @@ class Teaching:
         self.forwards, self.logps, self.rows = forwards, logps, rows
         self.divergence, self.accelerator, self.recorder = divergence, accelerator, recorder
 
-    def score(self, batch: dict[str, torch.Tensor], names: list[str]) -> torch.Tensor:
+    def score(self, batch: dict[str, torch.Tensor], names: list[str], like: list[str] | None = None) -> torch.Tensor:
         """Log-probabilities of the batch's completions, row by row under `names[i]`, nats, `(B, T)`."""
-        return self.forwards.score(batch, names, self.logps, self.rows)
+        return self.forwards.score(batch, names, self.logps, self.rows, like)
 
     def teach(self, learner: str, faults: Faults, batch: dict[str, torch.Tensor], edges: list[Edge]) -> None:
         """
@@ -63,9 +63,10 @@ class Teaching:
             edges (`list[Edge]`): The edge of each row.
         """
         mask, beta = batch["completion_mask"], self.betas[learner]
-        learner_logps = self.score(batch, [learner] * len(edges))  # (B, T)
+        teachers = [edge.teacher for edge in edges]
+        learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
         with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
-            teacher_logps = self.score(batch, [edge.teacher for edge in edges])  # (B, T)
+            teacher_logps = self.score(batch, teachers)  # (B, T)
         mask = self._teachable(teacher_logps - learner_logps, mask, learner, faults)
         self._log_sampled_kl(learner, (learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
         if self.divergence is None:
