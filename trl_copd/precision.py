@@ -6,7 +6,7 @@ Shapes: N token positions, H hidden size, V vocabulary.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -34,7 +34,7 @@ class Precision:
 
     def __init__(self, model: PeftModel, temperature: float, everything: bool = False):
         self.model, self.everything = model, everything
-        causal_lm = model.get_base_model()
+        causal_lm = cast(PreTrainedModel, model.get_base_model())
         with _forward_kept(causal_lm):
             add_fused_lm_head(causal_lm, temperature, cast_lm_head_to_fp32=True, outputs=("log_probs", "entropy"))
             self._forward = causal_lm.forward
@@ -42,7 +42,7 @@ class Precision:
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """For the length of the context, TRL's scoring of completions has this precision."""
-        causal_lm = self.model.get_base_model()
+        causal_lm = cast(PreTrainedModel, self.model.get_base_model())
         with _forward_kept(causal_lm):
             causal_lm.forward = self._forward
             with self.comparing():
@@ -51,7 +51,7 @@ class Precision:
     @contextmanager
     def comparing(self) -> Iterator[None]:
         """For the length of the context, all of a forward but its head has this precision."""
-        with float32(self.model.get_base_model()) if self.everything else nullcontext():
+        with float32(cast(PreTrainedModel, self.model.get_base_model())) if self.everything else nullcontext():
             yield
 
 

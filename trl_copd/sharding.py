@@ -87,6 +87,11 @@ def full(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's shard of a sharded tensor; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """This process's shard of a whole tensor that every process holds, if `other` is sharded."""
     if not isinstance(other, DTensor):

@@ -8,6 +8,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
 from .. import sharding
+from ..randomness import forked
 from ..topology import STUDENT
 from .parts import adapter_modules, part_parameters
 
@@ -66,7 +67,7 @@ def merged_student(
     active = model.active_adapters[0]
     factors = [part for expert in experts for part in adapter_modules(model, expert)]
     # PEFT draws initial weights that the merge overwrites, and cannot put shards together
-    with torch.random.fork_rng(), torch.no_grad(), sharding.whole_parameters(model, factors):
+    with forked(), torch.no_grad(), sharding.whole_parameters(model, factors):
         torch.manual_seed(0)  # the same draw in every process and at every evaluation
         model.base_model.add_weighted_adapter(
             list(experts),

@@ -15,6 +15,7 @@ from ..engines.base import Engine
 from ..forwards import Forwards
 from ..precision import float32, in_16_bits, logits
 from ..prompts import derived_seed
+from ..randomness import forked
 from ..show.recorder import Recorder
 from ..topology import Edge
 
@@ -81,7 +82,7 @@ class Overlap:
             return []
         totals = torch.zeros(len(self.edges), 3, device=self.accelerator.device)
         with sharding.gathered(self.forwards.model):  # a process may have fewer probe prompts than another, or none
-            with torch.random.fork_rng(), self.recorder.untracked():
+            with forked(), self.recorder.untracked():
                 torch.manual_seed(derived_seed(self.seed, "probe", str(round_index)))
                 rollouts = self._sample()
             for index, edge in enumerate(self.edges):

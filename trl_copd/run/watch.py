@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from accelerate import Accelerator
 from torch.distributed import DistError, Store
@@ -44,7 +45,7 @@ class Watch:
             return
         Watch._runs += 1
         key, left = f"trl_copd/failed/{Watch._runs}", threading.Event()
-        store = _get_default_store()
+        store: Any = _get_default_store()  # torch's types know no `clone`
         # a connection of its own: one that waits holds a lock
         reader = threading.Thread(target=self._read, args=(store.clone(), key, left), daemon=True)
         reader.start()

@@ -27,6 +27,7 @@ from ..run.resuming import checkpoint_to_resume
 from ..schedule import Schedule, cross_prompts
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
+from .precision_checks import check_precision
 
 
 logger = get_logger(__name__)
@@ -115,6 +116,7 @@ def plan_run(
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
+    check_precision(model, args)
     check_engine(args, model, peft_config, topology, checked, quantization_config)
     check_hub(args)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))

@@ -73,7 +73,9 @@ class Teaching:
             batch["advantages"] = token_advantages(teacher_logps, learner_logps, mask, beta, self.clip)
             return
         length = mask.size(1)
-        batch["teacher_states"] = torch.cat([state[:, -length - 1 : -1] for state in states])  # (B, T, H)
+        taught_states = torch.cat([state[:, -length - 1 : -1] for state in states])  # (B, T, H)
+        # a row's own (n, H), without padding, so that native rows hold none
+        batch["teacher_states"] = [row[taught] for row, taught in zip(taught_states, mask.bool(), strict=True)]
         batch["taught"] = mask
         batch["advantages"] = beta * mask.float()
 
@@ -120,7 +122,8 @@ class Teaching:
             def steer(logps: torch.Tensor) -> tuple[torch.Tensor, float | None]:
                 taught = inputs["taught"].bool()  # (B, T)
                 learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
-                values = self.divergence(learner, inputs["teacher_states"][taught])  # (N,)
+                teacher = [row for row in inputs["teacher_states"] if row is not None]  # none of native rows
+                values = self.divergence(learner, torch.cat([learner[:0], *teacher]))  # (N,)
                 fixed = logps.detach()
                 steered = fixed.masked_scatter(taught, (fixed[taught] - (values - values.detach())).to(fixed.dtype))
                 return torch.where(taught, steered, logps), self._mean(values.detach())
