@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from peft import PeftModel
 from trl.generation.vllm_generation import empty_cache, extract_logprobs
