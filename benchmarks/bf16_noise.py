@@ -3,16 +3,17 @@ What 16 bits add to the comparison of close policies, on SmolLM2-135M: log-ratio
 
     python benchmarks/bf16_noise.py [--rows 8] [--tokens 32]
 
-A learner and teachers at growing distance from it (two LoRA adapters of rank 16 and, in the same chunk of rows, a third)
-are compared on the learner's own rollouts: in float32, which counts as the truth, and in bfloat16 in four ways.
+A learner and two teachers at growing distance from it, LoRA adapters of rank 16, are compared on the learner's own
+rollouts: in float32, which counts as the truth, and in bfloat16 in four ways.
 
     before      as until version 0.2: head in bf16, teachers grouped and the learner alone
     same path   the learner goes through the operations of its teachers
     head        and the head's product is in float32: the default
     float32     and all of the forward is: score_in_fp32=True
 
-Printed: the standard deviation of the log-ratio's error and the share of tokens whose sign is right, and what symmetric
-KL and top-10 overlap become. The first lines have equal weights: what is not zero there is noise.
+Printed: the standard deviation of the log-ratio's error, the share of tokens whose sign is right, and what symmetric
+KL and top-10 overlap become, whose head is in float32 in all ways. With equal weights, in the first lines, what is not
+zero is noise.
 """
 
 import argparse
@@ -48,9 +49,9 @@ def build(base: str, folder: str, dtype: torch.dtype, **settings: Any) -> CoPDTr
     questions = [f"What is {i} + {i + 3}? Explain in a short sentence." for i in range(40)]
     rows = Dataset.from_list([{"prompt": [{"role": "user", "content": question}]} for question in questions])
     args = CoPDConfig(
-        folder, use_cpu=True, bf16=dtype == torch.bfloat16, per_device_train_batch_size=8, num_generations=4, max_steps=1,
-        topology="mutual", gradient_checkpointing=False, report_to="none", disable_tqdm=True, overlap_every=0, seed=1,
-        **settings,
+        folder, use_cpu=True, bf16=dtype == torch.bfloat16, per_device_train_batch_size=8, num_generations=4,
+        max_steps=1, topology="mutual", gradient_checkpointing=False, report_to="none", disable_tqdm=True,
+        overlap_every=0, seed=1, **settings,
     )  # fmt: skip
     names = ("learner", "teacher", "other")
     return CoPDTrainer(
