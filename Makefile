@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM_VENV ?= .venv-vllm
+# processes that share the tests out; each file stays in one of them
+WORKERS ?= 2
 
 export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: test test-distributed test-docs test-faults test-hub test-verifiers test-vllm
+.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -24,13 +26,16 @@ smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 		recipes/copd.py --config recipes/smollm2_cpu.yaml $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about five minutes
 	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 test-verifiers: provers  ## every case of every verifier, honest and hostile: about ten minutes
 	$(BIN)/python -m pytest tests/rewards $(ARGS)
+
+red-team: $(INSTALLED)  ## every attack on the sandbox at every level, fuzzers, a soak: a quarter of an hour
+	$(BIN)/python tests/red_team/red_team.py $(ARGS)
 
 test-distributed: $(INSTALLED)  ## two processes against one, DDP and FSDP2: about three minutes
 	$(BIN)/python -m pytest tests/distributed $(ARGS)
@@ -46,6 +51,9 @@ provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq,
 	@command -v coqc >/dev/null || command -v rocq >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
 		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
+
+test-families: $(INSTALLED)  ## tiny models of many families: rollouts, resume, checkpointing, merging; a quarter of an hour
+	$(BIN)/python -m pytest tests/families $(ARGS)
 
 test-docs: $(INSTALLED)  ## commands and examples of README.md and docs/, the slow ones too
 	$(BIN)/python -m pytest tests/test_docs.py -rs $(ARGS)

@@ -1,14 +1,20 @@
 """
 What K branches on one base cost: `python benchmarks/round_cost.py [--quick]`; the last line is one JSON object.
 
-Per base (SmolLM2-135M and the demonstration's 0.3M model), all measured side by side in one run, medians of repeats:
+Per base (SmolLM2-135M and the demonstration's 0.3M model). Each group of figures comes from one process with one
+thread, in which what is compared runs side by side; as many processes as there are cores run at a time. Ratios are of
+CPU time, which a busy machine changes little; wall time stands beside it.
 
+- `round_ratio[T][K]`: a round of CoPD at T completion tokens (topology `mutual`, cycles of 3 RLVR and 2 OPD rounds,
+  overlap measured every 5 rounds, all included) / K steps of plain `GRPOTrainer`. One round of either phase and one
+  measurement are timed, and weighted as in the cycle; the comparison that `share_prompts` makes once in a run is not.
+- `round_shares[T][K]`: what of it are rollouts, scoring of cross rows, measuring, and the update with all else.
+- `seconds[T]`: CPU and wall seconds of a step (`grpo`) and of a round of K branches.
+- `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`, at the fewest tokens;
+  `k1_ratio_shared`: the same with `share_prompts=True`.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
   other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other. The rows are those of a
   round: four rollouts of each prompt.
-- `round_ratio[K]`: a round of CoPD (topology `mutual`, cycles of 3 RLVR and 2 OPD rounds, overlap measured every 5
-  rounds, all included) / K steps of plain `GRPOTrainer`.
-- `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
   each in a process of its own, with an allocator that gives freed memory back; `memory_ratio_net`: the same above what
   a process holds after its imports; `memory_ratio_malloc`: with glibc's default, which keeps what it cannot reuse.
@@ -22,15 +28,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# all cores, for a machine that is doing nothing else; beside another busy process take OMP_NUM_THREADS=1 (LOG.md)
-os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two threads beside another busy process can be 5 times slower than one (LOG.md)
 
 import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
@@ -44,28 +56,47 @@ from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 
 BASES = {
     # rows per branch, tokens per completion, repeats of rollouts, of rounds, and of the K = 1 comparison
-    "smollm2": {"rows": 8, "tokens": 24, "rollouts": 3, "rounds": 2, "single": 3},
-    "demo": {"rows": 64, "tokens": 8, "rollouts": 7, "rounds": 3, "single": 9},
+    "smollm2": {"rows": 8, "tokens": (24, 128, 256), "rollouts": 1, "rounds": 1, "single": 3},
+    "demo": {"rows": 64, "tokens": (8,), "rollouts": 5, "rounds": 3, "single": 9},
 }
+EXPERTS = (2, 3, 4, 8)
+RLVR_STEPS, OPD_STEPS, OVERLAP_EVERY = 3, 2, 5  # of the cycle that the rounds are weighted by
 DOMAINS = {
     "smollm2": [("gym/chain_sum", {"min_terms": 2, "max_terms": 3}), ("gym/word_sequence_reversal", {"min_words": 4})],
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
-QUICK = {"rollouts": 2, "rounds": 1, "single": 2}
+QUICK = {"rollouts": 1, "rounds": 1, "single": 1}
 
 
 class Clock(TrainerCallback):
-    """Seconds of each round or step."""
+    """CPU and wall seconds of each round or step, and the CPU seconds of its parts."""
 
     def __init__(self):
-        self.seconds: list[float] = []
+        self.cpu: list[float] = []
+        self.wall: list[float] = []
+        self.parts: list[Counter[str]] = []
+
+    def watch(self, part: str, owner: Any, name: str) -> None:
+        """Count calls of `owner.name` as `part`."""
+        call: Callable = getattr(owner, name)
+
+        def timed(*args, **kwargs):
+            start = time.process_time()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.parts[-1][part] += time.process_time() - start
+
+        setattr(owner, name, timed)
 
     def on_step_begin(self, args, state, control, **kwargs):
-        self.start = time.perf_counter()
+        self.parts.append(Counter())
+        self.start = time.process_time(), time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.seconds.append(time.perf_counter() - self.start)
+        self.cpu.append(time.process_time() - self.start[0])
+        self.wall.append(time.perf_counter() - self.start[1])
 
 
 def experts(base: str, count: int):
@@ -81,14 +112,15 @@ def experts(base: str, count: int):
     return build_experts(domains, seed=0)
 
 
-def settings(base: str, steps: int) -> dict:
+def settings(base: str, steps: int, tokens: int | None = None) -> dict:
     size = BASES[base]
+    tokens = tokens or min(size["tokens"])
     return {
         "output_dir": tempfile.mkdtemp(),
         "per_device_train_batch_size": size["rows"],
         "num_generations": GENERATIONS,
-        "max_completion_length": size["tokens"],
-        "generation_kwargs": {"min_new_tokens": size["tokens"]},  # the same work whatever the adapters have learnt
+        "max_completion_length": tokens,
+        "generation_kwargs": {"min_new_tokens": tokens},  # the same work whatever the adapters have learnt
         "max_steps": steps,
         "learning_rate": 1e-5,
         "loss_type": "grpo",
@@ -107,48 +139,54 @@ def lora() -> LoraConfig:
     return LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def grpo(base: str, model: str, steps: int) -> GRPOTrainer:
-    expert = experts(base, 1)[0]
-    return GRPOTrainer(
-        model, expert.reward_funcs, GRPOConfig(**settings(base, steps)), expert.train_dataset, peft_config=lora()
-    )
+def grpo(base: str, model: str, steps: int, tokens: int | None = None) -> GRPOTrainer:
+    expert, args = experts(base, 1)[0], GRPOConfig(**settings(base, steps, tokens))
+    return GRPOTrainer(model, expert.reward_funcs, args, expert.train_dataset, peft_config=lora())
 
 
-def copd(base: str, model: str, steps: int, count: int, **overrides) -> CoPDTrainer:
+def copd(base: str, model: str, steps: int, count: int, tokens: int | None = None, **overrides) -> CoPDTrainer:
     args = {
         "topology": "mutual",
-        "rlvr_steps": 3,
-        "opd_steps": 2,
-        "overlap_every": 5,
+        "rlvr_steps": 1,
+        "opd_steps": 1,
+        "overlap_every": 2,
         "probe_prompts": BASES[base]["rows"] // GENERATIONS,  # as many as a branch has prompts in a round
         "matrix_at_end": False,
         **overrides,
     }
-    return CoPDTrainer(model, experts(base, count), CoPDConfig(**settings(base, steps), **args), peft_config=lora())
+    args = CoPDConfig(**settings(base, steps, tokens), **args)
+    trainer = CoPDTrainer(model, experts(base, count), args, peft_config=lora())
+    if trainer.forwards.shared_prompts is not None:
+        trainer.forwards.shared_prompts.trusted = True  # what a run makes sure of once is no part of a round
+    return trainer
 
 
-def seconds_of(trainer) -> list[float]:
+def timed(trainer) -> Clock:
     clock = Clock()
     trainer.add_callback(clock)
+    if isinstance(trainer, CoPDTrainer):
+        clock.watch("measuring", trainer.overlap, "measure")
+        clock.watch("rollouts", trainer.round, "_generate")
+        clock.watch("scoring", trainer.teaching, "teach")
     trainer.train()
     trainer.remove_callback(clock)
-    return clock.seconds
+    return clock
 
 
-def interleave(repeats: int, warm_up: bool = True, **calls) -> dict[str, list[float]]:
-    """Call each function in turn, `repeats` times over, after once to warm up, so that noise meets all alike."""
+def interleave(repeats: int, **calls) -> dict[str, list[float]]:
+    """CPU seconds of each function, called in turn, `repeats` times over, after once to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(0 if warm_up else 1, repeats + 1):
+    for turn in range(repeats + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = time.process_time()
             result = call()
-            if repeat:
-                seconds[name].append(result if isinstance(result, float) else time.perf_counter() - start)
+            if turn:
+                seconds[name].append(result if isinstance(result, float) else time.process_time() - start)
     return seconds
 
 
-def ratio(seconds: dict[str, list[float]], top: str, bottom: str, factor: float = 1.0) -> float:
-    return round(median(t / (factor * b) for t, b in zip(seconds[top], seconds[bottom], strict=True)), 3)
+def ratio(seconds: dict[str, list[float]], top: str, bottom: str) -> float:
+    return round(median(t / b for t, b in zip(seconds[top], seconds[bottom], strict=True)), 3)
 
 
 def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, float]]:
@@ -188,19 +226,49 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
     return result
 
 
-def round_ratios(base: str, model: str, repeats: int) -> dict[str, float]:
-    # five rounds are one cycle, with one measurement of the edges; long enough to need no warm-up
-    trainers = {str(count): copd(base, model, 5, count) for count in (2, 3, 4)}
-    trainers["grpo"] = grpo(base, model, 5)
-    calls = {name: lambda t=trainer: sum(seconds_of(t)) / 5 for name, trainer in trainers.items()}
-    seconds = interleave(repeats, warm_up=False, **calls)
-    return {name: ratio(seconds, name, "grpo", int(name)) for name in trainers if name != "grpo"}
+def round_ratios(base: str, model: str, repeats: int, tokens: int, counts: list[int]) -> dict[str, dict]:
+    """`round_ratio`, `round_shares` and `seconds` of rounds with so many experts, each model on its own in memory."""
+    steps: dict[str, list[float]] = {"cpu": [], "wall": []}
+    rounds: dict[int, list[Counter[str]]] = {count: [] for count in counts}
+    for _ in range(repeats):
+        step = timed(grpo(base, model, 2, tokens))
+        steps["cpu"] += step.cpu
+        steps["wall"] += step.wall
+        for count in counts:
+            rounds[count].append(weighted(timed(copd(base, model, 2, count, tokens))))
+    result: dict[str, dict] = {"round_ratio": {}, "round_shares": {}, "seconds": {}}
+    result["seconds"]["grpo"] = {kind: round(median(values), 3) for kind, values in steps.items()}
+    for count, costs in rounds.items():
+        middle = sorted(costs, key=lambda cost: cost["cpu"])[len(costs) // 2]
+        shares = {part: round(middle[part] / middle["cpu"], 3) for part in ("rollouts", "scoring", "measuring")}
+        result["round_ratio"][str(count)] = round(middle["cpu"] / (count * median(steps["cpu"])), 3)
+        result["round_shares"][str(count)] = {**shares, "update": round(1 - sum(shares.values()), 3)}
+        result["seconds"][str(count)] = {kind: round(middle[kind], 3) for kind in ("cpu", "wall")}
+    return result
 
 
-def k1_ratio(base: str, model: str, repeats: int) -> float:
-    plain, trainer = grpo(base, model, 3), copd(base, model, 3, 1, opd_steps=0)
-    seconds = interleave(repeats, copd=lambda: median(seconds_of(trainer)), grpo=lambda: median(seconds_of(plain)))
-    return ratio(seconds, "copd", "grpo")
+def weighted(clock: Clock) -> Counter[str]:
+    """A mean round of the cycle, from one of RLVR, which begins with a measurement, and one of OPD."""
+    cycle, cost = RLVR_STEPS + OPD_STEPS, Counter()
+    measuring, rate = clock.parts[0]["measuring"], clock.wall[0] / clock.cpu[0]
+    for index, weight in ((0, RLVR_STEPS / cycle), (1, OPD_STEPS / cycle)):
+        once = measuring if index == 0 else 0.0
+        cost["cpu"] += weight * (clock.cpu[index] - once)
+        cost["wall"] += weight * (clock.wall[index] - once * rate)
+        for part in ("rollouts", "scoring"):
+            cost[part] += weight * clock.parts[index][part]
+    cost["measuring"] = measuring / OVERLAP_EVERY
+    cost["cpu"] += cost["measuring"]
+    cost["wall"] += cost["measuring"] * rate
+    return cost
+
+
+def k1_ratio(base: str, model: str, repeats: int) -> dict[str, float]:
+    trainers: dict[str, Any] = {"grpo": grpo(base, model, 1)}
+    for name, share in (("plain", False), ("shared", True)):
+        trainers[name] = copd(base, model, 1, 1, opd_steps=0, share_prompts=share)
+    seconds = interleave(repeats, **{name: lambda t=trainer: timed(t).cpu[0] for name, trainer in trainers.items()})
+    return {"k1_ratio": ratio(seconds, "plain", "grpo"), "k1_ratio_shared": ratio(seconds, "shared", "grpo")}
 
 
 def memory(base: str, model: str) -> dict[str, float]:
@@ -230,43 +298,101 @@ def peak_kib() -> int:
 
 
 def measure_memory(kind: str, base: str, model: str) -> None:
-    """Run in a process of its own: train through a cycle, print the peak in KiB."""
+    """Run in a process of its own: train through both phases, print the peak in KiB."""
     imported = peak_kib()
     if kind == "grpo":
-        trainer = grpo(base, model, 5)
+        trainer = grpo(base, model, 2)
     else:
-        trainer = copd(base, model, 5, 4, topology="student")
+        trainer = copd(base, model, 2, 4, topology="student")
     trainer.train()
     print(json.dumps({"imported": imported, "peak": peak_kib()}))
+
+
+def jobs(base: str, tokens: list[int] | None, counts: list[int]) -> list[tuple[str, int, list[int]]]:
+    """What is measured in a process of its own, the longest first."""
+    found: list[tuple[str, int, list[int]]] = []
+    for length in sorted(tokens or BASES[base]["tokens"], reverse=True):
+        most = [count for count in counts if count > 4]
+        found += [("rounds", length, part) for part in (most, [c for c in counts if c <= 4]) if part]
+    return [*found, ("memory", 0, []), ("rollouts", 0, []), ("k1", 0, [])]
+
+
+def run_job(job: tuple[str, int, list[int]], base: str, model: str, quick: bool) -> dict:
+    kind, tokens, counts = job
+    command = [sys.executable, __file__, "--job", kind, "--base", base, "--model", model, *["--quick"] * quick]
+    if kind == "rounds":
+        command += ["--tokens", str(tokens), "--experts", ",".join(map(str, counts))]
+    start = time.perf_counter()
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
+    result = json.loads(run.stdout.splitlines()[-1])
+    print(f"{base}: {kind} {tokens or ''} {counts or ''} took {time.perf_counter() - start:.0f} s", flush=True)
+    if kind == "rounds":
+        for count in map(str, counts):
+            shares = ", ".join(f"{part} {share:.0%}" for part, share in result["round_shares"][count].items())
+            cost = result["seconds"][count]
+            print(
+                f"  {tokens} tokens, K = {count}: {result['round_ratio'][count]} of {count} GRPO steps; {shares}; "
+                f"CPU {cost['cpu']} s, wall {cost['wall']} s",
+                flush=True,
+            )
+        return {key: {str(tokens): value} for key, value in result.items()}
+    return result
+
+
+def merged(results: list[dict]) -> dict:
+    """Dictionaries of dictionaries as one."""
+    whole: dict = {}
+    for result in results:
+        for key, value in result.items():
+            whole[key] = merged([whole.get(key, {}), value]) if isinstance(value, dict) else value
+    return whole
+
+
+def measure(options: argparse.Namespace) -> dict:
+    """One job, in this process."""
+    base, model = options.base, options.model
+    repeats = {**BASES[base], **(QUICK if options.quick else {})}
+    if options.job == "rounds":
+        return round_ratios(base, model, repeats["rounds"], options.tokens[0], options.experts)
+    if options.job == "rollouts":
+        return rollout_ratios(base, model, repeats["rollouts"])
+    return k1_ratio(base, model, repeats["single"]) if options.job == "k1" else memory(base, model)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few repeats, to see that it runs")
     parser.add_argument("--base", choices=BASES, help="this base only")
-    parser.add_argument("--model", help=argparse.SUPPRESS)
-    parser.add_argument("--memory", choices=("grpo", "copd"), help=argparse.SUPPRESS)
+    parser.add_argument("--tokens", type=numbers, help="completion tokens, such as 24,128 (default: the base's)")
+    parser.add_argument("--experts", type=numbers, default=list(EXPERTS), help="numbers of experts, such as 2,3")
+    parser.add_argument("--only", choices=("rounds", "memory", "rollouts", "k1"), help="this group of figures only")
+    for hidden in ("--model", "--memory", "--job"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         measure_memory(options.memory, options.base, options.model)
         return
+    if options.job:
+        print(json.dumps(measure(options)))
+        return
     results = {}
     for base in [options.base] if options.base else BASES:
-        repeats = {**BASES[base], **(QUICK if options.quick else {})}
         folder = ROOT / "runs" / "bases"
         if base == "smollm2":  # as it comes: what is timed does not depend on what the model knows
-            model = build_smollm2(folder / "smollm2-raw", [], steps=0)
+            model = str(build_smollm2(folder / "smollm2-raw", [], steps=0))
         else:
-            model = build_base(base, folder, 0, [])
-        results[base] = {
-            **rollout_ratios(base, model, repeats["rollouts"]),
-            "round_ratio": round_ratios(base, model, repeats["rounds"]),
-            "k1_ratio": k1_ratio(base, model, repeats["single"]),
-            **memory(base, model),
-        }
-        print(base, json.dumps(results[base], indent=2), flush=True)
-    load, threads = os.getloadavg()[1], torch.get_num_threads()
-    print(f"{platform.processor() or platform.machine()}, {threads} threads, load of the last five minutes {load:.1f}")
+            model = str(build_base(base, folder, 0, []))
+        todo = [job for job in jobs(base, options.tokens, options.experts) if options.only in (None, job[0])]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            found = list(pool.map(run_job, todo, repeat(base), repeat(model), repeat(options.quick)))
+        results[base] = merged(found)
+    print(f"{platform.processor() or platform.machine()}, load of the last five minutes {os.getloadavg()[1]:.1f}")
     print(json.dumps(results))
 
 

@@ -15,6 +15,7 @@ from recipes.demo_base import build_base as build_demo
 from recipes.domains import DEMO
 from recipes.rows import load_rows
 from trl_copd import Expert
+from trl_copd.spelling import did_you_mean
 
 
 BUILTIN_BASES = ("demo", "smollm2")
@@ -77,7 +78,8 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         raise ValueError(f"`domains` must list mappings that have a `name`, got {domain!r}.")
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
-        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}. Known: {sorted(DOMAIN_KEYS)}.")
+        near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
+        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
     train, held_out = _load_rows(domain, seed)
     rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
@@ -210,6 +212,11 @@ class PooledReward:
 
 def pool(experts: list[Expert], seed: int) -> Expert:
     """All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once."""
+    if len({isinstance(expert.train_dataset[0]["prompt"], str) for expert in experts}) > 1:
+        raise ValueError(
+            "method=mixed pools all rows, whose prompts are then all texts or all messages. Set the same `chat` in "
+            "every domain."
+        )
     pooled = concatenate_datasets(
         [e.train_dataset.add_column("domain", [e.name] * len(e.train_dataset)) for e in experts]
     )

@@ -13,16 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+import yaml
 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
 sys.path.append(str(Path.cwd()))  # rewards of one's own
 
+import trl_copd  # noqa: F401  first: it quietens what the others import
+
+
+# isort: split
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+
 from recipes.build import build_base, build_experts, pool
 from trl_copd import CoPDConfig, CoPDTrainer, last_checkpoint
 from trl_copd.engines.vllm_checks import check_installed
 from trl_copd.measure.matrix import matrix_table
+from trl_copd.spelling import did_you_mean
+from trl_copd.trainers.model_checks import check_model_path
 
 
 METHODS = ("copd", "experts", "mixed")
@@ -52,12 +60,16 @@ class RecipeArguments:
     no_opd: bool = field(default=False, metadata={"help": "Short for --method experts."})
 
 
+PARSED = (RecipeArguments, CoPDConfig, ModelConfig)
+
+
 def main(argv: list[str] | None = None) -> CoPDTrainer:
     argv = list(sys.argv[1:] if argv is None else argv)
     argv = [part for arg in argv for part in (arg.split("=", 1) if arg.startswith("--config=") else [arg])]
     if "--config" not in argv:
         argv += ["--config", str(Path(__file__).parent / "demo.yaml")]
-    parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))
+    check_keys(argv)
+    parser = TrlParser(PARSED)
     recipe, args, model_args = parser.parse_args_and_config(argv)
     method = "experts" if recipe.no_opd else recipe.method
     if method not in METHODS:
@@ -100,13 +112,28 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
     return trainer
 
 
+def check_keys(argv: list[str]) -> None:
+    """Refuse unknown keys of the YAML file, and a hub that is not named, with what there is to choose from."""
+    path = Path(argv[argv.index("--config") + 1])
+    recipe = yaml.safe_load(path.read_text()) if path.is_file() else None
+    if not isinstance(recipe, dict):
+        return  # TRL's parser says what is wrong
+    known = {"env", *(field.name for parsed in PARSED for field in dataclasses.fields(parsed))}
+    for key in recipe:
+        if key not in known:
+            raise ValueError(f"{path}: unknown key {key!r}.{did_you_mean(str(key), known)}")
+    if recipe.get("topology") == "hub" and recipe.get("hub") is None and "--hub" not in argv:
+        names = [domain.get("name") for domain in recipe.get("domains") or [] if isinstance(domain, dict)]
+        raise ValueError(f"{path}: topology='hub' needs the name of an expert in `hub`: one of {names}.")
+
+
 def check_model(builtin_base: str | None, name: str | None) -> None:
     """Refuse no model, two models, and a path that leads nowhere, which transformers would take for a Hub id."""
     if (builtin_base is None) == (name is None):
         given = "names no model" if name is None else f"names two models, builtin_base={builtin_base!r} and {name!r}"
         raise ValueError(f"The recipe {given}. Set either model_name_or_path or builtin_base.")
-    if name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
-        raise ValueError(f"model_name_or_path={name!r} is neither a folder (looked in {Path.cwd()}) nor a Hub id.")
+    if name is not None:
+        check_model_path(name, "model_name_or_path")
 
 
 def loading_options(model_args: ModelConfig) -> dict[str, Any]:
@@ -134,7 +161,8 @@ def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> 
     """Print the matrix and where the figures are, and one JSON line that scripts can read."""
     graded = {name: [value for value in row.values() if value is not None] for name, row in matrix.items()}
     mean = {name: sum(values) / len(values) if values else float("nan") for name, values in graded.items()}
-    print(f"\nCapability matrix ({method}), accuracy on held-out rows:\n\n{matrix_table(matrix)}\n")
+    if not trainer.args.matrix_at_end:  # `train` has printed it otherwise
+        print(f"\nCapability matrix, {trainer.evaluation.title}:\n\n{matrix_table(matrix)}\n")
     figures = sorted((Path(output_dir) / "figures").glob("*.png"))
     print("Figures: " + (", ".join(map(str, figures)) or "none (pip install matplotlib draws them)"))
     summary = {

@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
+from trl_copd.config import MERGE_METHODS
 from trl_copd.engines.grouped import _can_share
 
 
@@ -80,6 +81,49 @@ def test_only_caches_that_copy_all_their_rows_are_shared():
     cache = DynamicCache()
     cache.layers.append(Hybrid())
     assert not _can_share({**empty, "past_key_values": cache})
+
+
+def test_what_is_not_known_is_not_shared():
+    known = {
+        "past_key_values": DynamicCache(), "input_ids": torch.zeros(2, 3), "attention_mask": torch.ones(2, 3),
+        "use_cache": True, "logits_to_keep": 1, "output_attentions": False, "labels": None,
+    }  # fmt: skip
+    assert _can_share(known)
+    assert not _can_share({**known, "attention_mask": {"full_attention": torch.ones(2, 1, 3, 3)}})
+    assert not _can_share({**known, "attention_mask": torch.ones(2, 1, 3, 3)})
+    assert not _can_share({**known, "pixel_values": torch.ones(2, 3)})
+    assert not _can_share({**known, "output_hidden_states": True})
+
+    class OwnCache(DynamicCache):
+        """Holds states of its own, as MiniMax's does."""
+
+    assert not _can_share({**known, "past_key_values": OwnCache()})
+    assert not _can_share({**known, "past_key_values": DynamicCache(offloading=True)})
+
+
+# One generation_kwargs each: more rows than prompts, a second forward without keywords, other caches, no cache,
+# a prefill in chunks, samplers that look at the whole sequence
+GENERATION_KWARGS = [
+    {"num_beams": 2},
+    {"num_beams": 3, "do_sample": False},
+    {"guidance_scale": 1.5},
+    {"cache_implementation": "static"},
+    {"use_cache": False},
+    {"prefill_chunk_size": 2},
+    {"no_repeat_ngram_size": 2, "typical_p": 0.9},
+]
+
+
+@pytest.mark.parametrize("given", GENERATION_KWARGS, ids=lambda given: ",".join(given))
+def test_generation_kwargs_sample_what_one_branch_at_a_time_does(tmp_path, given):
+    trainer = trained(tmp_path, generation_kwargs=given)
+    prompts = [[1, 4 + i, 14, 5 + i] + [7] * (i % 3) for i in (0, 0, 1, 1, 1, 1, 2, 3, 3, 3)]
+    names = ["math"] * 4 + ["code"] * 4 + ["logic"] * 2  # groups of two sizes
+    together, _ = trainer.engine.generate(prompts, names, greedy=True)
+    trainer.forwards.stackable[frozenset(names)] = False  # the fallback, which shares nothing
+    apart, _ = trainer.engine.generate(prompts, names, greedy=True)
+    assert together == apart
+    assert len({tuple(row) for row in together}) > 2
 
 
 @pytest.mark.parametrize(
@@ -222,6 +266,78 @@ def test_linear_merge_of_one_adapter_is_that_adapter(tmp_path, config):
     with adapters.merged_student(model, ["math"], "linear"):
         for layer, delta in dense(model, "student").items():
             torch.testing.assert_close(delta, alone[layer], atol=1e-6, rtol=1e-5)
+
+
+# Two factors that carry the square root of a weight, once each, carry the weight: with K experts, 1 / K on each factor
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("method", MERGE_METHODS)
+@pytest.mark.parametrize("config", [lora(), lora(use_rslora=True, lora_alpha=3), lora(rank_pattern={"q_proj": 2})])
+def test_alike_experts_merge_to_themselves(tmp_path, config, method, count):
+    names = [f"e{index}" for index in range(count)]
+    experts = [Expert(name, rows(), letter_reward) for name in names]
+    trainer = build_trainer(tmp_path, experts, peft_config=config, **MUTUAL | ({"opd_steps": 0} if count == 1 else {}))
+    model = trainer.peft_model
+    for name in names:
+        torch.manual_seed(0)
+        for parameter in trainer.branches[name].parameters:
+            parameter.data.normal_(std=0.3)
+    alone = dense(model, names[0])
+    with adapters.merged_student(model, names, method, density=1.0):
+        assert model.peft_config["student"].r == 4 * (count if method == "average" else 1)
+        for layer, delta in dense(model, "student").items():
+            torch.testing.assert_close(delta, alone[layer], atol=1e-5, rtol=1e-4)
+            assert delta.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("method", MERGE_METHODS)
+def test_a_merge_is_saved_so_that_peft_loads_it_whatever_the_ranks(tmp_path, method):
+    config = lora(rank_pattern={"q_proj": 6}, target_modules=["q_proj", "down_proj", "embed_tokens"])
+    trainer = trained(tmp_path, peft_config=config, merge_method=method)
+    trainer.save_model()
+    ids = torch.tensor([[1, 5, 9, 12, 7]])
+    with torch.no_grad(), trainer.weights.student(), adapters.only(trainer.peft_model, "student"):
+        expected = trainer.peft_model.eval()(input_ids=ids).logits
+    loaded = PeftModel.from_pretrained(tiny_model(), tmp_path).eval()
+    torch.testing.assert_close(loaded(input_ids=ids).logits, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_experts_on_other_layers_or_named_otherwise_are_averaged_and_saved(tmp_path):
+    for name, targets in {"listed": ["q_proj", "v_proj"], "pattern": ".*layers\\.0.*v_proj"}.items():
+        first = build_trainer(tmp_path / name, build_experts(1), peft_config=lora(target_modules=targets, r=2),
+                              **MUTUAL | {"opd_steps": 0})  # fmt: skip
+        first.train()
+        adapters.save_adapter(first.peft_model, "math", tmp_path / "trained" / name)
+    experts = build_experts(3)
+    experts[1].adapter, experts[2].adapter = (tmp_path / "trained" / name for name in ("listed", "pattern"))
+    trainer = build_trainer(tmp_path / "run", experts, **MUTUAL)
+    trainer.train()
+    model, names = trainer.peft_model, list(trainer.experts)
+    deltas = [dense(model, name) for name in names]
+    assert len({len(delta) for delta in deltas}) == 3
+    for method in ("average", "svd", "dare"):
+        with adapters.merged_student(model, names, method, density=1.0):
+            merged = dense(model, "student")
+        assert merged.keys() == deltas[0].keys()
+        for layer, delta in merged.items():
+            mean = sum(d[layer] for d in deltas if layer in d) / 3
+            expected = mean if method == "average" else best_of_rank(mean, 4)
+            torch.testing.assert_close(delta, expected, atol=2e-6, rtol=1e-4)
+    trainer.save_model()
+    with torch.no_grad(), trainer.weights.student(), adapters.only(model, "student"):
+        expected = model.eval()(input_ids=torch.tensor([[1, 5, 9]])).logits
+    loaded = PeftModel.from_pretrained(tiny_model(), tmp_path / "run").eval()
+    torch.testing.assert_close(loaded(input_ids=torch.tensor([[1, 5, 9]])).logits, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", MERGE_METHODS)
+def test_adapters_in_half_precision_are_merged(tmp_path, method):
+    trainer = trained(tmp_path)  # as TRL makes them on a base in 4 or 8 bits
+    model, names = trainer.peft_model, list(trainer.experts)
+    for name in names:
+        for parameter in trainer.branches[name].parameters:
+            parameter.data = parameter.data.bfloat16()
+    with adapters.merged_student(model, names, method, density=1.0):
+        assert {p.dtype for p in adapters.branch_parameters(model, "student")} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("topology", ["student", "mutual"])

@@ -25,6 +25,7 @@ from trl_copd.trainers.policy import Learner
 SIGNATURES = {
     (GRPOTrainer, "training_step"): ["self", "model", "inputs", "num_items_in_batch"],
     (GRPOTrainer, "_generate_and_score_completions"): ["self", "inputs"],
+    (GRPOTrainer, "_generate"): ["self", "prompts"],
     (GRPOTrainer, "_generate_single_turn"): [
         "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
     (GRPOTrainer, "_calculate_rewards"): ["self", "inputs", "prompts", "completions", "completion_ids_list"],
@@ -65,10 +66,10 @@ OWN = {
     "_pending_metrics", "_pending_extra_logs", "_buffered_inputs", "_step", "_current_train_step_time",
     "entropy_coef", "_last_world_entropy", "_entropy_window_stats",
     "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "cross_logs",
-    "random_state", "teachers",
+    "random_state", "taught_inputs", "shown", "cross_accuracy",
 }  # fmt: skip
 OF_CROSS_ROWS = {"name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
-                 "random_state", "teachers"}  # fmt: skip
+                 "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
 # Containers of the run that a round changes in place, for all branches on purpose
 CHANGED_IN_PLACE = {"_metrics"}
 
@@ -105,9 +106,16 @@ def test_what_a_branch_owns_after_a_run(tmp_path):
     assert changed == CHANGED_IN_PLACE, "GRPOTrainer keeps new state in a container: decide whose it is"
     for branch in trainer.branches.values():
         assert set(vars(branch)) == OWN, "GRPOTrainer keeps new state: decide whose it is"
-        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS
+        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled"}
     with pytest.raises(TypeError, match="CoPDTrainer.train"):
         trainer.branches["math"].train()
+
+
+def test_where_completions_stand_in_what_is_generated():
+    """`Taught._generate` gives every row the kind of completion that its prompt has."""
+    source = inspect.getsource(GRPOTrainer._generate)
+    assert 'is_conversational({"prompt": prompts[0]})' in source
+    assert "return prompt_ids, completion_ids, tool_mask, completions, " in source
 
 
 def test_loss_takes_token_advantages_and_inputs_are_buffered_by_step():

@@ -9,6 +9,7 @@ import torch
 import trl.trainer.utils
 import yaml
 from peft import get_peft_model
+from stand_ins import tiny_base
 from tiny import build_trainer, lora, tiny_model
 from transformers import MixtralConfig
 from trl.kernels import chunked_logprob
@@ -364,3 +365,21 @@ def test_four_experts_of_4b_on_80_gb(tmp_path, capsys):
     assert main([*run, "--rows", "16", "--accumulation", "8", "--rollout-chunk-rows", "128"]) == 0
     peak = float(capsys.readouterr().out.split("  peak")[1].split()[0])
     assert 50 < peak < 60
+
+
+def test_the_prompts_of_a_recipe_are_counted(tmp_path, capsys):
+    rows = [{"prompt": "1" * (5 + i % 7), "solution": "a"} for i in range(40)]  # the tokenizer has a token a character
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    domain = {"name": "ones", "dataset": str(tmp_path / "rows.jsonl"), "chat": False, "n_eval": 4}
+    recipe = tmp_path / "recipe.yaml"
+    fields = {"model_name_or_path": str(tiny_base()), "domains": [domain], "topology": "mutual", "use_cpu": True}
+    recipe.write_text(yaml.safe_dump(fields))
+    main(["--config", str(recipe)])
+    assert "prompts of 11 tokens (the longest of 36 prompts of the recipe)" in capsys.readouterr().out
+    main(["--config", str(recipe), "--prompt-length", "99"])
+    assert "prompts of 99 tokens (given)" in capsys.readouterr().out
+    fields["domains"] = [domain | {"dataset": str(tmp_path / "gone.jsonl")}]
+    recipe.write_text(yaml.safe_dump(fields))
+    main(["--config", str(recipe)])
+    shown = capsys.readouterr().out
+    assert "prompts of 256 tokens (assumed)" in shown and "not counted: the recipe's prompts could not be" in shown

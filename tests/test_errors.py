@@ -1,5 +1,6 @@
 """Bad input is refused before the model is loaded, with what came, why it cannot work, and what to do."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -8,7 +9,10 @@ from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
+from trl_copd.adapters import check_mergeable
+from trl_copd.adapters.configs import PLAIN
 from trl_copd.rewards import MathReward, VerifierReward
+from trl_copd.topology import build_topology
 
 
 NOT_LOADED = "/nowhere/no-model"  # loading it would raise an OSError: a ValueError shows that nothing was loaded
@@ -128,6 +132,10 @@ CONFIGS = {
     "student needs OPD": ({"opd_steps": 0}, ValueError, "topology='mutual'"),
     "overlap_top_k": ({"overlap_top_k": 0}, ValueError, ">= 1"),
     "probe_prompts": ({"probe_prompts": 0}, ValueError, "overlap_every=0"),
+    "share_prompts": ({"share_prompts": "yes"}, ValueError, "'auto', True or False"),
+    "share_prompts type": ({"share_prompts": 1}, TypeError, "'auto', True or False"),
+    "overlap_edges": ({"overlap_edges": "some"}, ValueError, "'turns', 'all'"),
+    "short cross rollouts": ({"opd_max_completion_length": 0}, ValueError, ">= 1"),
     "chunk": ({"rollout_chunk_rows": 0}, ValueError, ">= 1"),
     "live_view type": ({"live_view": "yes"}, TypeError, "live_view"),
     "group size": ({"per_device_train_batch_size": 6}, ValueError, "divisible by num_generations"),
@@ -199,6 +207,66 @@ def test_run(tmp_path, case):
     overrides, error, message = RUNS[case]
     with pytest.raises(error, match=message):
         build(tmp_path, **overrides)
+
+
+# Only what is known to be a pair of factors on each layer has an exact mean; a field that PEFT adds is none until then
+NO_PAIRS = {
+    "lora_bias": (lora(lora_bias=True), "a bias beside the factors"),
+    "trained tokens": (lora(trainable_token_indices=[5]), "trains rows of the embedding"),
+    "trained tokens by layer": (lora(trainable_token_indices={"embed_tokens": [5]}), "trains rows of the embedding"),
+    "whole modules": (lora(modules_to_save=["norm"]), "whole modules"),
+    "DoRA": (lora(use_dora=True), "magnitudes"),
+    "QALoRA": (lora(use_qalora=True), "use_qalora=True"),
+    "activated LoRA": (lora(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
+    "tied weights": (lora(ensure_weight_tying=True), "ensure_weight_tying"),
+    "IA3": (IA3Config(), "IA3Config is no LoRA"),
+}
+
+
+@pytest.mark.parametrize("setting", [{"topology": "mutual"}, {"student_init": "merge"}])
+@pytest.mark.parametrize("case", NO_PAIRS)
+def test_what_is_no_plain_pair_of_factors_is_not_merged(tmp_path, case, setting):
+    config, message = NO_PAIRS[case]
+    with pytest.raises(ValueError, match=f"by merging LoRA adapters, but .*{message}.*Use a plain"):
+        build(tmp_path, peft_config=config, **setting)
+
+
+def test_every_field_of_a_lora_configuration_is_allowed_by_name_or_refused():
+    unknown = {field.name for field in dataclasses.fields(LoraConfig)} - PLAIN
+    assert unknown == {
+        "alora_invocation_tokens", "arrow_config", "bias", "corda_config", "ensure_weight_tying", "kasa_config",
+        "layer_replication", "lora_bias", "lora_ga_config", "megatron_config", "modules_to_save", "monteclora_config",
+        "trainable_token_indices", "use_bdlora", "use_dora", "use_qalora", "velora_config",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", [{}, {"topology": "mutual"}])
+def test_layers_that_are_replicated_for_every_adapter_are_refused(tmp_path, setting):
+    with pytest.raises(ValueError, match="anew for every adapter"):
+        build(tmp_path, peft_config=lora(layer_replication=[(0, 2), (0, 2)]), **setting)
+
+
+LOADED = {
+    "bias": (lora(lora_bias=True), "q_proj .Linear. has other parameters"),
+    "DoRA": (lora(use_dora=True), "q_proj .Linear. has other parameters"),
+    "tokens": (lora(trainable_token_indices=[5]), "embed_tokens is trained itself"),
+    "module": (lora(modules_to_save=["norm"]), "norm is trained itself"),
+    "IA3": (IA3Config(target_modules=["q_proj"], feedforward_modules=[], task_type="CAUSAL_LM"), "other parameters"),
+    "LoRA": (lora(), None),
+    "rsLoRA": (lora(use_rslora=True, rank_pattern={"q_proj": 2}), None),
+    "embedding": (lora(target_modules=["embed_tokens", "q_proj"]), None),
+}
+
+
+@pytest.mark.parametrize("case", LOADED)
+def test_the_loaded_model_tells_what_is_a_pair(case):
+    config, message = LOADED[case]
+    model = get_peft_model(tiny_model(), config)
+    mutual = build_topology("mutual", ("default",), None)
+    if message is None:
+        return check_mergeable(model, mutual, "fresh", "average")
+    with pytest.raises(ValueError, match=f"by merging LoRA adapters, but .*{message}"):
+        check_mergeable(model, mutual, "fresh", "average")
 
 
 @pytest.mark.parametrize("inside", [[], ["run", "again"]])

@@ -15,10 +15,23 @@ PACKAGE = ROOT / "trl_copd"
 # Rooms from the ground up: a module imports from its own room and from those below, types included.
 ROOMS = [
     {"rewards", ""},  # `trl_copd/__init__.py` imports nothing until it is asked
-    {"topology", "schedule", "history", "redaction", "randomness", "run.folder", "experts", "prompts", "config"},
+    {
+        "topology",
+        "schedule",
+        "allocation",
+        "history",
+        "redaction",
+        "randomness",
+        "run.folder",
+        "experts",
+        "prompts",
+        "config",
+        "config_checks",
+        "spelling",
+    },
     {"distillation", "divergence"},
     {"sharding", "adapters"},
-    {"forwards", "precision"},
+    {"shared_prompts", "precision", "forwards"},
     {"engines"},
     {"report", "show"},
     {"measure"},

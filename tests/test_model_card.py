@@ -49,10 +49,10 @@ def test_how_far_the_run_is(trainer, tmp_path, monkeypatch):
 def test_a_matrix_is_of_the_round_it_was_measured_in(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.state, "global_step", 3)
     monkeypatch.setattr(trainer.state, "max_steps", 3)
-    monkeypatch.setattr(trainer.evaluation, "last", {"base": {"math": 0.25}, "student": {"math": 0.5}})
-    monkeypatch.setattr(trainer.evaluation, "last_round", 3)
+    monkeypatch.setattr(trainer, "last_matrix", {"base": {"math": 0.25}, "student": {"math": 0.5}})
+    monkeypatch.setattr(trainer, "last_matrix_round", 3)
     assert "Accuracy on held-out rows.\n\n| | math | mean |" in card(trainer, tmp_path)
-    monkeypatch.setattr(trainer.evaluation, "last_round", 2)
+    monkeypatch.setattr(trainer, "last_matrix_round", 2)
     assert "Accuracy on held-out rows after round 2 (these weights are of round 3)." in card(trainer, tmp_path)
     # the best model has been loaded: its round counts, and not the last
     monkeypatch.setattr(trainer.args, "load_best_model_at_end", True)

@@ -83,8 +83,11 @@ def test_plans():
     assert all(mopd[name].idle for name in NAMES) and not mopd["student"].idle
 
 
-# min(P, max(1, round(f P)))
-@pytest.mark.parametrize(("prompts", "fraction", "cross"), [(8, 0.5, 4), (1, 0.1, 1), (4, 0.1, 1), (2, 0.99, 2)])
+# min(P - 1, max(1, round(f P))): one native prompt remains, so that RLVR does not pause
+@pytest.mark.parametrize(
+    ("prompts", "fraction", "cross"),
+    [(8, 0.5, 4), (4, 0.1, 1), (1, 0.1, 0), (1, 0.99, 0), (2, 0.25, 1), (2, 0.99, 1), (3, 0.9, 2), (8, 0.99, 7)],
+)
 def test_cross_prompts(prompts, fraction, cross):
     assert cross_prompts(prompts, fraction) == cross
 

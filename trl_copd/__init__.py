@@ -1,6 +1,8 @@
 """Co-evolving policy distillation (CoPD) on TRL: experts that teach each other while they train."""
 
 import importlib
+import logging
+import warnings
 
 
 __version__ = "0.1.0"
@@ -11,6 +13,12 @@ _HOMES = {
     "Expert": ".experts",
     "last_checkpoint": ".run.checkpoints",
 }
+
+
+# Said in every command, and nothing that its user can change: TRL calls transformers' methods by their old names;
+# bitsandbytes, which PEFT imports, finds no kernel for 4-bit bases on CPUs
+warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing", FutureWarning)
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def __getattr__(name: str):

@@ -1,22 +1,27 @@
 """Configuration of [`CoPDTrainer`]."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trl import GRPOConfig
 
+from .allocation import ALLOCATIONS
+from .config_checks import check_settings
 from .redaction import redact, secrets_of
 from .schedule import OverlapSchedule, Schedule
+from .spelling import suggesting
 from .topology import STUDENT, TOPOLOGIES, Topology
 
 
 OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
 SCHEDULES = ("fixed", "overlap")
 STUDENT_INITS = ("fresh", "merge")
+OVERLAP_EDGES = ("turns", "all")
 MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
 
+@suggesting
 @dataclass
 class CoPDConfig(GRPOConfig):
     r"""
@@ -49,10 +54,11 @@ class CoPDConfig(GRPOConfig):
             experts with the student last). The paper does not give its value; for mutual teaching, with gradients
             clipped at 1, 0.1 is worse than 1 in `docs/experiments.md`, and 10 no better.
         opd_fraction (`float`, *optional*, defaults to `0.25`):
-            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. A branch without a domain of
-            its own (the student) is all cross. The paper does not give its value. In `docs/experiments.md` 0.25 is
-            about as good as 0.5 for mutual teaching, and 1/16 too little; with 30 and 10 rounds before
-            `final_opd_steps` 1/16 is enough.
+            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1: of the P prompts of a
+            generation batch min(P - 1, max(1, round(f * P))). One stays native, so that RLVR does not pause: with
+            P = 1 an expert is not taught. A branch without a domain of its own (the student) is all cross. The
+            paper does not give its value. In `docs/experiments.md` 0.25 is about as good as 0.5 for mutual teaching,
+            and 1/16 too little; with 30 and 10 rounds before `final_opd_steps` 1/16 is enough.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
@@ -65,6 +71,9 @@ class CoPDConfig(GRPOConfig):
             Whether teachers and learners of cross rows are scored, and overlap is measured, in float32 where the model
             computes in 16 bits. The LM head is so in any case. It removes the noise of rounding (`docs/precision.md`)
             and makes scoring several times slower on a GPU.
+        opd_max_completion_length (`int`, *optional*):
+            Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
+            keeps all of them.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
             falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
@@ -83,20 +92,48 @@ class CoPDConfig(GRPOConfig):
             rank-r matrix closest to the exact mean, `"ties"` and `"dare"` prune the deltas first (rank r).
         merge_density (`float`, *optional*, defaults to `0.5`):
             Share of each expert's delta that `merge_method="ties"` and `"dare"` keep, 0 < d <= 1.
+        allocation (`str`, *optional*, defaults to `"uniform"`):
+            Who gets a round's rollouts. `"uniform"`: every branch that its phase lets learn. `"adaptive"`: experts in
+            proportion to what is left to learn on their domain, so that one whose domain is learnt rests and still
+            teaches; the student's cross prompts in proportion to the gap between it and its teacher; the domains of
+            an expert with a `domain_column` likewise.
+        allocation_floor (`float`, *optional*, defaults to `0.1`):
+            Least share of rounds, or of prompts, that `allocation="adaptive"` leaves a domain, relative to the one
+            that gets most, 0 < f <= 1.
+        max_rollouts (`int`, *optional*):
+            Rollouts after which the run ends, over all branches and processes, >= 1; probes and evaluations are not
+            counted. `final_opd_steps`, and the OPD of `topology="mopd"`, are counted back from there. `max_steps`
+            then is a bound, and defaults to what a single branch would need.
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+        overlap_edges (`str`, *optional*, defaults to `"all"`):
+            Which edges a measurement compares: `"all"` takes all of them, up to K per branch; `"turns"` takes one edge
+            of every learner, the next one each time, so that it costs one comparison per branch. `schedule="overlap"`
+            measures all edges in any case.
         probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
             Whether `train` ends with the capability matrix, if an expert has held-out rows.
+        check_data (`bool`, *optional*, defaults to `True`):
+            Whether every prompt of map-style data is rendered and tokenized once before training, so that an error
+            names the expert and the row at once. With `False`, and in streamed data, a row is checked when it is
+            drawn.
         rollout_chunk_rows (`int`, *optional*):
             Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
             samples the whole round at once.
+        share_prompts (`bool` or `"auto"`, *optional*, defaults to `False`):
+            Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
+            backward: the same numbers up to rounding for less computation. `False` takes TRL's own forward, to the
+            bit. `"auto"` shares with several branches, and leaves a single one to TRL. With `True` a single one shares
+            the prefill of its rollouts, too, as several do in any case.
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
+
+    `num_generations_eval` is the number of completions per held-out row of the capability matrix: `None` and `1`
+    decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` says what becomes of every inherited field.
 
     With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
     `"eval_student/accuracy"`: the student's mean accuracy over all domains.
@@ -134,6 +171,9 @@ class CoPDConfig(GRPOConfig):
         default=False,
         metadata={"help": "Whether cross rows are scored, and overlap is measured, in float32."},
     )
+    opd_max_completion_length: int | None = field(
+        default=None, metadata={"help": "Tokens after which a cross rollout is cut, >= 1; None keeps all."}
+    )
     schedule: str = field(
         default="fixed",
         metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
@@ -155,9 +195,21 @@ class CoPDConfig(GRPOConfig):
     merge_density: float = field(
         default=0.5, metadata={"help": "Share of a delta that merge_method='ties' and 'dare' keep, 0 < d <= 1."}
     )
+    allocation: str = field(
+        default="uniform", metadata={"help": "Who gets a round's rollouts: 'uniform' or 'adaptive'."}
+    )
+    allocation_floor: float = field(
+        default=0.1, metadata={"help": "Least share of rounds that allocation='adaptive' leaves a domain, 0 < f <= 1."}
+    )
+    max_rollouts: int | None = field(
+        default=None, metadata={"help": "Rollouts after which the run ends, over all branches; None: max_steps rules."}
+    )
     overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
     overlap_every: int = field(
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
+    )
+    overlap_edges: str = field(
+        default="all", metadata={"help": "Edges that a measurement compares: 'turns' (one per learner) or 'all'."}
     )
     probe_prompts: int = field(
         default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
@@ -166,19 +218,30 @@ class CoPDConfig(GRPOConfig):
         default=True,
         metadata={"help": "Whether training ends with the capability matrix, if there are held-out rows."},
     )
+    check_data: bool = field(
+        default=True, metadata={"help": "Whether all prompts are rendered and tokenized once before training."}
+    )
     rollout_chunk_rows: int | None = field(
         default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
+    )
+    share_prompts: Literal["auto", True, False] = field(
+        default=False,
+        metadata={"help": "Whether rows of one prompt share its forward and backward: 'auto', True or False."},
     )
     live_view: bool = field(
         default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
     )
 
     def __post_init__(self):
+        check_settings(self)
         self._check_types()
         self._check_values()
         if self.selects_best_model and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
         super().__post_init__()
+        if self.max_rollouts is not None and self.max_steps <= 0:
+            generations = -(-self.max_rollouts // self.generation_batch_size)
+            self.max_steps = generations * self.rounds_per_generation
         self._check_reuse()
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,6 +266,10 @@ class CoPDConfig(GRPOConfig):
     def rounds_per_generation(self) -> int:
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
+
+    def shares_prompts(self, topology: Topology) -> bool:
+        """Whether rows of one prompt share it in update and scoring."""
+        return len(topology.branches) > 1 if self.share_prompts == "auto" else bool(self.share_prompts)
 
     def learner_betas(self, topology: Topology) -> dict[str, float]:
         """
@@ -232,14 +299,18 @@ class CoPDConfig(GRPOConfig):
             return dict(zip(branches, map(float, beta), strict=True))
         return dict.fromkeys(branches, float(beta))
 
-    def build_schedule(self) -> Schedule:
+    def build_schedule(self, experts: int = 1) -> Schedule:
+        """The phases of a run with so many experts."""
         steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
+        last = {"final_opd_steps": self.final_opd_steps, "budget": self.max_rollouts}
+        last["reserve"] = self.final_opd_steps // reuse * self.generation_batch_size
         if self.schedule == "overlap":
-            return OverlapSchedule(
-                *steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, final_opd_steps=self.final_opd_steps
-            )
+            return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, **last)
         static = self.topology == "mopd"
-        return Schedule(*steps, static=static, reuse=reuse, final_opd_steps=self.final_opd_steps)
+        if static and self.max_rollouts is not None:  # the student is one branch, and every expert is one
+            whole = self.rlvr_steps * experts + self.opd_steps
+            last["reserve"] = self.max_rollouts * self.opd_steps // whole
+        return Schedule(*steps, static=static, reuse=reuse, **last)
 
     def _check_types(self) -> None:
         wanted = {
@@ -259,19 +330,27 @@ class CoPDConfig(GRPOConfig):
             "student_init": str,
             "merge_method": str,
             "merge_density": (int, float),
+            "allocation": str,
+            "allocation_floor": (int, float),
+            "max_rollouts": (int, type(None)),
             "overlap_top_k": int,
             "overlap_every": int,
+            "overlap_edges": str,
             "probe_prompts": int,
             "rollout_chunk_rows": (int, type(None)),
+            "opd_max_completion_length": (int, type(None)),
         }
         for name, types in wanted.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        for name in ("matrix_at_end", "live_view", "score_in_fp32"):
+        for name in ("matrix_at_end", "check_data", "live_view", "score_in_fp32"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
+        if not isinstance(self.share_prompts, bool) and self.share_prompts != "auto":
+            wrong = ValueError if isinstance(self.share_prompts, str) else TypeError
+            raise wrong(f"`share_prompts` must be 'auto', True or False, got {self.share_prompts!r}.")
         for beta in self._beta_values:
             if isinstance(beta, bool) or not isinstance(beta, (int, float)):
                 raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
@@ -293,6 +372,18 @@ class CoPDConfig(GRPOConfig):
             )
         if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
             raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
+        if not 0 < self.allocation_floor <= 1:
+            raise ValueError(f"`allocation_floor` must be > 0 and <= 1, got {self.allocation_floor}.")
+        if self.max_rollouts is not None and self.max_rollouts < 1:
+            raise ValueError(f"`max_rollouts` must be >= 1 or None, got {self.max_rollouts}.")
+        if self.num_generations_eval is not None and self.num_generations_eval < 1:
+            raise ValueError(
+                f"`num_generations_eval` must be >= 1, or None for greedy decoding, got {self.num_generations_eval}."
+            )
+        if self.opd_max_completion_length is not None and self.opd_max_completion_length < 1:
+            raise ValueError(
+                f"`opd_max_completion_length` must be >= 1 or None, got {self.opd_max_completion_length}."
+            )
         if not 0 < self.merge_density <= 1:
             raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
         if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
@@ -309,6 +400,8 @@ class CoPDConfig(GRPOConfig):
             "schedule": SCHEDULES,
             "student_init": STUDENT_INITS,
             "merge_method": MERGE_METHODS,
+            "allocation": ALLOCATIONS,
+            "overlap_edges": OVERLAP_EDGES,
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -349,7 +442,7 @@ class CoPDConfig(GRPOConfig):
                 "student that is a branch, which only topology='student' has besides 'mopd'. Set "
                 "final_opd_steps=0, or topology='student'."
             )
-        if self.max_steps <= 0:
+        if self.max_steps <= 0 and self.max_rollouts is None:
             raise ValueError(
                 f"final_opd_steps={self.final_opd_steps} are counted back from the end of the run, so its length "
                 f"must be known: set max_steps > 0, got {self.max_steps}."
@@ -392,7 +485,13 @@ class CoPDConfig(GRPOConfig):
             raise ValueError(
                 f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
             )
-        if self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
+        if self.final_opd_steps and self.max_rollouts is not None:
+            if self.final_opd_steps // self.rounds_per_generation * self.generation_batch_size >= self.max_rollouts:
+                raise ValueError(
+                    f"final_opd_steps={self.final_opd_steps} take all of max_rollouts={self.max_rollouts} and leave "
+                    "the experts nothing to learn from. Lower them, or raise max_rollouts."
+                )
+        elif self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
             raise ValueError(
                 f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
                 "experts no round to learn in. Lower them, or raise max_steps."

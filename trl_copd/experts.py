@@ -14,6 +14,7 @@ from trl.trainer.utils import get_callable_name
 
 from . import rewards
 from .rewards.base import AsyncReward, VerifierReward
+from .spelling import suggesting
 
 
 RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
@@ -27,9 +28,12 @@ TRL_REWARD_ARGS = {
     "log_metric",
     "environments",
 }
+# Of these, the ones that a column of the same name would clash with; TRL leaves out columns named as the others
+TAKEN_COLUMNS = {"prompts", "completions", "trainer_state", "log_extra", "log_metric"}
 EvalDatasets: TypeAlias = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
 
 
+@suggesting
 @dataclass
 class Expert:
     """
@@ -51,7 +55,13 @@ class Expert:
         learning_rate (`float`, *optional*):
             Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
         reward_processing_classes (*optional*):
-            As in TRL, for rewards that are models.
+            For rewards that are models: a tokenizer, or a list with one (or `None`) per reward function. Without, each
+            model's own is loaded.
+        domain_column (`str`, *optional*):
+            Column that names each row's domain, for an expert on the pooled data of several:
+            `allocation="adaptive"` shares its prompts out among them.
+        frozen (`bool`, *optional*, defaults to `False`):
+            Whether it only teaches. Needs `adapter`.
     """
 
     name: str
@@ -62,12 +72,21 @@ class Expert:
     adapter: str | Path | None = None
     learning_rate: float | None = None
     reward_processing_classes: Any = field(default=None, repr=False)
+    domain_column: str | None = None
+    frozen: bool = False
 
     def __post_init__(self):
         self._check_name()
         self._check_rewards()
         self._check_adapter_and_rate()
         _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
+        column = self.domain_column
+        if column is not None and column not in (self.train_dataset.column_names or [column]):
+            raise ValueError(
+                f"Expert {self.name!r} has no column {column!r} in `train_dataset` (found: "
+                f"{', '.join(self.train_dataset.column_names)}), which `domain_column` names. Add it, or leave "
+                "`domain_column` out."
+            )
         for domain, dataset in self.eval_datasets.items():
             _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
 
@@ -126,6 +145,7 @@ class Expert:
                     f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
                     f"`from trl_copd.rewards import {func}`."
                 )
+        self._check_processing_classes(funcs)
         self.reward_funcs = list(funcs)
         for func in funcs:
             if isinstance(func, (VerifierReward, AsyncReward)):
@@ -143,6 +163,21 @@ class Expert:
                     "functions. Give one weight per function."
                 )
 
+    def _check_processing_classes(self, funcs: list | tuple) -> None:
+        classes, models = self.reward_processing_classes, [f for f in funcs if isinstance(f, (str, nn.Module))]
+        if isinstance(classes, (list, tuple)):
+            if len(classes) != len(funcs):
+                raise ValueError(
+                    f"Expert {self.name!r} has {len(classes)} `reward_processing_classes` for {len(funcs)} reward "
+                    "functions. Give one per function, None for a function that is no model."
+                )
+            self.reward_processing_classes = list(classes)
+        elif classes is not None and len(models) > 1:
+            raise ValueError(
+                f"Expert {self.name!r} has one `reward_processing_classes` for {len(models)} reward models, whose "
+                "tokens may differ. Pass a list with one per reward function, None for a function that is no model."
+            )
+
     def _check_adapter_and_rate(self) -> None:
         if self.adapter is not None and not isinstance(self.adapter, (str, Path)):
             raise TypeError(
@@ -155,6 +190,11 @@ class Expert:
                     f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
                     "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
                 )
+        if self.frozen and self.adapter is None:
+            raise ValueError(
+                f"Expert {self.name!r} is frozen, but has no adapter, so it would teach what the base knows. Give it "
+                "`adapter=PATH`, or let it train."
+            )
         rate = self.learning_rate
         if rate is not None:
             if isinstance(rate, bool) or not isinstance(rate, (int, float)):
@@ -174,6 +214,8 @@ def check_experts(experts: Any) -> dict[str, Expert]:
         TypeError: Not a list of [`Expert`].
         ValueError: No experts, or two of the same name.
     """
+    if isinstance(experts, Expert):
+        raise TypeError("`experts` must be a list of `Expert`, got one. Wrap it in a list: `experts=[Expert(...)]`.")
     if not isinstance(experts, (list, tuple)) or not all(isinstance(expert, Expert) for expert in experts):
         raise TypeError(f"`experts` must be a list of `Expert`, got {experts!r:.200}.")
     if not experts:
@@ -237,6 +279,12 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
                 f"Expert {expert!r} has no column {missing[0]!r} in `{argument}` (found: {shown}), which the reward "
                 f"{reward!r} reads. Add it, or use another reward."
             )
+    taken = sorted(TAKEN_COLUMNS & set(found)) if columns_by_reward else []  # rewards that are models get no columns
+    if taken:
+        raise ValueError(
+            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL "
+            "hands something else to every reward function. Rename the column."
+        )
     _check_prompts(dataset, expert, argument)
     if "image" in found or "images" in found:
         raise ValueError(

@@ -10,6 +10,7 @@ from peft import PeftModel
 
 from . import adapters, sharding
 from .precision import Precision
+from .shared_prompts import SharedPrompts
 
 
 logger = get_logger(__name__)
@@ -25,10 +26,13 @@ class Forwards:
     Args:
         model ([`~peft.PeftModel`]): Holds the adapters.
         precision ([`Precision`], *optional*): Of scoring; that of the model if absent.
+        shared_prompts ([`SharedPrompts`], *optional*): Lets rows of one prompt share it, in update and scoring.
     """
 
-    def __init__(self, model: PeftModel, precision: Precision | None = None):
-        self.model, self.precision = model, precision
+    def __init__(
+        self, model: PeftModel, precision: Precision | None = None, shared_prompts: SharedPrompts | None = None
+    ):
+        self.model, self.precision, self.shared_prompts = model, precision, shared_prompts
         self.stackable: dict[frozenset[str], bool] = {}
 
     @property
@@ -49,6 +53,10 @@ class Forwards:
     def forget(self, name: str) -> None:
         """An adapter is gone, or another one bears its name."""
         self.stackable = {key: value for key, value in self.stackable.items() if name not in key}
+
+    def sharing(self, groups: adapters.RowGroups | None = None) -> AbstractContextManager[None]:
+        """Let rows of one prompt share it in forwards with TRL's fused LM head, if the run does so."""
+        return self.shared_prompts.active(groups) if self.shared_prompts is not None else nullcontext()
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -83,13 +91,13 @@ class Forwards:
         """Apply `runs[i]` to the i-th run of rows; yields what tells, for the lengths of the runs, what to run."""
 
         def at_once(counts: list[int]) -> Iterator[slice]:
-            with groups.resized(counts):
+            with groups.resized(counts), self.sharing(groups):
                 yield slice(0, sum(counts))
 
         def one_by_one(counts: list[int]) -> Iterator[slice]:
             start = 0
             for name, count in zip(runs, counts, strict=True):
-                with adapters.only(self.model, name):
+                with adapters.only(self.model, name), self.sharing():
                     yield slice(start, start + count)
                 start += count
 

@@ -1,17 +1,21 @@
 """Endless streams of prompts that can be resumed: where a dataset row enters a round."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from trl.data_utils import is_conversational
 from trl.trainer.utils import RepeatSampler
 
+from .allocation import Turns
 from .schedule import BranchPlan, cross_prompts
 from .topology import Edge
+
+
+RowCheck: TypeAlias = Callable[[int, dict[str, Any]], None]  # raises for a row that cannot be used
 
 
 class PromptStream:
@@ -26,20 +30,39 @@ class PromptStream:
         batch_size (`int`): Prompts of a full generation batch; as in TRL, an epoch drops its incomplete last batch.
         shuffle (`bool`): Whether to shuffle, anew in each epoch.
         seed (`int`): Seed of the order.
+        check (`Callable`, *optional*): Called with each row that is drawn and its number; a stream has no numbers of
+            its own, there it is that of rows drawn before.
     """
 
-    def __init__(self, dataset: Dataset | IterableDataset, batch_size: int, shuffle: bool, seed: int):
+    def __init__(
+        self,
+        dataset: Dataset | IterableDataset,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        check: RowCheck | None = None,
+    ):
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.check = check
         self.consumed = 0
         self._batches = 0  # full batches that a streamed dataset has given
         self._order = self._draw()
 
+    @property
+    def size(self) -> int | None:
+        """Rows of an epoch; `None` for a stream, which does not know."""
+        return len(self.dataset) if isinstance(self.dataset, Dataset) else None
+
     def take(self, count: int) -> list[dict[str, Any]]:
         """The next `count` rows."""
         drawn = [next(self._order) for _ in range(count)]
+        numbers: Sequence[int] = range(self.consumed, self.consumed + count)
         self.consumed += count
         if isinstance(self.dataset, Dataset):
-            return [dict(self.dataset[index]) for index in drawn]
+            numbers, drawn = drawn, [self.dataset[index] for index in drawn]
+        if self.check is not None:
+            for number, row in zip(numbers, drawn, strict=True):
+                self.check(number, row)
         return [dict(row) for row in drawn]
 
     def skip_to(self, consumed: int) -> None:
@@ -75,9 +98,52 @@ class PromptStream:
             epoch += 1
 
 
-def cross_stream(dataset: Dataset | IterableDataset, seed: int, learner: str, domain: str) -> PromptStream:
+def cross_stream(
+    dataset: Dataset | IterableDataset, seed: int, learner: str, domain: str, check: RowCheck | None = None
+) -> PromptStream:
     """Prompts of `domain` for `learner` to be taught on; drawing them never advances a native order."""
-    return PromptStream(dataset, batch_size=1, shuffle=True, seed=derived_seed(seed, "cross", learner, domain))
+    return PromptStream(dataset, 1, shuffle=True, seed=derived_seed(seed, "cross", learner, domain), check=check)
+
+
+class Mixture:
+    """
+    Prompts of several domains for one branch, shared out in proportion to weights that may change.
+
+    Args:
+        streams (`dict[str, PromptStream]`): Each domain's prompts.
+        weights (`Callable`): Gives the domains' weights now, > 0.
+    """
+
+    def __init__(self, streams: dict[str, PromptStream], weights: Callable[[], Mapping[str, float]]):
+        self.streams, self.weights, self.turns = streams, weights, Turns()
+
+    def take(self, count: int) -> list[dict[str, Any]]:
+        """The next `count` rows."""
+        return [self.streams[name].take(1)[0] for name in self.turns.split(self.weights(), count)]
+
+    @property
+    def size(self) -> int:
+        """Rows of all domains."""
+        return sum(stream.size or 0 for stream in self.streams.values())
+
+    @property
+    def consumed(self) -> dict[str, Any]:
+        """How many prompts each domain has given, and what each has coming."""
+        taken = {name: stream.consumed for name, stream in self.streams.items()}
+        return {"taken": taken, "credit": dict(self.turns.credit)}
+
+    def skip_to(self, consumed: Mapping[str, Any]) -> None:
+        for name, count in consumed["taken"].items():
+            self.streams[name].skip_to(count)
+        self.turns.credit = dict(consumed["credit"])
+
+
+def split_by_column(dataset: Dataset, column: str) -> dict[str, Dataset]:
+    """A dataset's rows by the text in one of its columns, in the order in which the texts come."""
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(dataset[column]):
+        places.setdefault(str(name), []).append(index)
+    return {name: dataset.select(indices) for name, indices in places.items()}
 
 
 @dataclass
@@ -86,16 +152,20 @@ class BranchPrompts:
     Where a branch gets its prompts from.
 
     Args:
-        native (`PromptStream`, *optional*): Prompts of its own domain; the student has none.
+        native (`PromptStream` or `Mixture`, *optional*): Prompts of its own domain; the student has none.
         cross (`dict[str, PromptStream]`): Prompts of other branches' domains, streams of their own.
         turn (`int`): Cross prompts drawn so far: whose turn it is among the edges.
+        turns (`Turns`): What each edge has coming, where they do not simply take turns.
     """
 
-    native: PromptStream | None = None
+    native: PromptStream | Mixture | None = None
     cross: dict[str, PromptStream] = field(default_factory=dict)
     turn: int = 0
+    turns: Turns = field(default_factory=Turns)
 
-    def draw(self, plan: BranchPlan, prompts: int, fraction: float) -> tuple[list[dict], list[tuple[Edge, dict]]]:
+    def draw(
+        self, plan: BranchPlan, prompts: int, fraction: float, weights: Mapping[str, float] | None = None
+    ) -> tuple[list[dict], list[tuple[Edge, dict]]]:
         """
         Draw the branch's share of the global generation batch.
 
@@ -103,6 +173,7 @@ class BranchPrompts:
             plan ([`BranchPlan`]): Whether it learns natively and which edges are live.
             prompts (`int`): P, prompts of a full generation batch.
             fraction (`float`): Share of them that is cross-branch while edges are live.
+            weights (`Mapping[str, float]`, *optional*): Weight of each edge by its label; `None`: they take turns.
 
         Returns:
             Native rows, and cross rows with their edges, ordered by edge.
@@ -114,7 +185,12 @@ class BranchPrompts:
         else:
             crossing = cross_prompts(prompts, fraction)
         native = self.native.take(prompts - crossing) if self.native is not None and plan.native else []
-        turns = [plan.edges[(self.turn + i) % len(plan.edges)] for i in range(crossing)]
+        if weights is None:
+            turns = [plan.edges[(self.turn + i) % len(plan.edges)] for i in range(crossing)]
+        else:
+            labelled = {edge.label: edge for edge in plan.edges}
+            shares = {label: weights[label] for label in labelled}
+            turns = [labelled[label] for label in self.turns.split(shares, crossing)] if crossing else []
         self.turn += crossing
         # rows of one edge are consecutive, so that one forward scores each teacher's rows as a group
         cross = [(edge, self.cross[edge.domain].take(1)[0]) for edge in sorted(turns)]
@@ -124,13 +200,14 @@ class BranchPrompts:
         """How many prompts have been drawn from each stream."""
         return {
             "turn": self.turn,
+            "credit": dict(self.turns.credit),
             "native": self.native.consumed if self.native is not None else None,
             "cross": {domain: stream.consumed for domain, stream in self.cross.items()},
         }
 
     def move_to(self, position: dict[str, Any]) -> None:
         """Move every stream to a place that `position` gave."""
-        self.turn = position["turn"]
+        self.turn, self.turns.credit = position["turn"], dict(position["credit"])
         if self.native is not None:
             self.native.skip_to(position["native"])
         for domain, consumed in position["cross"].items():

@@ -246,7 +246,9 @@ def draw_report(output_dir: str | Path, quiet: bool = False) -> list[Path]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m trl_copd.report", description=draw_report.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m trl_copd.report", description="Draw the figures of a run into its folder."
+    )
     parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
     try:
         print(*draw_report(parser.parse_args().output_dir), sep="\n")

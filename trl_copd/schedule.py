@@ -17,7 +17,7 @@ class BranchPlan:
 
     Args:
         native (`bool`): Whether it samples on its own domain and learns from its own rewards (RLVR).
-        edges (`tuple[Edge, ...]`): Live edges into the branch; they take turns over its cross prompts.
+        edges (`tuple[Edge, ...]`): Live edges into the branch, which share its cross prompts.
     """
 
     native: bool
@@ -39,6 +39,9 @@ class Schedule:
         static (`bool`): Same number of rounds of either phase over the run, but all RLVR rounds first (`"mopd"`).
         reuse (`int`): Rounds that one generation serves; the phases of a static schedule are multiples of it.
         final_opd_steps (`int`): Rounds at the end, part of the total, in which frozen experts teach the student alone.
+        budget (`int`, *optional*): Rollouts of the whole run; it says when the last phase begins, and not the rounds.
+        reserve (`int`): Rollouts of it that are kept for that phase.
+        began (`list[int]`): The round in which that phase began, once it has.
     """
 
     rlvr_steps: int
@@ -46,15 +49,28 @@ class Schedule:
     static: bool = False
     reuse: int = 1
     final_opd_steps: int = 0
+    budget: int | None = None
+    reserve: int = 0
+    began: list[int] = field(default_factory=list)
 
-    def advance(self, round_index: int, overlaps: Sequence[float]) -> None:
-        """Told before every round what was measured at its start; a fixed schedule does not mind."""
+    def advance(self, round_index: int, overlaps: Sequence[float], spent: int = 0) -> None:
+        """
+        Call before every round, in order.
+
+        Args:
+            round_index (`int`): The round, 0-based.
+            overlaps (`Sequence[float]`): Overlap of every edge measured at its start; empty if nothing was measured.
+            spent (`int`): Rollouts so far.
+        """
+        due = self.budget is not None and self.reserve > 0 and self.budget - spent <= self.reserve
+        if due and not self.began and round_index % self.reuse == 0:
+            self.began.append(round_index)
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"began": list(self.began)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        self.began[:] = state["began"]
 
     @property
     def cycle_steps(self) -> int:
@@ -62,12 +78,16 @@ class Schedule:
 
     def rlvr_rounds(self, total: int) -> int:
         """Number of RLVR rounds among the first `total` rounds of the cyclic schedule."""
+        if self.static and self.budget is not None:
+            return self.began[0] if self.began else total
         cycles, rest = divmod(total, self.cycle_steps)
         rounds = cycles * self.rlvr_steps + min(rest, self.rlvr_steps)
         return rounds - rounds % self.reuse if self.static else rounds
 
     def final_start(self, total: int) -> int:
         """First round of the final phase, if there is one."""
+        if self.budget is not None:
+            return self.began[0] if self.began else total
         start = max(0, total - self.final_opd_steps)
         return start - start % self.reuse
 
@@ -125,7 +145,7 @@ class Schedule:
         frozen = opd and (topology.name == "mopd" or self.is_final(round_index, total))
         return {
             branch: BranchPlan(
-                native=branch != STUDENT and not frozen,
+                native=branch != STUDENT and not frozen and branch not in topology.frozen,
                 edges=topology.edges_into(branch) if opd and (branch == STUDENT or not frozen) else (),
             )
             for branch in topology.branches
@@ -161,14 +181,9 @@ class OverlapSchedule(Schedule):
     starts: list[int] = field(default_factory=lambda: [0])
     lowest: list[float] = field(default_factory=list)
 
-    def advance(self, round_index: int, overlaps: Sequence[float]) -> None:
-        """
-        Decide the phase of a round; called before each round, in order.
-
-        Args:
-            round_index (`int`): The round, 0-based.
-            overlaps (`Sequence[float]`): Overlap of every edge measured at its start; empty if nothing was measured.
-        """
+    def advance(self, round_index: int, overlaps: Sequence[float], spent: int = 0) -> None:
+        """Decide the phase of a round. See [`Schedule.advance`]."""
+        super().advance(round_index, overlaps, spent)
         if overlaps:
             self.lowest.append(min(overlaps))
         longest = self.opd_steps if self._in_opd else self.rlvr_steps
@@ -198,9 +213,10 @@ class OverlapSchedule(Schedule):
         return self._index(round_index) // 2
 
     def state_dict(self) -> dict[str, Any]:
-        return {"starts": list(self.starts), "lowest": list(self.lowest)}
+        return {**super().state_dict(), "starts": list(self.starts), "lowest": list(self.lowest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self.starts[:], self.lowest[:] = state["starts"], state["lowest"]
 
     def __str__(self) -> str:
@@ -212,7 +228,8 @@ class OverlapSchedule(Schedule):
 
 def cross_prompts(prompts: int, fraction: float) -> int:
     """
-    Cross-branch prompts among the `prompts` prompts of a branch's global generation batch in an OPD round:
-    `min(P, max(1, round(f * P)))`.
+    Cross-branch prompts among the P prompts of a global generation batch in an OPD round, for a branch that has a
+    domain of its own: `min(P - 1, max(1, round(f * P)))`. One native prompt remains, so that RLVR does not pause; a
+    batch of a single prompt is native as a whole.
     """
-    return min(prompts, max(1, round(fraction * prompts)))
+    return min(prompts - 1, max(1, round(fraction * prompts)))

@@ -38,11 +38,13 @@ class Topology:
         name (`str`): One of `TOPOLOGIES`.
         experts (`tuple[str, ...]`): Names of the experts, in the user's order.
         edges (`tuple[Edge, ...]`): All edges. Which are live in which round is the schedule's business.
+        frozen (`tuple[str, ...]`): Experts that teach and never learn.
     """
 
     name: str
     experts: tuple[str, ...]
     edges: tuple[Edge, ...]
+    frozen: tuple[str, ...] = ()
 
     @property
     def has_student_branch(self) -> bool:
@@ -62,7 +64,9 @@ class Topology:
         return "\n".join(lines + [f"  {edge.label}" for edge in self.edges])
 
 
-def build_topology(name: str, experts: tuple[str, ...], hub: str | None = None) -> Topology:
+def build_topology(
+    name: str, experts: tuple[str, ...], hub: str | None = None, frozen: tuple[str, ...] = ()
+) -> Topology:
     """
     Build one of the topologies.
 
@@ -75,6 +79,7 @@ def build_topology(name: str, experts: tuple[str, ...], hub: str | None = None) 
         name (`str`): One of `TOPOLOGIES`.
         experts (`tuple[str, ...]`): Names of the experts.
         hub (`str`, *optional*): The expert that is the hub; required by `"hub"`, refused elsewhere.
+        frozen (`tuple[str, ...]`): Experts that teach and never learn: no edge leads to them.
 
     Raises:
         ValueError: Unknown name, or a `hub` that is missing, no expert, or not wanted.
@@ -99,4 +104,5 @@ def build_topology(name: str, experts: tuple[str, ...], hub: str | None = None) 
         edges = [Edge(expert, STUDENT, expert) for expert in experts]
         if name == "student":
             edges += [Edge(STUDENT, k, j) for k in experts for j in experts if j != k]
-    return Topology(name=name, experts=experts, edges=tuple(edges))
+    edges = [edge for edge in edges if edge.learner not in frozen]
+    return Topology(name=name, experts=experts, edges=tuple(edges), frozen=frozen)

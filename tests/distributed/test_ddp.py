@@ -24,6 +24,7 @@ def test_two_processes_equal_one(single, ddp, scenario):
     """Two processes give one process's weights, within 1e-6, after two phases with accumulated gradients."""
     one, two = single(scenario), ddp[scenario]
     assert (one["processes"], two["processes"], two["kind"]) == (1, 2, "DistributedType.MULTI_CPU")
+    assert one["shares prompts"] and two["shares prompts"]
     for name in one["weights"]:
         assert distance(one["weights"][name], two["weights"][name]) < 1e-6, name
 

@@ -51,7 +51,7 @@ def main(folder: str, fault: str) -> None:
         "code": code,
         "round": trainer.state.global_step,
         "weights": {name: weights(trainer, name) for name in trainer.branches},
-        "faults": {name: dict(branch.faults) for name, branch in trainer.branches.items()},
+        "faults": {name: dict(branch.faults.counts) for name, branch in trainer.branches.items()},
     }
     torch.save(result, Path(folder) / f"result-{rank}.pt")
 

@@ -32,6 +32,55 @@ class TestStated:
         assert grade(completion) == 1.0
         assert grade(completion, "C") == 0.0
 
+    # Options that are numbers, of one digit too, and formulas; math delimiters; "is correct" behind the letter
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            "Answer: B) 5", "**B) 5**", r"\boxed{B) 5}", r"\boxed{B) 3.5}", "Answer: B. 7", "Answer: (B) 0",
+            "Answer: B: -1",
+            "Answer: B - 5", "The answer is B) 5.", "B) 5", "(B) $5$", r"\boxed{(B)\ 5}", r"B) \(5\)", "Answer: B (5)",
+            r"\(B\)", r"\[B\]", r"The answer is \(B\).", r"\(\boxed{B}\)", r"**\(B\)**", r"Answer: \( \text{B} \)",
+            "Option B is correct.", "Option (B) is correct", "**Option B** is correct.", "B is correct.",
+            "(B) is right!",
+            "So option B is the correct answer.", "Option A is wrong. Option B is correct.",
+            "B is the correct choice.",
+            "Option A fails, so option B is the right one.", "Therefore, B is correct.",
+            "Answer: option B is correct.",
+            "I checked all of them.\nOption B is correct because 2 + 3 = 5.",
+            "Option B is correct.\n\nI hope this helps!",
+        ],
+    )  # fmt: skip
+    def test_numbers_and_is_correct(self, completion):
+        assert grade(completion) == 1.0
+        assert grade(completion, "C") == 0.0
+
+    # Beside them: letters as options, several that are correct, denied or asked, letters of prose
+    @pytest.mark.parametrize(
+        "completion",
+        [
+            "Answer: A) B", "Answer: B) A", r"\boxed{B) C}", "Answer: B (A)", "Answer: B (or C)", "Answer: B5",
+            "Answer: B 5",
+            "Answer: 5) B", "Answer: B) 5 or C) 6", r"\(A\), \(B\)", r"\(A\) or \(B\)", r"\(AB\)",
+            r"\boxed{B) 5, C) 6}",
+            "Option B is correct. Option C is correct.", "Option B or option C is correct.", "Option B is correct?",
+            "Neither option A nor option B is correct.", "I don't think option B is correct.",
+            "Option B is incorrect.",
+            "Option B is not correct.", "If option B is correct", "If B is true, option B is correct",
+            "A, B is correct.",
+            "Both A and B is correct.", "Vitamin B is correct.", "Option B is correct. Or C.", "Is option B correct?",
+            "Option B is correct. No wait, C.", "Option B is correct only for x > 0",
+            "It is false that option B is correct.",
+            "option b is correct for most", "Option B is correct, but so is C", "A or B is correct.",
+        ],
+    )  # fmt: skip
+    def test_numbers_and_is_correct_refused(self, completion):
+        assert grade(completion) == 0.0
+
+    # Where the solution gives the number, another number is another answer
+    def test_numbers_of_the_solution(self):
+        assert [grade(f"Answer: {text}", "B) 5") for text in ("B) 5", "B. 5", "(B) $5$", "B")] == [1.0] * 4
+        assert [grade(f"Answer: {text}", "B) 5") for text in ("B) 3.5", "B) 6", "C) 5", "5")] == [0.0] * 4
+
     # The last answer counts, wherever the letters occur before it
     @pytest.mark.parametrize(
         "completion, reward",

@@ -107,6 +107,53 @@ class TestSchemas:
     def test_unreadable(self, schema, completion):
         assert verify_json(completion, schema).passed is None
 
+    # Schemas that made jsonschema raise, in whichever draft, some only at a value that reaches the broken part: the
+    # reward has no grade for any completion
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"$schema": 5}, {"$schema": []}, {"$schema": {}}, {"$schema": None}, {"$schema": "draft-9"},
+            {"$schema": ""},
+            {"$ref": 5}, {"$ref": []}, {"properties": {"a": {"$ref": 5}}}, {"$ref": "#/title", "title": "no schema"},
+            {"properties": {"a": {"$ref": "#/x"}}, "x": 5}, {"properties": {"a": {"$ref": "#/x"}}, "x": {"type": 5}},
+            {"properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"$ref": "#/nope"}}}, {"$ref": "http://[a"},
+            {"patternProperties": {"(": {}}}, {"properties": {"a": {"pattern": "(?<n"}}},
+            {"properties": {"enum": {"$ref": "#/nope"}}}, {"properties": {"const": {"patternProperties": {"*": {}}}}},
+            {"$schema": "http://json-schema.org/draft-04/schema#", "patternProperties": {"(": {}}},
+            {"$schema": "http://json-schema.org/draft-03/schema#", "$ref": 5},
+            {"$schema": "http://json-schema.org/draft-03/schema#", "type": "nope"},
+            {"$schema": "http://json-schema.org/draft-03/schema#", "properties": {"a": {"type": ["nope"]}}},
+            {"$schema": "http://json-schema.org/draft-03/schema#", "extends": {"$ref": "#"}},
+            {"$schema": "http://json-schema.org/draft-03/schema#", "disallow": [{"$ref": "#"}]},
+            {"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": {"$ref": "#"}}},
+            {1: object()}, {"a": {1, 2}}, {"const": 10**5000}, {"const": float("inf")}, {"$dynamicRef": 5},
+        ],
+    )  # fmt: skip
+    def test_broken(self, schema):
+        for completion in ('{"a": {"b": 1}}', "5", "nonsense"):
+            assert verify_json(completion, schema).passed is None
+
+    # Beside them, what looks broken and is not: names of properties, data, keywords that nobody defines
+    @pytest.mark.parametrize(
+        "schema, right, wrong",
+        [
+            ({"properties": {"$schema": {"type": "integer"}}}, '{"$schema": 5}', '{"$schema": "x"}'),
+            ({"properties": {"type": {"enum": ["nope"]}}}, '{"type": "nope"}', '{"type": "x"}'),
+            ({"properties": {"$id": {"type": "string"}}}, '{"$id": "a"}', '{"$id": 1}'),
+            ({"enum": [{"pattern": "("}]}, '{"pattern": "("}', "1"),
+            ({"type": "integer", "x-note": {"$ref": 5}}, "1", '"1"'),
+            ({"$ref": "#/x", "x": {"type": "integer"}}, "1", '"1"'),
+            ({"$ref": "#/x/0", "x": [False, 1]}, None, "1"),
+            ({"$schema": "http://json-schema.org/draft-03/schema#", "type": ["string", {"minimum": 3}]}, '"a"', "1"),
+            ({"$schema": "http://json-schema.org/draft-03/schema#", "type": "any", "disallow": "string"}, "1", '"a"'),
+            ({"$schema": "http://json-schema.org/draft-04/schema#", "patternProperties": {"^a": {"type": "null"}}},
+             '{"ab": null, "b": 1}', '{"ab": 1}'),
+        ],
+    )  # fmt: skip
+    def test_not_broken(self, schema, right, wrong):
+        assert right is None or verify_json(right, schema).passed is True
+        assert verify_json(wrong, schema).passed is False
+
     def test_nothing_is_fetched(self, monkeypatch):
         def connect(*args, **kwargs):
             raise AssertionError("a connection was opened")

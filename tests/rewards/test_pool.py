@@ -12,8 +12,8 @@ from pathlib import Path
 import pool_functions
 import pytest
 
-from trl_copd.rewards import pool
 from trl_copd.rewards.pool import WorkerPool, default_workers, shared_pool
+from trl_copd.rewards.sandbox.turns import Turns
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ class TestWorkers:
         assert [outcome.status for (outcome,) in together] == ["ok"] * 3 and len(alone) == 4
 
     def test_turns(self):
-        turns, log = pool._Turns(), []
+        turns, log = Turns(), []
 
         def alone():
             with turns.alone():

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from box_attacks import reachable_python
 
 from trl_copd.rewards.sandbox import SandboxError, available_level, command, require_level, run_command
 from trl_copd.rewards.sandbox._watch import Watch
@@ -198,18 +198,6 @@ for level in ("full", "landlock"):
     pool.close()
 print(json.dumps(out))
 """
-
-
-def reachable_python():
-    """An interpreter that another user can start: the one of these tests may lie in a closed home directory."""
-    for path in (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin")):
-        if path and all(parent.stat().st_mode & stat.S_IXOTH for parent in Path(path).resolve().parents):
-            version = subprocess.run(
-                [path, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, text=True
-            )
-            if version.stdout.strip() == "True":
-                return path
-    return None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="these tests run as an unprivileged user as it is")

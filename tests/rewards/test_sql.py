@@ -134,6 +134,35 @@ class TestRefused:
         assert passed(f"SELECT {call}", f"SELECT typeof('{call.replace(chr(39), '')}')") is False
         assert passed(f"SELECT typeof({call})", "SELECT 'text'") is False
 
+    # The same by other spellings of an argument: SQLite reads texts up to the first zero, and blobs as text
+    @pytest.mark.parametrize("function", ["date", "time", "datetime", "julianday", "unixepoch", "strftime"])
+    @pytest.mark.parametrize(
+        "argument",
+        [
+            "'now' || char(0)", "'now' || char(0) || 'x'", "x'6e6f77'", "x'4e4f5700ff'", "CAST('NOW' AS BLOB)",
+            "'2024-01-01', 'localtime' || char(0)", "'2024-01-01', x'757463'",
+            "'2024-01-01', CAST('LocalTime' AS BLOB)",
+            "CAST(x'6e6f7700' AS TEXT)", "substr('know', 2)", "'subsec' || char(0)",
+        ],
+    )  # fmt: skip
+    def test_the_present_in_disguise(self, function, argument):
+        call = f"{function}({chr(39) + '%s' + chr(39) + ', ' if function == 'strftime' else ''}{argument})"
+        assert passed(f"SELECT typeof({call})", "SELECT 'text'") is False
+        assert passed(f"SELECT {call} IS NOT NULL", "SELECT 1") is False
+
+    # What is no present time is read as before, whatever it is written as
+    @pytest.mark.parametrize(
+        "call, value",
+        [
+            ("date('2024-02-28', '+1 day')", "'2024-02-29'"), ("date(x'323032342d30322d3238')", "'2024-02-28'"),
+            ("date('2024-02-28' || char(0) || 'now')", "'2024-02-28'"), ("strftime('%Y', '2024-02-28')", "'2024'"),
+            ("datetime(0, 'unixepoch')", "'1970-01-01 00:00:00'"), ("date(NULL)", "NULL"), ("date('soon')", "NULL"),
+            ("julianday('2000-01-01 12:00')", "2451545.0"),
+        ],
+    )  # fmt: skip
+    def test_other_times(self, call, value):
+        assert passed(f"SELECT {call}", f"SELECT {value}") is True
+
     # Work, memory and size without end
     @pytest.mark.parametrize(
         "query",
@@ -144,6 +173,7 @@ class TestRefused:
             "SELECT count(*) FROM " + ", ".join(f"pet p{i}" for i in range(14)),
             "SELECT randomblob(1000000000)", "SELECT zeroblob(1000000000)", "SELECT hex(zeroblob(900000))",
             "SELECT printf('%.999999999c', 'x')", "SELECT printf('%*d', 999999999, 1)", "SELECT format('%99999d', 1)",
+            "SELECT printf(x'253939393939393939396400', 1)",
             "SELECT replace(hex(zeroblob(499999)), '0', 'aaaaaaaaaaaaaaaaaaaa')",
             "SELECT " + "(" * 5_000 + "1" + ")" * 5_000, "SELECT " + "1+" * 9_000 + "1",
             "SELECT '" + "a" * 30_000 + "'",

@@ -11,7 +11,7 @@ from trl_copd import Expert
 
 NAMES = [f"e{i}" for i in range(8)]
 SETTINGS = {"rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 2, "probe_prompts": 1,
-            "save_strategy": "steps", "save_steps": 1}  # fmt: skip
+            "overlap_edges": "all", "save_strategy": "steps", "save_steps": 1}  # fmt: skip
 
 
 def build(folder, topology):

@@ -229,7 +229,8 @@ def test_rewards_normalised_one_by_one(tmp_path):
     "reuse", [{"num_iterations": 2}, {"gradient_accumulation_steps": 2, "steps_per_generation": 1}]
 )
 def test_overlap_is_measured_once_a_round_whatever_is_reused(tmp_path, reuse):
-    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, **reuse, overlap_every=1)
+    measured = {"overlap_every": 1, "overlap_edges": "all"}
+    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, **reuse, **measured)
     rounds = []
     compare = trainer.overlap.compare
 

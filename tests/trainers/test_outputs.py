@@ -13,7 +13,7 @@ from trl_copd import Expert
 from trl_copd.measure.matrix import matrix_table
 
 
-CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1}
+CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1, "overlap_edges": "all"}
 
 
 def first_letter(completions, solution, **kwargs):

@@ -21,7 +21,7 @@ from trl_copd.show.progress import PhaseProgress, choose_progress
 from trl_copd.topology import build_topology
 
 
-CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1}
+CYCLE = {"rlvr_steps": 2, "opd_steps": 1, "max_steps": 3, "overlap_every": 1, "overlap_edges": "all"}
 
 
 def experts(count=2):
@@ -166,7 +166,8 @@ def test_completions_of_each_branch_with_the_edges_of_cross_rows(tmp_path, capsy
 
 
 def test_overlap_is_logged_at_the_round_that_it_is_measured_at(tmp_path):
-    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, overlap_every=2, logging_steps=4)
+    measured = {"overlap_every": 2, "overlap_edges": "all"}
+    trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, logging_steps=4, **measured)
     seen = []
     measure = trainer.overlap.compare
 
@@ -369,7 +370,7 @@ def test_a_run_that_fails_gives_the_terminal_back(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", terminal)
     trainer = build_trainer(tmp_path, disable_tqdm=False, **CYCLE)
-    monkeypatch.setattr(trainer, "_sample_round", lambda: 1 / 0)
+    monkeypatch.setattr(trainer.round, "_sample", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.train()
     assert sys.stdout is terminal and not screen_of(terminal.getvalue())[1].cursor.hidden

@@ -11,10 +11,12 @@ from .configs import (
 )
 from .groups import QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
 from .merging import merged_student, set_to_average
+from .pairs import check_mergeable, unpaired
 from .parts import BASE, INITIAL, base_weights, branch_parameters
 from .saving import (
     AdapterCopy,
     adapter_weights,
+    check_exportable,
     copy_adapter,
     export_adapter,
     load_adapter,
@@ -35,6 +37,8 @@ __all__ = [
     "adapter_weights",
     "base_weights",
     "branch_parameters",
+    "check_exportable",
+    "check_mergeable",
     "check_peft_config",
     "config_settings",
     "copy_adapter",
@@ -50,6 +54,7 @@ __all__ = [
     "set_to_average",
     "set_trainable",
     "stacking_obstacle",
+    "unpaired",
     "weights_digest",
     "widened",
 ]

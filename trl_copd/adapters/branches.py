@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from ..randomness import forked
@@ -45,21 +44,7 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
                     new.data = old.data.clone()  # dtype included: TRL casts the initial adapter of a quantised base
         activate(model, branches[0])
         model.delete_adapter(INITIAL)
-    if merging:
-        _check_same_layers(model, branches)
     set_trainable(model, branches)
-
-
-def _check_same_layers(model: PeftModel, branches: Sequence[str]) -> None:
-    for path, module in model.named_modules():
-        if isinstance(module, LoraLayer):
-            lacking = [name for name in branches if next(layer_parts(module, name), None) is None]
-            if 0 < len(lacking) < len(branches):
-                raise ValueError(
-                    f"student_init='merge' needs every adapter on the same layers, but {lacking[0]!r} has none on "
-                    f"{path}. Give `peft_config` the `target_modules` of the trained adapter, or set "
-                    "student_init='fresh'."
-                )
 
 
 def _keep_differentiable(model: PeftModel) -> None:

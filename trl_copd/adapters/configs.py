@@ -18,6 +18,21 @@ from .parts import BASE
 
 # Initialisations that leave the base weights as they are; the others (PiSSA, OLoRA, CorDA, LoftQ, ...) rewrite them
 BASE_PRESERVING_INITS = (True, False, "gaussian", "orthogonal", "eva")
+# Fields of LoraConfig with which an adapter is a pair of factors on each of its layers, and can be merged exactly
+PLAIN = frozenset(
+    "r lora_alpha use_rslora rank_pattern alpha_pattern lora_dropout fan_in_fan_out init_lora_weights eva_config "
+    "target_modules exclude_modules layers_to_transform layers_pattern target_parameters "
+    # they say where an adapter comes from and how it is loaded
+    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode runtime_config "
+    # they say how a kind of `init_lora_weights` or of layer works that is not used
+    "loftq_config qalora_group_size megatron_core".split()
+)
+MORE_THAN_PAIRS = {
+    "use_dora": "trains DoRA's magnitudes, which cannot be averaged exactly",
+    "modules_to_save": "holds whole modules",
+    "trainable_token_indices": "trains rows of the embedding themselves",
+    "lora_bias": "has a bias beside the factors",
+}
 
 
 def check_peft_config(
@@ -52,13 +67,23 @@ def check_peft_config(
         )
     targets = getattr(peft_config, "target_modules", None)
     on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())
-    if on_head or "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+    if on_head:
         raise ValueError(
             "`peft_config` puts an adapter on `lm_head`, which all branches share and which TRL never trains. Remove "
-            "'lm_head' from `target_modules` and `modules_to_save`."
+            "'lm_head' from `target_modules`."
+        )
+    if "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
+        raise ValueError(
+            "modules_to_save=['lm_head'] trains a head of its own for each branch, but log-probabilities of all "
+            "branches, and exact divergences, are computed with one. Remove 'lm_head' from `modules_to_save`."
         )
     if getattr(peft_config, "bias", "none") != "none":
         raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")
+    if getattr(peft_config, "layer_replication", None):
+        raise ValueError(
+            f"layer_replication={peft_config.layer_replication} replicates layers of the shared base, anew for every "
+            "adapter. Save a base that has them, and leave it out."
+        )
     if isinstance(peft_config, LoraConfig) and peft_config.init_lora_weights not in BASE_PRESERVING_INITS:
         raise ValueError(
             f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches "
@@ -71,15 +96,18 @@ def check_peft_config(
 
 
 def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> None:
+    """What the configuration shows; `pairs.check_mergeable` looks at the adapters on the loaded model."""
     reason = None
     if not isinstance(peft_config, LoraConfig):
         reason = f"{type(peft_config).__name__} is no LoRA"
-    elif peft_config.use_dora:
-        reason = "DoRA's magnitudes cannot be averaged exactly"
-    elif peft_config.modules_to_save:
-        reason = f"modules_to_save={peft_config.modules_to_save} holds whole modules"
-    elif peft_config.target_parameters:
-        reason = "target_parameters cannot be merged by PEFT"
+    else:
+        plain = LoraConfig()
+        for name, value in vars(peft_config).items():
+            if name not in PLAIN and (value or None) != (getattr(plain, name, None) or None):
+                reason = (
+                    f"{name}={value!r} {MORE_THAN_PAIRS.get(name, 'is not known to leave plain pairs of factors')}"
+                )
+                break
     if reason is not None:
         raise ValueError(
             f"{setting} makes the student by merging LoRA adapters, but {reason}. Use a plain `LoraConfig`, or "

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .. import sharding
+from .pairs import unpaired
 from .parts import branch_parameters
 
 
@@ -75,6 +76,24 @@ def save_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:
     copy_adapter(model, adapter).write(directory)
 
 
+def check_exportable(model: PeftModel, adapter: str) -> None:
+    """
+    Refuse an adapter that is more than `export_adapter` can write.
+
+    Raises:
+        ValueError: It has parameters other than the two factors of linear layers.
+    """
+    obstacle = unpaired(model, [adapter], fused=False)
+    if obstacle is None and any(adapter in getattr(module, "lora_embedding_A", ()) for module in model.modules()):
+        obstacle = "an embedding is adapted"
+    if obstacle is not None:
+        raise ValueError(
+            f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
+            f"`modules_to_save`, fused experts), which the rollout engine cannot serve: {obstacle}. Use a plain "
+            "`LoraConfig` that names linear layers in `target_modules`, or use_vllm=False."
+        )
+
+
 def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: bool = False) -> int:
     """
     Write one adapter as the plainest LoRA there is, for an inference engine to read.
@@ -94,17 +113,12 @@ def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: 
     Raises:
         ValueError: The adapter has parameters other than the two factors of linear layers.
     """
+    check_exportable(model, adapter)
     layers = {
         path: module
         for path, module in model.named_modules()
         if isinstance(module, LoraLayer) and adapter in module.lora_A
     }
-    found = [factor for layer in layers.values() for factor in (layer.lora_A[adapter], layer.lora_B[adapter])]
-    if sum(factor.weight.numel() for factor in found) != sum(p.numel() for p in branch_parameters(model, adapter)):
-        raise ValueError(
-            f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
-            "`modules_to_save`), which the rollout engine cannot serve. Use a plain `LoraConfig`, or use_vllm=False."
-        )
     rank, weights = max(layer.r[adapter] for layer in layers.values()), {}
     for path, layer in layers.items():
         down, up = layer.lora_A[adapter].weight.detach(), layer.lora_B[adapter].weight.detach()

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from peft import PeftConfig
 from transformers import PreTrainedModel
 
-from ..adapters import widened
+from ..adapters import check_exportable, widened
 from ..config import CoPDConfig
 from ..experts import Expert
 from ..forwards import Forwards
@@ -81,8 +81,11 @@ def build_engine(
     """
     if not args.use_vllm:
         packed = args.use_transformers_continuous_batching
-        share = len(topology.branches) > 1  # one branch alone is TRL's own `generate`, to the bit
+        # one branch alone is TRL's own `generate`, to the bit, unless it is told to share
+        share = len(topology.branches) > 1 or args.share_prompts is True
         return TransformersEngine(forwards, generate_rows, sampling.chunk_rows, stacks=not packed, share_prefill=share)
+    for branch in topology.branches:  # PEFT may have resolved "all-linear" to more than linear layers
+        check_exportable(forwards.model, branch)
     if args.vllm_mode == "server":
         from .vllm_server import VLLMServer, VLLMServerEngine
 

@@ -7,14 +7,18 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..adapters import BASE, RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..sharding import gathered
+from ..shared_prompts import drops
 
+
+# Inputs of a forward that have the rows in front, and such as say nothing about a row. With others it is not shared.
+ROW_INPUTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "token_type_ids")
+SHARED_INPUTS = ("past_key_values", "use_cache", "return_dict", "logits_to_keep", "cache_position")
 
 # (prompt ids, greedy) to the completions of the adapters that are active
 GenerateRows = Callable[[list[list[int]], bool], list[list[int]]]
@@ -85,26 +89,27 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
     Let `generate` run each prompt once, and copy its keys and values to the rows that sample from it.
 
     The `num_generations` rows of a prompt are consecutive and alike until the first sampled token, so all but one of
-    them need no prefill. Left as it is under dropout, which treats like rows differently, and with caches that cannot
-    copy rows.
+    them need no prefill. Left as it is under dropout, which treats like rows differently, and wherever anything is not
+    known to be right: other inputs than `ROW_INPUTS` and `SHARED_INPUTS`, more or fewer rows than were given (beams),
+    caches other than `DynamicCache` itself or with layers that cannot copy rows.
 
     Args:
         model ([`~peft.PeftModel`]): A causal language model, inside `grouped`.
         groups ([`RowGroups`]): Its groups: rows of different adapters are never alike.
     """
     causal_lm = model.get_base_model()
-    if any(_drops(module) for module in model.modules()):
+    if any(drops(module) for module in model.modules()):
         yield
         return
     own, forward = vars(causal_lm).get("forward"), causal_lm.forward
 
     @functools.wraps(forward)  # `generate` reads its signature
-    def shared_forward(**inputs: Any) -> Any:
-        if not _can_share(inputs):
-            return forward(**inputs)
-        cache, rows = inputs["past_key_values"], sum(groups.rows)
-        matrices = {key: value for key, value in inputs.items() if torch.is_tensor(value) and value.dim() > 1}
-        per_row = {key: value for key, value in matrices.items() if value.size(0) == rows}
+    def shared_forward(*args: Any, **inputs: Any) -> Any:
+        per_row = {key: inputs[key] for key in ROW_INPUTS if inputs.get(key) is not None}
+        rows = {len(value) for value in per_row.values()}
+        if args or rows != {sum(groups.rows)} or not _can_share(inputs):  # beams have rows of their own
+            return forward(*args, **inputs)
+        cache = inputs["past_key_values"]
         first = _first_of_like(per_row.values(), groups)  # (N,), on the CPU
         # moved once: as an index in its place the CPU's would be copied for each input and for each layer of the cache
         device = next(iter(per_row.values())).device
@@ -124,21 +129,20 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
             causal_lm.forward = own
 
 
-def _drops(module: nn.Module) -> bool:
-    """Whether the module drops at random now: a dropout layer, or an attention that does it by itself."""
-    share = getattr(module, "p" if "Dropout" in type(module).__name__ else "attention_dropout", 0.0)
-    return module.training and isinstance(share, float) and share > 0
-
-
 def _can_share(inputs: dict[str, Any]) -> bool:
-    """Whether this is a prefill whose cache can copy rows and whose inputs have the rows in front."""
-    copies = (DynamicLayer, DynamicSlidingWindowLayer)  # exactly: hybrid layers have states that stay as they are
-    cache, positions = inputs.get("past_key_values"), inputs.get("position_ids")
+    """Whether this is a prefill of which nothing is unknown, into a cache that can copy rows."""
+    for name, value in inputs.items():
+        if name in ROW_INPUTS:  # prepared masks and the three kinds of position of multimodal models are not (N, P)
+            if value is not None and not (torch.is_tensor(value) and value.dim() == 2 + (name == "inputs_embeds")):
+                return False
+        elif name not in SHARED_INPUTS and value is not None and value is not False:
+            return False
+    cache, copies = inputs.get("past_key_values"), (DynamicLayer, DynamicSlidingWindowLayer)
     return (
-        isinstance(cache, DynamicCache)
-        and cache.get_seq_length() == 0
+        type(cache) is DynamicCache  # subclasses and hybrid layers have states that stay as they are
+        and not cache.offloading
         and all(type(layer) in copies for layer in cache.layers)
-        and (positions is None or positions.dim() == 2)  # multimodal models have three kinds of position in front
+        and cache.get_seq_length() == 0
     )
 
 

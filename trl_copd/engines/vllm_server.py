@@ -220,7 +220,7 @@ class VLLMServerEngine(MultiLoRAEngine):
 
     def _unload(self, adapter: HeldAdapter) -> None:
         with self._together():
-            if self.accelerator.is_main_process:  # a server that was restarted does not know it: as good
+            if self.accelerator.is_main_process:  # a server that was restarted does not know it, which is fine
                 self.server.post("/v1/unload_lora_adapter", {"lora_name": adapter.name})
 
     def _sample(self, prompt_ids, adapters, greedy):

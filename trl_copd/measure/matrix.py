@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from trl.data_utils import is_conversational
 
 from ..adapters import BASE
 from ..engines.base import Engine
@@ -24,7 +23,7 @@ class Grader(Protocol):
     """A branch, as far as its rewards grade completions."""
 
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
-        """Rewards, `(rows, functions)`, NaN where ungraded."""
+        """Rewards of all processes, `(rows, functions)`, NaN where ungraded."""
 
 
 class CapabilityMatrix:
@@ -37,11 +36,12 @@ class CapabilityMatrix:
         forwards ([`Forwards`]): Holds the model.
         engine ([`Engine`]): Samples.
         tokenize (`Callable`): TRL's: prompts to token ids.
-        decode (`Callable`): Token ids to texts, without special tokens.
+        complete (`Callable`): Prompts, their token ids and those of completions to what rewards are given.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         batch_size (`int`): Rows of one domain that a process samples at once, under each adapter.
         temperature (`float`): What completions are sampled at where they are not greedy.
         merged (`bool`): Whether the student is the merge of the experts.
+        samples (`int`): Completions per row where a measurement does not say how many.
     """
 
     def __init__(
@@ -51,29 +51,36 @@ class CapabilityMatrix:
         forwards: Forwards,
         engine: Engine,
         tokenize: Callable[[list], list[list[int]]],
-        decode: Callable[[list[list[int]]], list[str]],
+        complete: Callable[[list, list[list[int]], list[list[int]]], list],
         accelerator: Accelerator,
         batch_size: int,
         temperature: float,
         merged: bool,
+        samples: int = 1,
     ):
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
-        self.tokenize, self.decode, self.accelerator = tokenize, decode, accelerator
+        self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
-        self.last: Matrix | None = None
-        self.last_round: int | None = None  # whose weights it was
-        self._note = ""  # how it was measured
+        self.samples = samples
+        self.measures = "accuracy"  # or "mean reward", where a reward is neither 0 nor 1
 
-    def measure(self, student: Callable[[], AbstractContextManager], num_generations: int = 1) -> Matrix:
+    @property
+    def title(self) -> str:
+        """What the numbers of the last measurement are."""
+        return f"{self.measures} on held-out rows"
+
+    def measure(
+        self, student: Callable[[], AbstractContextManager], num_generations: int | None = None
+    ) -> tuple[Matrix, str]:
         """
-        Measure it and keep it as the last one; the random stream is left as it was.
+        Measure it; the random stream is left as it was.
 
         Args:
             student (`Callable`): A context in which the student is an adapter of its own.
-            num_generations (`int`): `1` decodes greedily; n > 1 samples n completions per row.
+            num_generations (`int`, *optional*): `1` decodes greedily; n > 1 samples n completions per row.
 
         Returns:
-            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy}}`, `None` where nothing was graded.
+            `{adapter: {domain: accuracy}}`, `None` where nothing was graded, and how it was measured, in words.
 
         Raises:
             ValueError: No expert has an `eval_dataset`.
@@ -82,33 +89,22 @@ class CapabilityMatrix:
             raise ValueError(
                 "No expert has an `eval_dataset`, so there is nothing to evaluate on. Give it to `Expert`."
             )
+        num_generations = num_generations or self.samples
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
-        ungraded = 0
+        ungraded, binary = 0, True
         with self.forwards.without_dropout(), student(), forked():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
                     grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)
                     ungraded += int(grades.isnan().sum())
                     for name, row in zip(names, grades, strict=True):
-                        matrix[name][domain] = None if row.isnan().all() else row.nanmean().item()
+                        matrix[name][domain] = _mean(row)
+                    graded = row[~row.isnan()]
+                    binary = binary and bool(((graded == 0) | (graded == 1)).all())
         how = "greedy" if num_generations == 1 else f"avg@{num_generations}, temperature {self.temperature}"
-        self._note = f"Accuracy on held-out rows ({how}); {ungraded} ungraded answers excluded."
-        self.last = matrix
-        return matrix
-
-    def write(self, output_dir: str | Path) -> None:
-        """Write the last matrix as JSON and as a Markdown table."""
-        folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MATRIX_FILE).write_text(json.dumps(self.last, indent=2))
-        (folder / MATRIX_TABLE).write_text(f"{matrix_table(self.last)}\n\n{self._note}\n")
-
-    def keep_only_own(self, folder: str | Path) -> None:
-        """Remove a matrix from a copy of the run's folder that an earlier run has measured."""
-        if self.last is None:
-            for name in (MATRIX_FILE, MATRIX_TABLE):
-                (Path(folder) / name).unlink(missing_ok=True)
+        self.measures = "accuracy" if binary else "mean reward"
+        return matrix, f"{self.title.capitalize()} ({how}); {ungraded} ungraded answers excluded."
 
     def _grade(self, names: list[str], expert: str, rows: list[dict], samples: int) -> torch.Tensor:
         """Grades of every adapter on the rows, shape `(len(names), len(rows) * samples)`, NaN where ungraded."""
@@ -125,22 +121,36 @@ class CapabilityMatrix:
         return gathered.transpose(1, 2).reshape(len(names), -1)[:, : len(rows)]
 
     def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
-        prompt_ids = self.tokenize([row["prompt"] for row in rows])
+        prompts = [row["prompt"] for row in rows]
+        prompt_ids = self.tokenize(prompts)
         ids: list[list[int]] = []
         for group in self._sampled_together(names):
             self.engine.sync(group)
             adapter_of_row = [name for name in group for _ in rows]
             ids += self.engine.generate(list(prompt_ids) * len(group), adapter_of_row, greedy=greedy)[0]
-        completions: list[Any] = self.decode(ids)
-        if is_conversational(rows[0]):
-            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        completions = self.complete(prompts * len(names), list(prompt_ids) * len(names), ids)
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
-        return rewards[:, 0].reshape(len(names), len(rows))
+        mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
+        return mine.reshape(len(names), len(rows))
 
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def _mean(grades: torch.Tensor) -> float | None:
+    """Mean of what was graded; digits beyond those of float32 rewards are noise."""
+    graded = grades[~grades.isnan()].double()
+    return round(graded.mean().item(), 6) if len(graded) else None
+
+
+def write_matrix(matrix: Matrix, note: str, output_dir: str | Path) -> None:
+    """Write a matrix as JSON and as a Markdown table with a note below."""
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MATRIX_FILE).write_text(json.dumps(matrix, indent=2))
+    (folder / MATRIX_TABLE).write_text(f"{matrix_table(matrix)}\n\n{note}\n")
 
 
 def matrix_metrics(matrix: Matrix, prefix: str) -> dict[str, float]:

@@ -35,6 +35,7 @@ class Overlap:
         edges (`Sequence[Edge]`): The edges of the run.
         probes (`dict[str, list[dict]]`): Probe rows by domain, never trained on.
         every (`int`): Rounds between two measurements; `0` measures never.
+        turns (`bool`): Whether a measurement takes one edge of every learner, in turn, instead of all edges.
         top_k (`int`): k of the overlap.
         temperature (`float`): Logits are divided by it, as in training.
         seed (`int`): Of the probes' rollouts.
@@ -52,6 +53,7 @@ class Overlap:
         edges: Sequence[Edge],
         probes: dict[str, list[dict[str, Any]]],
         every: int,
+        turns: bool,
         top_k: int,
         temperature: float,
         seed: int,
@@ -64,7 +66,7 @@ class Overlap:
         thresholds: Sequence[float] = (),
     ):
         self.edges = [edge for edge in edges if probes.get(edge.domain)]
-        self.probes, self.every, self.top_k = probes, every, top_k
+        self.probes, self.every, self.turns, self.top_k = probes, every, turns, top_k
         self.temperature, self.seed, self.pad_token_id = temperature, seed, pad_token_id
         self.forwards, self.engine, self.tokenize = forwards, engine, tokenize
         self.accelerator, self.recorder, self.thresholds = accelerator, recorder, thresholds
@@ -76,41 +78,54 @@ class Overlap:
         Measure at the start of a round, if it is one's turn; the random stream and the weights stay as they are.
 
         Returns:
-            `list[float]`: Overlap of every edge, the same on every process; empty if nothing was measured.
+            `list[float]`: Overlap of every edge measured, the same on every process; empty if nothing was measured.
         """
         if not self.edges or self.every == 0 or round_index % self.every:
             return []
-        totals = torch.zeros(len(self.edges), 3, device=self.accelerator.device)
-        with sharding.gathered(self.forwards.model):  # a process may have fewer probe prompts than another, or none
+        edges = self._due(round_index)
+        totals = torch.zeros(len(edges), 3, device=self.accelerator.device)
+        # without dropout, however training or an evaluation has left the model: a resumed run measures the same.
+        # Gathered, because a process may have fewer probe prompts than another, or none
+        with self.forwards.without_dropout(), sharding.gathered(self.forwards.model):
             with forked(), self.recorder.untracked():
                 torch.manual_seed(derived_seed(self.seed, "probe", str(round_index)))
-                rollouts = self._sample()
-            for index, edge in enumerate(self.edges):
+                rollouts = self._sample(edges)
+            for index, edge in enumerate(edges):
                 totals[index] = self.compare(edge, rollouts[edge.learner, edge.domain])
             if self._noisy:
-                self._measure_floor(rollouts[self.edges[0].learner, self.edges[0].domain])
+                self._measure_floor(rollouts[edges[0].learner, edges[0].domain])
                 self._noisy = False  # once
         totals = self.accelerator.reduce(totals, reduction="sum")
         metrics = {}
-        for edge, (overlap, divergence, tokens) in zip(self.edges, totals.tolist(), strict=True):
+        for edge, (overlap, divergence, tokens) in zip(edges, totals.tolist(), strict=True):
             metrics[f"{edge.label}/opd/overlap"] = overlap / tokens
             metrics[f"{edge.label}/opd/symmetric_kl"] = divergence / tokens
         # now: the round's log would put them at its end, and average over `logging_steps`
         self.recorder.log_alone(metrics)
         return [overlap / tokens for overlap, _, tokens in totals.tolist()]
 
-    def _sample(self) -> dict[tuple[str, str], Rollouts]:
+    def _due(self, round_index: int) -> list[Edge]:
+        """The edges that are measured at the start of the round; their turn follows from its index."""
+        if not self.turns:
+            return self.edges
+        by_learner: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            by_learner.setdefault(edge.learner, []).append(edge)
+        turn = round_index // self.every
+        return [edges[turn % len(edges)] for edges in by_learner.values()]
+
+    def _sample(self, edges: Sequence[Edge]) -> dict[tuple[str, str], Rollouts]:
         """The learners' rollouts on the probe prompts of this process."""
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         keys, prompt_ids, names = [], [], []
-        for learner, domain in sorted({(edge.learner, edge.domain) for edge in self.edges}):
+        for learner, domain in sorted({(edge.learner, edge.domain) for edge in edges}):
             for row in self.probes[domain][rank::processes]:
                 keys.append((learner, domain))
                 names.append(learner)
                 prompt_ids.append(self.tokenize([row["prompt"]])[0])
-        self.engine.sync(sorted({edge.learner for edge in self.edges}))  # also where no row falls to this process
+        self.engine.sync(sorted({edge.learner for edge in edges}))  # also where no row falls to this process
         completions, _ = self.engine.generate(prompt_ids, names)
-        rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in self.edges}
+        rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
             rollouts[key].append((list(prompt), completion))
         return rollouts

@@ -128,7 +128,7 @@ def traffic_table(size: ModelSize, run: Run) -> list[str]:
     ]
 
 
-def report(size: ModelSize, run: Run, device: Device, rank: int) -> str:
+def report(size: ModelSize, run: Run, device: Device, rank: int, prompts: str) -> str:
     base = f"{run.quantize} bit" if run.quantize else f"{8 * run.weight_bytes} bit"
     lines = [
         f"{run.experts} expert(s), {run.branches} branches (topology {run.topology}), {len(run.edges)} edges, on "
@@ -139,7 +139,7 @@ def report(size: ModelSize, run: Run, device: Device, rank: int) -> str:
         + f"; {run.processes} process(es)"
         + (", sharded (FSDP2)" if run.sharded else ""),
         f"{run.rows} rows a branch and process, {run.accumulation} micro-batch(es), prompts of {run.prompt_length} "
-        f"and completions of {run.completion_length} tokens, gradient checkpointing "
+        f"tokens ({prompts}) and completions of {run.completion_length} tokens, gradient checkpointing "
         f"{'on' if run.checkpointing else 'off'}",
         "",
         *memory_table(size, run, device),
@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
         check(options)
         size = count_model(options["model"], options["rank"], options["target_modules"])
         run, device = build_run(options), build_device(options)
-        table, enough = report(size, run, device, options["rank"]), fits(size, run, device)
+        table, enough = report(size, run, device, options["rank"], options["prompts"]), fits(size, run, device)
         missing = not_counted(options, run)
         advised = "" if enough else advice(size, run, device)[0]
     except (ValueError, TypeError, OSError) as error:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..schedule import cross_prompts
 from ..topology import TOPOLOGIES
 from .inputs import DEVICES, GIB, Device, Run
+from .prompts import count_prompt_tokens
 
 
 # field of a recipe -> option of this program
@@ -88,7 +90,9 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
-    parser.add_argument("--prompt-length", type=int, help="tokens (default: 256)")
+    parser.add_argument(
+        "--prompt-length", type=int, help="tokens (default: those of the recipe's longest prompt, else 256)"
+    )
     parser.add_argument("--completion-length", type=int, help="max_completion_length (default: 256)")
     parser.add_argument("--rank", type=int, help="lora_r of the adapters (default: 16)")
     parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
@@ -102,6 +106,13 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
     if "builtin_base" in recipe and "model" not in given:
         options["model"] = _builtin_base(recipe, path)
+    options["prompts"] = "given" if "prompt_length" in given else "assumed"
+    if path is not None and "prompt_length" not in given and recipe.get("domains") and options.get("model"):
+        length, options["prompts"] = count_prompt_tokens(recipe, path, options["model"])
+        options["prompt_length"] = length or options["prompt_length"]
+        if length is None:
+            missing = f"{options['prompts']}: {options['prompt_length']} tokens are assumed, --prompt-length says it"
+            options["not_counted"], options["prompts"] = [*options["not_counted"], missing], "assumed"
     return options
 
 
@@ -203,6 +214,12 @@ def check(options: dict[str, Any]) -> None:
         raise ValueError(
             f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
             f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
+        )
+    teaches = options["topology"] in ("mutual", "hub") and options["experts"] > 1 and options["opd_steps"] > 0
+    if teaches and cross_prompts(rows // options["generations"], options["opd_fraction"]) == 0:
+        raise ValueError(
+            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which stays a native "
+            f"one, so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
         )
 
 

@@ -9,6 +9,7 @@ from .choice import ChoiceReward, choice_reward
 from .code import CodeReward, CodeSandbox, SandboxFusion, code_reward
 from .exact_match import ExactMatchReward, exact_match_reward
 from .gym import GymReward, gym_rows
+from .instructions import InstructionReward
 from .json_schema import JSONReward, json_reward
 from .math import MathReward, math_reward
 from .proofs import CoqReward, LeanReward, coq_reward, lean_reward
@@ -23,6 +24,7 @@ __all__ = [
     "CoqReward",
     "ExactMatchReward",
     "GymReward",
+    "InstructionReward",
     "JSONReward",
     "LeanReward",
     "MathReward",
@@ -35,6 +37,7 @@ __all__ = [
     "coq_reward",
     "exact_match_reward",
     "gym_rows",
+    "instruction_reward",
     "json_reward",
     "lean_reward",
     "math_reward",
@@ -43,7 +46,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "instruction_reward":  # made at its first use, since it needs the packages of an extra
+        return importlib.import_module(".instructions", __name__).instruction_reward
     if name == "reasoning_gym_expert":  # until version 0.3: an expert is no reward
         warnings.warn(f"trl_copd.rewards.{name} has moved to trl_copd.gym.{name}.", FutureWarning, stacklevel=2)
-        return getattr(importlib.import_module("trl_copd.gym"), name)
+        return importlib.import_module("trl_copd.gym").reasoning_gym_expert
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

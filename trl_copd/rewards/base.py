@@ -1,58 +1,20 @@
-"""The verdict of a verifier, and the one adapter from a verifier to a TRL reward function."""
+"""The one adapter from a verifier to a TRL reward function."""
 
 import asyncio
-import hashlib
 import inspect
 import logging
-import os
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from .pool import Outcome, pack, shared_pool
+from .cache import VerdictCache, row_key
+from .completion import after_thinking, completion_text
+from .pool import pack, shared_pool
+from .verdict import Verdict, is_of_the_data, shown, verdict_of
 
+
+__all__ = ["AsyncReward", "Verdict", "VerifierReward", "after_thinking", "completion_text", "verdict_of"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """
-    What a verifier says about one completion.
-
-    Args:
-        passed (`bool` or `None`): Whether the completion is right. `None`: there is no grade, `failure` says why.
-        reason (`str`): Why, for people: shown in logs, never parsed.
-        failure (`str`, *optional*):
-            Whose fault it is that there is no grade. `"reference"` (the default if `passed` is `None`): the reference
-            is unreadable, which depends on the reference alone, never on the completion. `"infrastructure"`: a worker,
-            sandbox or prover failed, twice; such a verdict is not kept in the cache.
-        score (`float`, *optional*): Share of what was asked that is right, in [0, 1], for verifiers that count.
-    """
-
-    passed: bool | None
-    reason: str
-    failure: Literal["reference", "infrastructure"] | None = None
-    score: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.passed is None and self.failure is None:
-            object.__setattr__(self, "failure", "reference")
-
-
-_rewards: "weakref.WeakSet[VerifierReward]" = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for reward in list(_rewards):
-        reward._lock = threading.Lock()  # a thread that held it does not exist in the fork
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class VerifierReward:
@@ -68,7 +30,8 @@ class VerifierReward:
         verifier (`Callable[[str, Any], Verdict]`):
             Pure function of the completion's text and the reference: the row's value of the column, or, with several
             columns, a dictionary of them by name. Picklable (module-level, or a partial of such) if the reward is to
-            be. What it raises is not caught: a verifier that breaks must stop the run, not score 0.
+            be. What it raises is not caught, unless `contained`: a verifier that breaks must stop the run, not
+            score 0.
         columns (`Sequence[str]`, *optional*, defaults to `("solution",)`):
             Columns of the dataset that the verifier needs, at least one. `CoPDTrainer` checks them before it loads
             the model.
@@ -82,6 +45,10 @@ class VerifierReward:
         version (`str`): Part of the cache's key. Change it with what the verifier depends on besides its arguments.
         partial_credit (`bool`): Whether the reward is `Verdict.score`, where there is one, rather than 0 or 1.
         cache_size (`int`): Verdicts that are kept, the least recently used dropped first. 0 keeps none.
+        contained (`bool`):
+            Whether a row that makes the verifier raise gets a verdict all the same: no grade if the reference alone
+            makes it raise, else 0.0. The rewards of this package are contained; those made from a function are not.
+            Errors of the machine, such as a full disk, surface in any case.
 
     Raises:
         TypeError: `verifier` is not callable, `columns` is a single string, or no name can be found.
@@ -102,6 +69,7 @@ class VerifierReward:
     version: str = "1"
     partial_credit: bool = False
     cache_size: int = 10_000
+    contained: bool = False
 
     def __init__(
         self,
@@ -128,20 +96,14 @@ class VerifierReward:
         self.__signature__ = _signature(self.columns)  # what tools that call rewards read: which columns it takes
         self._checked = False
         self._warned: set[str] = set()
-        self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
-        self._lock = threading.Lock()
-        _rewards.add(self)
+        self._cache = VerdictCache()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.__name__!r}, columns={self.columns!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         # the copy may be for another machine, where other things are missing
-        return {**self.__dict__, "_lock": None, "_cache": OrderedDict(), "_checked": False}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-        _rewards.add(self)
+        return {**self.__dict__, "_checked": False}
 
     def __call__(
         self,
@@ -226,26 +188,48 @@ class VerifierReward:
     def _cached_verdicts(self, texts: list[str], references: list[Any]) -> list[Verdict]:
         """As `verdicts`, which is asked only for what is new, and once for rows that are the same."""
         keys = [self._key(text, reference) for text, reference in zip(texts, references, strict=True)]
-        with self._lock:
-            known = {key: self._cache[key] for key in keys if key in self._cache}
+        known: dict[Any, Verdict] = {key: key for key in keys if isinstance(key, Verdict)}
+        hashed = [key for key in keys if isinstance(key, bytes)]
+        known.update(self._cache.get(hashed))
         new = {key: index for index, key in enumerate(keys) if key not in known}
         if new:
-            found = self.verdicts([texts[i] for i in new.values()], [references[i] for i in new.values()])
+            found = self._found([texts[i] for i in new.values()], [references[i] for i in new.values()])
             known.update(zip(new, found, strict=True))
-        with self._lock:
-            for key in keys:
-                if known[key].failure != "infrastructure":
-                    self._cache[key] = known[key]
-                    self._cache.move_to_end(key)
-            while len(self._cache) > self.cache_size:
-                self._cache.popitem(last=False)
+        self._cache.keep({key: known[key] for key in hashed}, self.cache_size)
         return [known[key] for key in keys]
 
-    def _key(self, text: str, reference: Any) -> bytes:
-        # repr tells 1 from "1" and from True; the lengths keep the parts apart
-        parts = (self.version, repr(reference), text)
-        data = "".join(f"{len(part)}:{part}" for part in parts)
-        return hashlib.blake2b(data.encode("utf-8", "surrogatepass"), digest_size=24).digest()
+    def _key(self, text: str, reference: Any) -> bytes | Verdict:
+        """What the row is kept under; the verdict on a reference that has no `repr`."""
+        try:
+            return row_key(self.version, text, reference)
+        except Exception as error:
+            return Verdict(None, f"it cannot be told from other references: {type(error).__name__}")
+
+    def _found(self, texts: list[str], references: list[Any]) -> list[Verdict]:
+        """As `verdicts`; where `contained`, a row that makes it raise harms no other row."""
+        try:
+            return self.verdicts(texts, references)
+        except Exception as error:
+            if not (self.contained and is_of_the_data(error)):
+                raise
+            if len(texts) == 1:
+                return [self._blamed(references[0], error)]
+        rows = zip(texts, references, strict=True)
+        return [self._found([text], [reference])[0] for text, reference in rows]
+
+    def _blamed(self, reference: Any, error: Exception) -> Verdict:
+        """The verdict on a row that makes `verdicts` raise: is it the reference, whatever the completion says?"""
+        try:
+            self.verdicts([""], [reference])
+        except Exception as again:
+            if not is_of_the_data(again):
+                raise
+            return Verdict(None, f"grading by it raises {type(again).__name__}: {again!s:.500}")
+        if "completion" not in self._warned:
+            self._warned.add("completion")
+            logger.warning("%s: a completion made the verifier raise, and gets 0.0. Please report it.", self.__name__,
+                           exc_info=error)  # fmt: skip
+        return Verdict(False, f"grading it raises {type(error).__name__}", score=0.0)
 
     def _references(self, columns: dict[str, Any], rows: int) -> list[Any]:
         """One reference per row; `None` where any of the row's columns is."""
@@ -280,8 +264,8 @@ class VerifierReward:
             "infrastructure": ("the infrastructure failed on the row with the reference", "infrastructure_failures"),
         }[failure]
         logger.warning(
-            "%s: %s %.200r (%s). Such rows get no reward (None); further ones are not shown, only counted as %s/%s.",
-            self.__name__, what, reference, verdict.reason, self.__name__, metric,
+            "%s: %s %s (%s). Such rows get no reward (None); further ones are not shown, only counted as %s/%s.",
+            self.__name__, what, shown(reference), verdict.reason, self.__name__, metric,
         )  # fmt: skip
 
 
@@ -318,60 +302,3 @@ class AsyncReward:
 
     async def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         return await asyncio.to_thread(self.reward, prompts, completions, **columns)
-
-
-def verdict_of(outcome: Outcome) -> Verdict:
-    """
-    The verdict that a call of a verifier in the pool returned, or what its failure means.
-
-    Raises:
-        RuntimeError: The verifier raised: it is broken, which must stop the run.
-    """
-    if outcome.status == "ok":
-        return outcome.value
-    if outcome.status == "raised":
-        raise RuntimeError(f"The verifier raised in its worker:\n{outcome.error}")
-    if outcome.status in ("cpu", "memory"):
-        return Verdict(False, f"grading it needs too much: {outcome.error}")
-    return Verdict(None, f"{outcome.status}: {outcome.error}", failure="infrastructure")
-
-
-def completion_text(completion: Any) -> str:
-    """
-    Text of a completion as TRL passes it.
-
-    Args:
-        completion (`str` or `list[dict]`):
-            Text, or messages, of which the last one of the assistant counts (a message without a role is taken as
-            the assistant's). Content may be text, a list of parts of which the text ones are joined, or `None`.
-
-    Returns:
-        `str`: The text; empty where the assistant said nothing.
-
-    Raises:
-        TypeError: Neither text nor a list of messages.
-    """
-    if isinstance(completion, str):
-        return completion
-    if not isinstance(completion, list) or not all(isinstance(message, dict) for message in completion):
-        raise TypeError(f"A completion must be a str or a list of message dicts, got {completion!r:.200}.")
-    said = [message for message in completion if message.get("role", "assistant") == "assistant"]
-    content = said[-1].get("content") if said else None
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if part.get("type", "text") == "text")
-    return content or ""
-
-
-def after_thinking(text: str) -> str | None:
-    """
-    The part of a completion that is meant for the reader.
-
-    Args:
-        text (`str`): Completion, with or without reasoning that ends in `</think>`.
-
-    Returns:
-        `str` or `None`: What follows the last `</think>`, or `None` where a `<think>` after it was never closed: a
-        candidate answer in reasoning that was cut off is not an answer.
-    """
-    tail = text.rpartition("</think>")[2]
-    return None if "<think>" in tail else tail

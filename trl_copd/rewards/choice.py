@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from .base import Verdict, VerifierReward, after_thinking
+from .verdict import shown
 
 
 MAX_CHARS = 400  # of what follows a mark and is read as the answer
@@ -27,7 +28,7 @@ _ONE = re.compile(
     r"(?:(?:option|choice)\s+)?(?:\(([a-z])\)|\[([a-z])\]|([a-z]))(?![a-z0-9])(.*)", re.IGNORECASE | re.DOTALL
 )
 # After a bare letter: the option's text behind a sign, or the reason. "A dog" is neither, and so no answer A
-_TEXT_AFTER = re.compile(r"\s*[).:]\s*(.*)|\s+[-–—]\s+(.*)|,?\s+(?:because|since)\b.*", re.DOTALL)
+_TEXT_AFTER = re.compile(r"\s*[).:]\s*(.*)|\s+[-–—]\s+(.*)|\s+\(([^()]+)\)\.?|,?\s+(?:because|since)\b.*", re.DOTALL)
 _OTHER = re.compile(
     r"(?:\b(?i:or|and|nor|maybe|perhaps)\b|[,;/&|+])\s*(?:(?i:option|choice|maybe|perhaps|possibly)\s+)*[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
     r"|[(\[][A-Z][)\]]|(?<![A-Za-z])[A-Z]\)"
@@ -53,6 +54,19 @@ _SECOND_THOUGHT = re.compile(
     r"(?=([^.\n]{0,40}(?![A-Za-z])))",
     re.IGNORECASE,
 )
+# "Option C is correct." A letter without "option" before it must begin the sentence: "vitamin C is correct" is prose
+_IS_CORRECT = re.compile(
+    r"(?:\b(?i:option|choice|answer)\s{1,9}(?:[(\[]([A-Za-z])[)\]]|([A-Z]))"
+    r"|(?:^|(?<=[.!?:\n]))[ \t]{0,20}(?:(?i:so|thus|hence|therefore),?[ \t]{1,9})?(?:[(\[]([A-Z])[)\]]|([A-Z])))[)\]]?"
+    r"\s{1,9}is\s{1,9}(?:(?:the|indeed|therefore)\s{1,9})?(?:correct|right)(?:\s{1,9}(?:answer|option|choice|one))?"
+    r"(?=[ \t]{0,9}(?:[.!]|$)|,?\s{1,9}(?:because|since)\b)",
+    re.MULTILINE,
+)
+_IN_DOUBT = re.compile(
+    r"(?:n['’]t|\b(?:not|never|cannot|neither|nor|either|or|and|no|none|doubt|if|whether|unless|suppose|supposing|assume"
+    r"|assuming|unlikely|wonder|false|wrong)\b|[&/|])[^.!?\n,;:]*\Z|[A-Z][)\]]?\s*[,;]\s*\Z",
+    re.IGNORECASE,
+)
 # A and I are words too, so they count where nothing follows that they could belong to
 _LETTER = re.compile(r"[(\[]([A-Z])[)\]]|\b([B-HJ-Z])\b(?!['’])|\b([AI])(?=\s*(?:[,;:!?]|$))")
 
@@ -72,7 +86,7 @@ def verify_choice(completion: str, solution: Any, multiple: bool = False) -> Ver
     gold = _gold(solution, multiple)
     if gold is None:
         hint = "" if multiple else "; ChoiceReward(multiple=True) takes several letters, exact_match_reward texts"
-        return Verdict(None, f"a solution must be a letter, got {solution!r:.100}{hint}")
+        return Verdict(None, f"a solution must be a letter, got {shown(solution, 100)}{hint}")
     letters, option = gold
     text = after_thinking(completion)
     if text is None:
@@ -117,6 +131,8 @@ class ChoiceReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(self, multiple: bool = False, name: str = "choice_reward"):
         super().__init__(partial(verify_choice, multiple=multiple), columns=("solution",), name=name)
 
@@ -146,6 +162,9 @@ def _statement(text: str, multiple: bool) -> tuple[str, frozenset[str]] | None:
     last = _last_line(text, marks[-1].end() if marks else 0, multiple)
     if last is not None:
         return last, frozenset()
+    said = None if multiple else _said_correct(text[marks[-1].end() if marks else 0 :])
+    if said is not None:
+        return said
     for index in range(len(marks) - 1, max(-1, len(marks) - 1 - MAX_MARKS), -1):
         mark = marks[index]
         rest = text[mark.end() :]
@@ -167,6 +186,18 @@ def _statement(text: str, multiple: bool) -> tuple[str, frozenset[str]] | None:
         joined = _joined(text[marks[index - 1].end() : mark.start()]) if index else frozenset()
         return _clean(answer), joined | _second_thoughts(after)
     return None
+
+
+def _said_correct(text: str) -> tuple[str, frozenset[str]] | None:
+    """The letter of which the text says that it is correct, if there are such sentences, and they agree."""
+    plain = re.sub(r"[*_`$]|\\[()\[\]]", "", text)
+    found = list(_IS_CORRECT.finditer(plain))[-MAX_MARKS:]
+    if not found:
+        return None
+    letters = sorted({next(group for group in match.groups() if group).upper() for match in found})
+    if any(_IN_DOUBT.search(plain[max(0, match.start() - 100) : match.start()]) for match in found):
+        return "in doubt", frozenset()
+    return ", ".join(letters), _second_thoughts(plain[found[-1].end() :])
 
 
 def _joined(between: str) -> frozenset[str]:
@@ -211,7 +242,7 @@ def _clean(text: str) -> str:
     for _ in range(3):
         text = _WRAPPERS.sub(r"\1", text)
     text = re.sub(r"\\(?:[,;: ]|q?quad\b)|(?<=\))~", " ", text)
-    text = re.sub(r"\\(?:left|right|!)|[*_`$\"“”]", "", text)
+    text = re.sub(r"\\(?:left|right|[!()\[\]])|[*_`$\"“”]", "", text)
     return " ".join(text.split())
 
 
@@ -225,13 +256,15 @@ def _one(statement: str, option: str | None) -> frozenset[str] | None:
     if rest.strip(" .,;:!)") == "":
         return frozenset(letter) if rest.strip() in ("", ".", ")", ").", ":", "!") else None
     after = re.fullmatch(r"\s*[.:,-]?\s*(.*)", rest, re.DOTALL) if enclosed else _TEXT_AFTER.fullmatch(rest)
+    if re.fullmatch(r"\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?[.!]?", rest):
+        return frozenset(letter)
     if not after or (bare and bare.islower()):
         return None
     given = next((group for group in after.groups() if group), "").rstrip(".")
     if option is not None and given:
         return frozenset(letter) if given.casefold() == " ".join(option.split()).rstrip(".").casefold() else None
     beside = _second_thoughts(rest) - {letter} or (not _REASON.match(rest) and _OTHER.search(rest))
-    return None if beside or len(given) == 1 else frozenset(letter)
+    return None if beside or re.fullmatch(r"\W*[A-Za-z]\W*", given) else frozenset(letter)  # "C) 5", but not "A) B"
 
 
 def _several(statement: str) -> frozenset[str] | None:

@@ -27,7 +27,10 @@ def verify_exact_match(
     """
     if isinstance(solution, bool) or not isinstance(solution, (str, int)):
         return Verdict(None, f"a solution must be a str or an int, got {type(solution).__name__}")
-    expected = str(solution)
+    try:
+        expected = str(solution)
+    except ValueError as error:
+        return Verdict(None, f"the solution has too many digits: {error}")
     if not expected.strip():
         return Verdict(None, "the solution is empty")
     answer = after_thinking(completion)
@@ -62,6 +65,8 @@ class ExactMatchReward(VerifierReward):
     Raises:
         ValueError: `answer_pattern` is not a regular expression, or has more than one group.
     """
+
+    contained = True
 
     def __init__(
         self,

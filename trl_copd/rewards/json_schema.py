@@ -9,17 +9,23 @@ from typing import Any
 
 from .base import Verdict, VerifierReward, after_thinking, verdict_of
 from .fences import last_block
+from .formats import format_checker
 from .pool import shared_pool
 from .strict_json import StrictJSONError, parse_json
 
 
 CPU_SECONDS = 2.0  # of one grade: a `pattern` in a schema can backtrack without end
 
-# Keywords whose schemas apply to the same value, so that a circle through them never ends
-_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
-_DATA = ("const", "enum", "default", "examples")  # keywords that hold values, not schemas
-_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([A-Za-z0-9.-]+)")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# Keywords of all drafts that hold schemas: for the same value, so that a circle through them never ends, for parts of
+# it, and under names. Each may hold one schema or a list
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "extends", "type", "disallow")
+_BELOW = (
+    "items", "prefixItems", "additionalItems", "unevaluatedItems", "contains", "additionalProperties",
+    "unevaluatedProperties", "propertyNames", "contentSchema",
+)  # fmt: skip
+_NAMED_IN_PLACE = ("dependentSchemas", "dependencies")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class _Unreadable(ValueError):
@@ -55,8 +61,8 @@ def verify_json(completion: str, schema: Any) -> Verdict:
         error = next(validator.iter_errors(value), None)
     except RecursionError:
         return Verdict(False, "it is nested too deep for this schema")
-    except OverflowError:
-        return Verdict(False, "it has a number that is too large for this schema")
+    except Exception as problem:  # the schema was checked: this is the value's doing, such as a number too large
+        return Verdict(False, f"it cannot be held against the schema: {type(problem).__name__}")
     return Verdict(error is None, "valid" if error is None else f"at {error.json_path}: {error.message:.200}")
 
 
@@ -82,6 +88,8 @@ class JSONReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(self, cpu_seconds: float = CPU_SECONDS, name: str = "json_reward"):
         super().__init__(verify_json, columns=("schema",), name=name, cpu_seconds=cpu_seconds)
 
@@ -102,34 +110,41 @@ def _schema_text(schema: Any) -> str:
         raise _Unreadable(f"a schema must be an object or its JSON text, got {type(schema).__name__}")
     try:
         return json.dumps(schema, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise _Unreadable(f"the schema is not JSON: {error}") from error
+    except Exception as error:  # a type that is not JSON's, NaN, too deep, too many digits
+        raise _Unreadable(f"the schema is not JSON: {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)  # the generations of a group share their schema
 def _validator(text: str) -> Any:
     """Validator for the schema in `text`, which is checked as far as grading must not depend on the completion."""
-    import jsonschema
-
     try:
-        schema = parse_json(text)
+        return _checked_validator(text)
+    except (_Unreadable, ImportError):
+        raise
     except StrictJSONError as problem:
         raise _Unreadable(f"the schema cannot be read: {problem}") from problem
+    except Exception as error:  # jsonschema raises what it likes for what the meta-schemas do not forbid
+        raise _Unreadable(f"the schema cannot be used: {type(error).__name__}: {error!s:.200}") from error
+
+
+def _checked_validator(text: str) -> Any:
+    import jsonschema
+
+    schema = parse_json(text)
     if not isinstance(schema, dict) or not schema:
         raise _Unreadable("the schema is no object with keywords, so it decides nothing")
-    validator_class = jsonschema.validators.validator_for(schema, default=None)
+    draft = schema.get("$schema", jsonschema.Draft202012Validator.META_SCHEMA["$schema"])
+    if not isinstance(draft, str):
+        raise _Unreadable(f"`$schema` must be a text, got {draft!r:.100}")
+    validator_class = jsonschema.validators.validator_for({"$schema": draft}, default=None)
     if validator_class is None:
-        if "$schema" in schema:
-            raise _Unreadable(f"the draft {schema['$schema']!r:.100} is unknown")
-        validator_class = jsonschema.Draft202012Validator
-    try:
-        validator_class.check_schema(schema, format_checker=_formats(validator_class))
-    except jsonschema.SchemaError as error:
-        raise _Unreadable(f"the schema is invalid at {error.json_path}: {error.message:.200}") from error
+        raise _Unreadable(f"the draft {draft!r:.100} is unknown")
     schema = {key: value for key, value in schema.items() if key != "$schema"}  # by it jsonschema would choose again
+    if not set(schema) & set(validator_class.VALIDATORS):
+        raise _Unreadable("the schema has no keyword of its draft, so it decides nothing")
     registry, lookup = _references(schema, validator_class)
-    _check_references(schema, lookup)
-    return _exact(validator_class)(schema, format_checker=_formats(validator_class), registry=registry)
+    _check_parts(schema, validator_class, lookup)
+    return _exact(validator_class)(schema, format_checker=format_checker(validator_class), registry=registry)
 
 
 def _references(schema: dict[str, Any], validator_class: Any) -> tuple[Any, Callable[[str], Any]]:
@@ -155,44 +170,97 @@ def _references(schema: dict[str, Any], validator_class: Any) -> tuple[Any, Call
     return registry, lookup
 
 
-def _check_references(schema: dict[str, Any], lookup: Callable[[str], Any]) -> None:
-    """Every reference leads somewhere, and none leads back to itself without going down into the value."""
-    for part in _parts(schema):
-        if "$id" in part and part is not schema:
+def _check_parts(schema: dict[str, Any], validator_class: Any, lookup: Callable[[str], Any]) -> None:
+    """
+    Every schema that grading can reach is valid, every reference leads to a schema, and none leads back to itself
+    without going down into the value.
+    """
+    identifier = "$id" if "$id" in validator_class.META_SCHEMA else "id"
+    waiting, checked = [schema], set[int]()
+    _check_schema(schema, validator_class)
+    while waiting:
+        part = waiting.pop()
+        if id(part) in checked:
+            continue
+        checked.add(id(part))
+        if part is not schema and isinstance(part.get(identifier), str):
             raise _Unreadable("the schema has an `$id` inside, which changes what references mean. Remove it")
-        waiting = list(_same_value(part, lookup))
-        seen: set[int] = set()
-        while waiting:
-            reached = waiting.pop()
-            if reached is part:
-                raise _Unreadable("the schema refers to itself for the same value, without end")
-            if id(reached) not in seen:
-                seen.add(id(reached))
-                waiting += _same_value(reached, lookup)
+        _check_patterns(part)
+        _check_types(part, validator_class)
+        for target in _targets(part, lookup):
+            # a reference may lead into a place that the meta-schema takes for data
+            _check_schema(target, validator_class)
+            waiting += [target] if isinstance(target, dict) else []
+        waiting += _inner(part, _IN_PLACE + _BELOW, _NAMED_IN_PLACE + _NAMED)
+        _check_circle(part, lookup)
+
+
+def _check_schema(schema: Any, validator_class: Any) -> None:
+    import jsonschema
+
+    if not isinstance(schema, (dict, bool)):
+        raise _Unreadable(f"the schema refers to {schema!r:.100}, which is no schema")
+    try:
+        validator_class.check_schema(schema, format_checker=format_checker(validator_class))
+    except jsonschema.SchemaError as error:
+        raise _Unreadable(f"the schema is invalid at {error.json_path}: {error.message:.200}") from error
+
+
+def _check_patterns(part: dict[str, Any]) -> None:
+    """Regular expressions compile; not all drafts' meta-schemas ask for it."""
+    named = part.get("patternProperties")
+    for pattern in [part.get("pattern", ""), *(named if isinstance(named, dict) else ())]:
+        try:
+            re.compile(pattern)
+        except Exception as error:
+            raise _Unreadable(f"{pattern!r:.100} is no regular expression: {error}") from error
+
+
+def _check_types(part: dict[str, Any], validator_class: Any) -> None:
+    """Names of types are known: draft 3 allows any, and jsonschema raises at the first value."""
+    for key in ("type", "disallow"):
+        names = part.get(key, [])
+        for name in names if isinstance(names, list) else [names]:
+            known = isinstance(name, str) and (name == "any" or name in validator_class.TYPE_CHECKER._type_checkers)
+            if not known and not isinstance(name, dict):
+                raise _Unreadable(f"the type {name!r:.100} is unknown")
+
+
+def _check_circle(part: dict[str, Any], lookup: Callable[[str], Any]) -> None:
+    waiting, seen = list(_same_value(part, lookup)), set[int]()
+    while waiting:
+        reached = waiting.pop()
+        if reached is part:
+            raise _Unreadable("the schema refers to itself for the same value, without end")
+        if id(reached) not in seen:
+            seen.add(id(reached))
+            waiting += _same_value(reached, lookup)
+
+
+def _targets(part: dict[str, Any], lookup: Callable[[str], Any]) -> list[Any]:
+    """What a schema refers to."""
+    found = [part[key] for key in _REFERENCES if key in part]
+    for reference in found:
+        if not isinstance(reference, str):
+            raise _Unreadable(f"a reference must be a text, got {reference!r:.100}")
+    return [lookup(reference) for reference in found]
 
 
 def _same_value(part: dict[str, Any], lookup: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
     """Schemas that apply to the value that `part` applies to."""
-    found = [lookup(part[key]) for key in ("$ref", "$dynamicRef", "$recursiveRef") if isinstance(part.get(key), str)]
-    for key in _IN_PLACE:
+    yield from (target for target in _targets(part, lookup) if isinstance(target, dict))
+    yield from _inner(part, _IN_PLACE, _NAMED_IN_PLACE)
+
+
+def _inner(part: dict[str, Any], plain: Sequence[str], named: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Schemas that `part` holds under these keywords."""
+    for key in plain:
         value = part.get(key)
-        if isinstance(value, list):
-            found += value
-        elif isinstance(value, dict):
-            found += value.values() if key == "dependentSchemas" else [value]
-    return (schema for schema in found if isinstance(schema, dict))
-
-
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects in a schema but those that are plain values."""
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            yield part
-            waiting += [inner for key, inner in part.items() if key not in _DATA]
-        elif isinstance(part, list):
-            waiting += part
+        yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
+    for key in named:
+        value = part.get(key)
+        if isinstance(value, dict):
+            yield from (item for item in value.values() if isinstance(item, dict))
 
 
 @functools.lru_cache(maxsize=16)
@@ -209,24 +277,6 @@ def _multiple(validator: Any, divisor: Any, value: Any, schema: Any) -> Iterator
 
     if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(divisor)) != 0:
         yield jsonschema.ValidationError(f"{value!r:.100} is not a multiple of {divisor!r}")
-
-
-@functools.lru_cache(maxsize=16)
-def _formats(validator_class: Any) -> Any:
-    """The draft's format checks. jsonschema takes any text with an `@` for an email address; ours does not."""
-    import jsonschema
-
-    formats = jsonschema.FormatChecker(formats=())
-    formats.checkers = dict(validator_class.FORMAT_CHECKER.checkers)
-    formats.checks("email")(_is_email)
-    return formats
-
-
-def _is_email(value: object) -> bool:
-    if not isinstance(value, str):
-        return True  # a format says nothing about other types
-    match = _EMAIL.fullmatch(value)
-    return match is not None and re.fullmatch(rf"{_LABEL}(?:\.{_LABEL})+", match[1]) is not None
 
 
 def _prepare() -> None:

@@ -11,162 +11,19 @@ import contextlib
 import os
 import pickle
 import queue
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from multiprocessing import Pipe
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from .sandbox.turns import Turns
+from .worker_process import Job, Outcome, Worker
 
-Status = Literal["ok", "cpu", "memory", "crashed", "raised", "wall"]
 
 MAX_WORKERS = 32  # by default: each holds what its verifier imports, about 100 MB for sympy
 MEMORY_MIB = 1024  # that one call may take
 NEAR_LIMIT = 0.5  # share of its CPU limit above which a call is repeated alone. CPU time varies by a third under load
-LOAD_SECONDS = 120.0  # wall clock to import a verifier's module on a machine that is busy
 CALLS_PER_WORKER = 10_000  # then it is replaced: libraries that cache also leak
-
-# What a verifier could see of its surroundings is the same in every worker
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "TZ": "UTC", "OMP_NUM_THREADS": "1",
-               "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """
-    What became of one call.
-
-    Args:
-        status (`str`):
-            `"ok"`; `"raised"` an exception; over its `"cpu"` or `"memory"` limit; `"crashed"`, ended by a signal that
-            was not ours; `"wall"`, ended by the backstop. The last two are failures of the infrastructure.
-        value (`Any`, *optional*): What the function returned, if `"ok"`.
-        error (`str`, *optional*): What happened, if not `"ok"`.
-        cpu (`float`): CPU seconds used; the limit, where the call was ended.
-    """
-
-    status: Status
-    value: Any = None
-    error: str | None = None
-    cpu: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One call: the function and its preparation pickled together, the arguments and the limits."""
-
-    function: bytes
-    arguments: tuple[Any, ...]
-    cpu_seconds: float
-    wall_seconds: float
-    memory_mib: int | None
-
-
-class _Worker:
-    """One subprocess, in a session of its own so that killing its process group takes its children along."""
-
-    def __init__(self) -> None:
-        self._connection, theirs = Pipe()
-        self._loaded: set[bytes] = set()
-        self._ending = threading.Lock()
-        self.calls = 0
-        script = str(Path(__file__).with_name("worker.py"))
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: the folder of the script holds a math.py and a code.py
-                [sys.executable, "-P", script, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **ENVIRONMENT},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._connection.send_bytes(pickle.dumps([os.path.abspath(path) for path in sys.path]))
-
-    def run(self, job: _Job) -> Outcome:
-        """Answer `job`, or say how the worker ended; afterwards it is `dead`, or ready for the next."""
-        self.calls += 1
-        if job.function not in self._loaded:
-            loaded = self._ask(("load", job.function), LOAD_SECONDS)
-            if loaded.status != "ok":
-                # not the call's doing: an import that fails, or no memory for another process
-                return replace(loaded, error=f"the worker could not load the function: {loaded.error}")
-            self._loaded.add(job.function)
-        message = ("call", job.function, job.arguments, job.cpu_seconds, job.memory_mib)
-        outcome = self._ask(message, job.wall_seconds)
-        if outcome.status == "memory":
-            self.kill()  # what it holds is fragments
-        return replace(outcome, cpu=job.cpu_seconds) if outcome.status == "cpu" else outcome
-
-    def _ask(self, message: tuple, wall_seconds: float) -> Outcome:
-        try:
-            self._connection.send_bytes(pickle.dumps(message))
-            if not self._connection.poll(wall_seconds):
-                self.kill()
-                return Outcome("wall", error=f"no answer in {wall_seconds:g} s of wall time")
-            status, value, cpu = pickle.loads(self._connection.recv_bytes())
-        except (EOFError, OSError):
-            code = self.kill()
-            if code == -signal.SIGPROF:
-                return Outcome("cpu", error="over its CPU time")
-            return Outcome("crashed", error=f"the worker ended with code {code}")
-        return Outcome(status, value, cpu=cpu) if status == "ok" else Outcome(status, error=value, cpu=cpu)
-
-    @property
-    def dead(self) -> bool:
-        return self._process.returncode is not None
-
-    def kill(self) -> int:
-        """End it and its process group; returns the exit code, that of an earlier end if it had ended."""
-        with self._ending:  # `close` of the pool and the thread of this worker may both end it
-            if not self.dead:
-                with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a zombie's group
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
-            return int(self._process.returncode)
-
-
-class _Turns:
-    """Many may be beside each other, or one alone. One that waits to be alone goes before those that come later."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._beside, self._waiting, self._taken = 0, 0, False
-
-    @contextlib.contextmanager
-    def beside(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._taken and not self._waiting)
-            self._beside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._beside -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._taken and not self._beside)
-                self._taken = True
-            finally:  # Ctrl-C while it waits must not keep the others out
-                self._waiting -= 1
-                self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken = False
-                self._changed.notify_all()
 
 
 class WorkerPool:
@@ -184,11 +41,11 @@ class WorkerPool:
         if workers is not None and workers < 1:
             raise ValueError(f"`workers` must be at least 1, got {workers}.")
         self.workers = workers or default_workers()
-        self._jobs: queue.SimpleQueue[tuple[_Job, Future[Outcome]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Job, Future[Outcome]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._alive: set[_Worker] = set()
-        self._turns = _Turns()
+        self._alive: set[Worker] = set()
+        self._turns = Turns()
 
     def map(
         self,
@@ -224,7 +81,7 @@ class WorkerPool:
             raise ValueError(f"`cpu_seconds` must be above 0, got {cpu_seconds}.")
         packed = pack(function, prepare)
         wall = 10 * cpu_seconds if wall_seconds is None else wall_seconds
-        jobs = [_Job(packed, tuple(arguments), cpu_seconds, wall, memory_mib) for arguments in calls]
+        jobs = [Job(packed, tuple(arguments), cpu_seconds, wall, memory_mib) for arguments in calls]
         futures: list[Future[Outcome]] = [Future() for _ in jobs]
         self._need(len(jobs))
         for pair in zip(jobs, futures, strict=True):
@@ -237,7 +94,7 @@ class WorkerPool:
         return self._turns.beside()
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """For work outside the pool that is repeated alone: waits until nothing runs, and lets nothing start."""
+        """For work outside the pool that is repeated alone: waits until nothing runs and lets nothing start."""
         return self._turns.alone()
 
     def close(self) -> None:
@@ -255,7 +112,7 @@ class WorkerPool:
                 worker.kill()
             self._alive.clear()
 
-    def _settle(self, job: _Job, outcome: Outcome) -> Outcome:
+    def _settle(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome that counts: the first, unless the call was ended or near its limit."""
         if outcome.status == "raised" or (outcome.status == "ok" and outcome.cpu <= NEAR_LIMIT * job.cpu_seconds):
             return outcome
@@ -275,7 +132,7 @@ class WorkerPool:
                 thread.start()
 
     def _serve(self) -> None:
-        worker: _Worker | None = None
+        worker: Worker | None = None
         while (item := self._jobs.get()) is not None:
             job, future = item
             try:
@@ -288,13 +145,13 @@ class WorkerPool:
                 future.set_exception(error)
         self._stop(worker)
 
-    def _start(self) -> _Worker:
-        worker = _Worker()
+    def _start(self) -> Worker:
+        worker = Worker()
         with self._lock:
             self._alive.add(worker)
         return worker
 
-    def _stop(self, worker: _Worker | None) -> None:
+    def _stop(self, worker: Worker | None) -> None:
         if worker is not None:
             worker.kill()
             with self._lock:

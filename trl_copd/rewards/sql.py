@@ -44,6 +44,7 @@ _FUNCTIONS = frozenset(
     "acos atan atan2 sinh cosh tanh sqrt string_agg substr substring sum total trim trunc typeof unicode unhex "
     "upper zeroblob -> ->>".split()
 )
+_PRESENT = re.compile("now|subsec|localtime|utc", re.IGNORECASE)  # in no text of another meaning to these functions
 _DATES = ("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff")
 _CATALOGUE = frozenset(("sqlite_master", "sqlite_schema", "json_each", "json_tree"))
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE)
@@ -138,6 +139,8 @@ class SQLReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(self, max_steps: int = MAX_STEPS, cpu_seconds: float = CPU_SECONDS, name: str = "sql_reward"):
         if not max_steps > 0:
             raise ValueError(f"`max_steps` must be above 0, got {max_steps}.")
@@ -220,18 +223,26 @@ def _authorizer(tables: frozenset[str], virtual: frozenset[str]) -> Callable[...
 
 
 def _date(name: str, *arguments: Any) -> Any:
-    """SQLite's own function, but not for the present time, which a grade must not depend on."""
-    times = arguments[1:] if name == "strftime" else arguments[:2] if name == "timediff" else arguments
-    if not times or any(str(time).lower() in ("now", "subsec", "subsecond", "localtime", "utc") for time in times):
+    """SQLite's own function, but not for the present time or place, which a grade must not depend on."""
+    values = [_as_read(value) for value in arguments]
+    times = values[1:] if name == "strftime" else values
+    if not times or any(isinstance(time, str) and _PRESENT.search(time) for time in times):
         raise ValueError("the present time and place are not allowed")
-    return _compute(name, arguments)
+    return _compute(name, values)
 
 
 def _printf(*arguments: Any) -> Any:
     """SQLite's own function, but for widths that take seconds before its limit on lengths is seen."""
-    if arguments and re.search(r"%[^A-Za-z%]*(?:\*|[0-9]{5})", str(arguments[0])):
+    values = [*map(_as_read, arguments[:1]), *arguments[1:]]
+    if values and re.search(r"%[^A-Za-z%]*(?:\*|[0-9]{5})", str(values[0])):
         raise ValueError("a width of more than four digits, or one that is an argument, is not allowed")
-    return _compute("printf", arguments)
+    return _compute("printf", values)
+
+
+def _as_read(value: Any) -> Any:
+    """A text as SQLite's functions in C read it, up to the first zero; a blob is text to them."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return text.partition("\0")[0] if isinstance(text, str) else text
 
 
 def _compute(function: str, arguments: Sequence[Any]) -> Any:

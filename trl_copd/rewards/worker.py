@@ -1,5 +1,5 @@
 """
-The other end of `pool.py`: a script that answers calls over a socket until the socket or its parent is gone.
+The other end of `worker_process.py`: a script that answers calls over a socket until the socket or its parent is gone.
 
 Run by path, with nothing but the standard library, so that a worker starts in milliseconds; what it is to call arrives
 pickled by reference, and importing that is not on the call's clock.

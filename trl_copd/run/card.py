@@ -18,7 +18,7 @@ from ..measure.matrix import Matrix, matrix_table
 from ..redaction import redact, secrets_of
 from ..schedule import Schedule
 from ..topology import Topology
-from .folder import EXPERTS, SUMMARY_FIGURE
+from .folder import SUMMARY_FIGURE, expert_place
 
 
 COPD_CITATION = """\
@@ -45,6 +45,7 @@ class Card:
         rewards (`dict[str, list[str]]`): Names of each expert's reward functions.
         adapter ([`~peft.PeftConfig`]): An expert's.
         state ([`~transformers.TrainerState`]): How far the run is.
+        rollouts (`int`): Rollouts so far.
         training (`bool`): Whether it goes on.
         round (`int`): The round that the weights are of.
         matrix (`dict`, *optional*): The last capability matrix.
@@ -62,6 +63,7 @@ class Card:
     rewards: dict[str, list[str]]
     adapter: PeftConfig
     state: TrainerState
+    rollouts: int
     training: bool
     round: int
     matrix: Matrix | None = None
@@ -121,7 +123,7 @@ def _text(card: Card, folder: Path) -> str:
         f'tokenizer = AutoTokenizer.from_pretrained("{repo}"{revision})\n'
         f'model = PeftModel.from_pretrained(base, "{repo}"{revision})  # the student\n'
         f'# an expert instead: PeftModel.from_pretrained(base, "{repo}"{revision}, '
-        f'subfolder="{EXPERTS}/{expert}")\n```',
+        f'subfolder="{expert_place(expert)}")\n```',
         f"## Data and rewards\n\n{_domains(card)}",
         f"## Method\n\n{_settings(card)}",
     ]
@@ -135,7 +137,7 @@ def _text(card: Card, folder: Path) -> str:
 
 
 def _folders(card: Card) -> str:
-    return ", ".join(f"`{EXPERTS}/{name}`" for name in card.experts)
+    return ", ".join(f"`{expert_place(name)}`" for name in card.experts)
 
 
 def _progress(card: Card) -> str:
@@ -146,6 +148,8 @@ def _progress(card: Card) -> str:
     if round_ < step:
         best = card.args.metric_for_best_model
         return f"These are the weights after round {round_} of {step}" + (f", the best by `{best}`." if best else ".")
+    if card.args.max_rollouts is not None and card.rollouts >= card.args.max_rollouts:
+        return f"These are the weights after the last of {step} rounds, {card.rollouts} rollouts."
     if step < total:
         return f"Training ended early: these are the weights after round {step} of {total}."
     return f"These are the weights after the last of {step} rounds." if step else "The adapters are untrained."
@@ -185,9 +189,13 @@ def _settings(card: Card) -> str:
     settings = {
         "topology": f"{args.topology}, hub {args.hub}" if args.hub else args.topology,
         "schedule": card.schedule,
+        "opd_loss": args.opd_loss + (f", log-ratios up to {args.opd_clip}" if args.opd_clip else ""),
         "opd_beta": args.opd_beta,
         "opd_fraction": args.opd_fraction,
-        "student": "own branch" if card.topology.has_student_branch else f"merge ({args.merge_method})",
+        "student": f"own branch, {args.student_init}"
+        if card.topology.has_student_branch
+        else f"merge ({args.merge_method})",
+        "allocation": args.allocation + (f", {args.max_rollouts} rollouts" if args.max_rollouts else ""),
         "adapters": _adapters(card.adapter),
         "loss_type": f"{args.loss_type}, epsilon {args.epsilon}, epsilon_high {args.epsilon_high or args.epsilon}, "
         f"beta {args.beta}",

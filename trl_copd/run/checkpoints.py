@@ -112,7 +112,7 @@ def remove_torn(output_dir: str | Path) -> None:
 
 
 def remove(folder: str | Path) -> None:
-    """Remove a checkpoint, if it is there; its manifest first, so that a half-removed one is no complete one."""
+    """Remove a checkpoint, if it is there; its manifest first, so that a half-removed one does not look complete."""
     (Path(folder) / MANIFEST_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -32,12 +32,13 @@ MAY_CHANGE = frozenset(
     "do_train do_eval do_predict eval_strategy eval_steps eval_delay eval_on_start eval_accumulation_steps "
     "eval_do_concat_batches eval_use_gather_object batch_eval_metrics per_device_eval_batch_size prediction_loss_only "
     "num_generations_eval matrix_at_end bf16_full_eval fp16_full_eval load_best_model_at_end metric_for_best_model "
-    "greater_is_better merge_method merge_density overlap_every overlap_top_k probe_prompts overlap_low overlap_high "
+    "check_data greater_is_better merge_method merge_density overlap_every overlap_edges overlap_top_k probe_prompts "
+    "overlap_low overlap_high "
     # the length of the run
-    "max_steps num_train_epochs "
+    "max_steps num_train_epochs max_rollouts "
     # how a round is split and carried out; the global batch and the reuse of rollouts are compared below
     "per_device_train_batch_size gradient_accumulation_steps steps_per_generation generation_batch_size "
-    "auto_find_batch_size rollout_chunk_rows gradient_checkpointing gradient_checkpointing_kwargs "
+    "auto_find_batch_size rollout_chunk_rows share_prompts gradient_checkpointing gradient_checkpointing_kwargs "
     "activation_checkpointing activation_checkpointing_kwargs dataloader_in_order dataloader_multiprocessing_context "
     "torch_empty_cache_steps dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor "
     "dataloader_persistent_workers skip_memory_metrics pad_to_multiple_of ddp_timeout ddp_backend ddp_bucket_cap_mb "
@@ -75,7 +76,7 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
         measuring = ("overlap_low", "overlap_high", "overlap_every", "overlap_top_k", "probe_prompts")
         settings |= {name: getattr(args, name) for name in measuring}
     if args.topology == "mopd" or args.final_opd_steps:  # the length says when the experts are frozen
-        settings |= {"max_steps": args.max_steps, "num_train_epochs": args.num_train_epochs}
+        settings |= {name: getattr(args, name) for name in ("max_steps", "num_train_epochs", "max_rollouts")}
     print_ = {"format": FORMAT, "settings": settings, "adapter": adapters.config_settings(peft_config)}
     for name, expert in experts.items():
         print_[f"expert {name}"] = {
@@ -83,6 +84,8 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
             "reward_weights": expert.reward_weights or args.reward_weights,
             "learning_rate": expert.learning_rate,
             "adapter": str(expert.adapter),
+            "frozen": expert.frozen,
+            "domain_column": expert.domain_column,
             # without held-out rows, those that overlap is measured on are set aside from the training rows
             "set_aside": args.probe_prompts if not expert.eval_datasets and args.overlap_every else 0,
             "data": data_fingerprint(expert.train_dataset),

@@ -28,9 +28,9 @@ STAGING = "_push-"
 ROLLOUT_ADAPTERS = "_rollout_adapters-"
 
 
-def expert_folder(folder: str | Path, name: str) -> Path:
-    """Where an expert's adapter lies in a run's folder, a checkpoint or a repo."""
-    return Path(folder) / EXPERTS / name
+def expert_place(name: str) -> str:
+    """Where an expert's adapter lies below a run's folder, a checkpoint or the root of a repo."""
+    return f"{EXPERTS}/{name}"
 
 
 def state_file(folder: str | Path, rank: int) -> Path:

@@ -38,7 +38,9 @@ class Saver:
         self.unsaved: str | None = None  # why the last checkpoint was not written
         self._saving = False
         self._error: Exception | None = None  # what a process that others wait for could not write
-        self._shown_args: CoPDConfig | None = None  # the run's arguments, while `args` holds rotation and pushing back
+        self._shown_args: CoPDConfig | None = (
+            None  # the arguments as they were, while pushing and rotation are switched off in `args`
+        )
 
     def raise_if_unsaved(self) -> None:
         """

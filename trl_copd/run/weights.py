@@ -11,7 +11,7 @@ from .. import adapters
 from ..config import CoPDConfig
 from ..forwards import Forwards
 from ..topology import STUDENT, Topology
-from .folder import EXPERTS, expert_folder
+from .folder import expert_place
 
 
 logger = get_logger(__name__)
@@ -55,7 +55,7 @@ class Weights:
         All of them before any is written: under FSDP2 every process takes part, whether the disk is full or not.
         """
         model = self.forwards.model
-        copies = {f"{EXPERTS}/{name}": adapters.copy_adapter(model, name) for name in self.topology.experts}
+        copies = {expert_place(name): adapters.copy_adapter(model, name) for name in self.topology.experts}
         with self.student():
             copies[""] = adapters.copy_adapter(model, STUDENT)
         return copies
@@ -70,5 +70,5 @@ class Weights:
     def load(self, folder: str | Path) -> None:
         """Overwrite every branch's weights with those that a checkpoint holds."""
         for name in self.topology.branches:
-            place = folder if name == STUDENT else expert_folder(folder, name)
+            place = folder if name == STUDENT else Path(folder) / expert_place(name)
             adapters.load_adapter(self.forwards.model, name, place)

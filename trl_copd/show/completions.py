@@ -1,6 +1,7 @@
 """The table of completions: printed, written as Parquet and sent to trackers, branch by branch."""
 
 import importlib
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ def log_completions(
     """
     step = state.global_step
     tables = {name: completions_table(name, branch, step) for name, branch in branches.items()}
-    tables = {name: table for name, table in tables.items() if len(table)}
+    tables = {name: _of_one_kind(table) for name, table in tables.items() if len(table)}
     if not tables or not state.is_world_process_zero:
         return
     if is_rich_available():
@@ -46,7 +47,7 @@ def log_completions(
                 _print(name, table, branches[name].reward_func_names, step, args.num_completions_to_print)
     path = folder.completions_file(args.output_dir, step)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat(tables.values()).to_parquet(path, index=False)
+    _of_one_kind(pd.concat(tables.values())).to_parquet(path, index=False)
     trackers = [importlib.import_module(name) for name in ("wandb", "trackio") if name in args.report_to]
     trackers = [tracker for tracker in trackers if tracker.__name__ != "wandb" or tracker.run is not None]
     if args.log_unique_prompts:
@@ -78,6 +79,15 @@ def completions_table(name: str, branch: Logged, step: int) -> pd.DataFrame:
             }
             parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _of_one_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """Write messages as JSON where a column holds texts as well: a column of Parquet or of a tracker has one type."""
+    table = table.copy()
+    for column in ("prompt", "completion"):
+        if len({isinstance(value, str) for value in table[column]}) > 1:
+            table[column] = [value if isinstance(value, str) else json.dumps(value) for value in table[column]]
+    return table
 
 
 def _print(name: str, table: pd.DataFrame, rewards: list[str], step: int, samples: int | None) -> None:

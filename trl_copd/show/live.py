@@ -36,6 +36,8 @@ class LiveProgress(TrainerCallback):
         console ([`~rich.console.Console`], *optional*): Where to draw; the terminal by default.
     """
 
+    shows_matrix = True
+
     def __init__(self, topology: Topology, schedule: Schedule, console: Console | None = None):
         self.topology, self.schedule = topology, schedule
         self.console = console if console is not None else Console()

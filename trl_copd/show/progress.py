@@ -34,6 +34,8 @@ class PhaseProgress(ProgressCallback):
         schedule ([`Schedule`]): Phases.
     """
 
+    shows_matrix = False  # whether `close` does
+
     def __init__(self, topology: Topology, schedule: Schedule):
         super().__init__()
         self.topology, self.schedule = topology, schedule

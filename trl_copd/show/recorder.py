@@ -8,6 +8,9 @@ from typing import Any, Protocol
 from transformers import TrainingArguments
 
 
+OF_THE_RUN = ("grad_norm",)  # which transformers logs by itself
+
+
 class Counted(Protocol):
     """What holds the counts of a branch's faults."""
 
@@ -56,6 +59,9 @@ class Recorder:
                     self.metrics[key] = [tokens]
                     continue
                 self.metrics[f"{name}/{key}"] = values
+                if len(branches) == 1 and key not in OF_THE_RUN:
+                    self.metrics[key] = values  # TRL's name as well, for what shows runs of GRPOTrainer
+                    continue
                 if key == "reward":
                     self.metrics[key] += values  # the mean over branches, for tools that look for TRL's name
         self.metrics.update(self.edges)

@@ -1,4 +1,4 @@
-"""Batches of native and of cross rows, put into one."""
+"""Batches of native and of cross rows, put into one; micro-batches with the rows of a prompt in one of them."""
 
 import torch
 from trl.trainer.utils import pad
@@ -41,3 +41,26 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
 def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:
     """What native rows have in place of a teacher's tensor `(B, T, ...)`: zeros, as long as their completions."""
     return like.new_zeros(*batch["completion_ids"].shape, *like.shape[2:])
+
+
+def keep_prompts_together(batches: list[dict[str, torch.Tensor | None]]) -> list[dict[str, torch.Tensor | None]]:
+    """
+    Deal the rows of TRL's shuffled micro-batches out again, so that the rows of a prompt stand in as few as possible.
+
+    Args:
+        batches (`list[dict]`): Micro-batches of equally many rows; tensors without dimensions hold for all of them.
+
+    Returns:
+        `list[dict]`: As many, of as many rows; the prompts in the order in which they first appear.
+    """
+    rows = torch.cat([torch.cat([batch["prompt_ids"], batch["prompt_mask"]], dim=1) for batch in batches])  # (B, 2 P)
+    unlike, prompt = torch.unique(rows, dim=0, return_inverse=True)
+    places = torch.arange(len(rows), device=rows.device)
+    first = places.new_full((len(unlike),), len(rows)).scatter_reduce(0, prompt, places, "amin")
+    order = torch.argsort(first[prompt], stable=True).chunk(len(batches))
+    dealt: list[dict[str, torch.Tensor | None]] = [{} for _ in batches]
+    for key, value in batches[0].items():
+        whole = value if value is None or value.dim() == 0 else torch.cat([batch[key] for batch in batches])
+        for batch, part in zip(dealt, order, strict=True):
+            batch[key] = whole if whole is None or whole.dim() == 0 else whole[part]
+    return dealt

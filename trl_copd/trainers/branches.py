@@ -9,10 +9,21 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from trl import GRPOTrainer
 
 from .. import adapters
+from ..allocation import Allocation
 from ..config import CoPDConfig
 from ..experts import Expert
-from ..prompts import BranchPrompts, PromptStream, check_chat_template, cross_stream, hold_out_probe
+from ..prompts import (
+    BranchPrompts,
+    Mixture,
+    PromptStream,
+    RowCheck,
+    check_chat_template,
+    cross_stream,
+    hold_out_probe,
+    split_by_column,
+)
 from ..topology import Topology
+from .data_pass import DataPass
 from .policy import Learner
 from .teaching import Teaching
 
@@ -80,6 +91,8 @@ def build_branches(
     topology: Topology,
     domains: dict[str, Any],
     teaching: Teaching,
+    allocation: Allocation | None,
+    data_pass: DataPass,
 ) -> dict[str, Learner]:
     """
     One [`Learner`] per branch.
@@ -89,20 +102,48 @@ def build_branches(
         experts (`dict[str, Expert]`), topology ([`Topology`]): The run.
         domains (`dict`): Data to train on by domain.
         teaching ([`Teaching`]): Scores cross rows.
+        allocation ([`Allocation`], *optional*): Shares out the prompts of an expert on several domains.
+        data_pass ([`DataPass`]): Checks rows that are drawn without having been checked before.
     """
     branches, seed, stop = {}, run.args.seed, 0
+    checks = {name: data_pass.on_draw(name, rows) for name, rows in domains.items()}
     for name in topology.branches:
         expert, native = experts.get(name), None
         start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
         if expert is not None:
-            native = PromptStream(domains[name], run.args.prompts_per_generation, run.shuffle_dataset, seed)
+            native = _native(expert, domains[name], run, allocation, checks[name])
         edges = topology.edges_into(name)
-        cross = {edge.domain: cross_stream(domains[edge.domain], seed, name, edge.domain) for edge in edges}
+        cross = {
+            domain: cross_stream(domains[domain], seed, name, domain, checks[domain])
+            for domain in (edge.domain for edge in edges)
+        }
         parameters = adapters.branch_parameters(teaching.forwards.model, name)
         branches[name] = Learner(
             run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
         )
     return branches
+
+
+def _native(
+    expert: Expert, rows: Any, run: GRPOTrainer, allocation: Allocation | None, check: RowCheck | None
+) -> PromptStream | Mixture:
+    """An expert's own prompts; those of several domains are shared out if the allocation is adaptive."""
+    size, shuffle, seed = run.args.prompts_per_generation, run.shuffle_dataset, run.args.seed
+    if allocation is None or expert.domain_column is None:
+        return PromptStream(rows, size, shuffle, seed, check)
+    streams = {
+        domain: PromptStream(part, 1, shuffle, seed, check)
+        for domain, part in split_by_column(rows, expert.domain_column).items()
+    }
+    return Mixture(streams, lambda: allocation.share(streams))
+
+
+def domain_names(experts: dict[str, Expert], domains: dict[str, Any]) -> list[str]:
+    """The domains whose rewards are told apart: every expert's, or those that its `domain_column` names."""
+    names = []
+    for name, expert in experts.items():
+        names += [name] if expert.domain_column is None else split_by_column(domains[name], expert.domain_column)
+    return names
 
 
 def give_rates(optimizer: torch.optim.Optimizer, branches: Collection[Learner]) -> None:

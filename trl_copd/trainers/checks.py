@@ -1,6 +1,7 @@
 """What a run is refused for, before its model is loaded."""
 
 import copy
+import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from datasets import IterableDataset
 from peft import PeftConfig
 from torch.distributed.fsdp import CPUOffloadPolicy
 from transformers import PreTrainedModel
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from .. import adapters
@@ -24,10 +25,13 @@ from ..redaction import redact, secrets_of
 from ..run.fingerprint import run_fingerprint
 from ..run.hub import check_hub
 from ..run.resuming import checkpoint_to_resume
-from ..schedule import Schedule, cross_prompts
+from ..schedule import Schedule
+from ..spelling import did_you_mean
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
+from .model_checks import check_model, check_model_path, check_tokenizer
 from .precision_checks import check_precision
+from .settings import check_crossing, check_settings
 
 
 logger = get_logger(__name__)
@@ -42,6 +46,13 @@ UNSUPPORTED = {
     "environment_factory": "Environments are multi-turn and not supported yet. Use GRPOTrainer.",
 }
 
+PORTED = """ Data and rewards belong to an `Expert`; a script of GRPOTrainer becomes:
+
+    from trl_copd import CoPDConfig, CoPDTrainer, Expert
+    expert = Expert("math", train_dataset=train_dataset, reward_funcs=reward_funcs, eval_dataset=eval_dataset)
+    args = CoPDConfig(output_dir="copd", topology="mutual", opd_steps=0)  # of one expert; leave out with more
+    CoPDTrainer(model, experts=[expert], args=args, peft_config=LoraConfig(target_modules="all-linear")).train()
+"""
 WITHOUT_FSDP = (DistributedType.NO, DistributedType.MULTI_CPU)  # where accelerate ignores that FSDP was asked for
 
 
@@ -93,6 +104,7 @@ def plan_run(
     quantization_config: Any,
     optimizers: tuple[Any, Any],
     unsupported: dict[str, Any],
+    processing_class: Any = None,
 ) -> Plan:
     """
     Check the arguments of [`CoPDTrainer`] against each other, before the model is loaded.
@@ -100,7 +112,7 @@ def plan_run(
     Raises:
         TypeError, ValueError: With what came, why it cannot work, and what to do.
     """
-    refuse_unsupported(unsupported)
+    refuse_unsupported(unsupported, experts)
     if optimizers[0] is not None:
         raise ValueError(
             "`optimizers` holds an optimizer, but the adapters that it should train do not exist yet. Choose one "
@@ -111,17 +123,28 @@ def plan_run(
         name = get_config_model_id(model.config) if isinstance(model, PreTrainedModel) else str(model)
         args = CoPDConfig(f"{name.split('/')[-1]}-CoPD")
     if not isinstance(args, CoPDConfig):
-        raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.")
-    topology = build_topology(args.topology, tuple(checked), args.hub)
+        hint = ""
+        if isinstance(args, GRPOConfig):
+            hint = " It has all fields of GRPOConfig: write `CoPDConfig(**...)` with the arguments of yours."
+        raise TypeError(f"`args` must be a CoPDConfig, got {type(args).__name__}.{hint}")
+    frozen = tuple(name for name, expert in checked.items() if expert.frozen)
+    topology = build_topology(args.topology, tuple(checked), args.hub, frozen)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
     check_precision(model, args)
     check_engine(args, model, peft_config, topology, checked, quantization_config)
     check_hub(args)
+    if processing_class is not None:
+        check_tokenizer(processing_class)
+    if isinstance(model, PreTrainedModel):
+        check_model(model, peft_config)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
-    schedule, args, peft_config = args.build_schedule(), copy.copy(args), copy.copy(peft_config)
+    if not isinstance(model, PreTrainedModel):
+        check_model_path(str(model))
+    schedule = args.build_schedule(len(checked) - len(frozen))
+    args, peft_config = copy.copy(args), copy.deepcopy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
     # whoever loads an adapter finds the base's revision in it
     peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
@@ -131,12 +154,17 @@ def plan_run(
     return Plan(checked, topology, schedule, betas, fingerprint, args, engine_args, peft_config)
 
 
-def refuse_unsupported(arguments: dict[str, Any]) -> None:
-    """Turn TRL's arguments that CoPDTrainer has no place for into an error that says where to go."""
-    for name, value in arguments.items():
+def refuse_unsupported(arguments: dict[str, Any], experts: Any) -> None:
+    """Turn arguments that CoPDTrainer has no place for into an error that says where to go."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if experts is None:
+        ported = {"reward_funcs", "train_dataset"} & set(given)
+        raise TypeError("CoPDTrainer needs `experts`." + (PORTED if ported else " Pass a list of `Expert`."))
+    for name in arguments:
         if name not in UNSUPPORTED:
-            raise TypeError(f"CoPDTrainer got an unexpected argument {name!r}.")
-        if value is not None:
+            known = [*list(inspect.signature(GRPOTrainer.__init__).parameters)[1:], "experts"]
+            raise TypeError(f"CoPDTrainer got an unexpected argument {name!r}.{did_you_mean(name, known)}")
+        if name in given:
             raise ValueError(f"CoPDTrainer does not take `{name}`. {UNSUPPORTED[name]}")
 
 
@@ -147,6 +175,17 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     Raises:
         ValueError: With what came, why it cannot work, and what to do.
     """
+    if len(topology.frozen) == len(experts):
+        if not topology.has_student_branch:
+            raise ValueError(
+                f"topology={topology.name!r} with frozen experts alone: nobody would learn. Use topology='student' or "
+                "'mopd', where a student does."
+            )
+        if args.rlvr_steps > 0:
+            raise ValueError(
+                f"rlvr_steps={args.rlvr_steps} with frozen experts alone: nobody would learn in RLVR rounds. Set "
+                "rlvr_steps=0."
+            )
     if args.distils and not topology.edges:
         raise ValueError(
             f"topology={topology.name!r} with {len(experts)} expert(s) has no edge, so OPD rounds would teach nobody. "
@@ -170,9 +209,12 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
             f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the log-probabilities "
             "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
         )
+    check_settings(args)
     _check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
+    _check_domains(experts, args)
+    check_crossing(args, topology)
     _check_best_model(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
@@ -260,18 +302,33 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
                 f"Expert {name!r} has {len(dataset)} training rows, but a generation batch takes {prompts} different "
                 "prompts (generation batch size / num_generations). Add rows, or lower the batch size."
             )
-    if args.opd_steps > 0:  # in a final phase all rows are crossing
-        crossing = cross_prompts(prompts, args.opd_fraction) * args.num_generations
-        if crossing % args.world_size:
-            raise ValueError(
-                f"{crossing} cross rows (opd_fraction={args.opd_fraction} of {prompts} prompts, "
-                f"{args.num_generations} generations each) do not split evenly over {args.world_size} processes. "
-                "Change num_generations, the batch size or opd_fraction."
-            )
     if args.eval_strategy != "no" and not any(expert.eval_datasets for expert in experts.values()):
         raise ValueError(
-            f"eval_strategy={str(args.eval_strategy)!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
+            f"eval_strategy={args.eval_strategy.value!r}, but no expert has an eval_dataset. Give one to an `Expert`, "
             "or set eval_strategy='no'."
+        )
+
+
+def _check_domains(experts: dict[str, Expert], args: CoPDConfig) -> None:
+    """The domains that an adaptive allocation tells apart have names of their own."""
+    if args.allocation != "adaptive":
+        return
+    names: list[str] = []
+    for name, expert in experts.items():
+        if expert.domain_column is None:
+            names.append(name)
+            continue
+        if isinstance(expert.train_dataset, IterableDataset):
+            raise ValueError(
+                f"Expert {name!r} streams its data, whose rows cannot be parted by `domain_column`. Load it as a "
+                "`Dataset`, or set allocation='uniform'."
+            )
+        names += {str(domain) for domain in expert.train_dataset[expert.domain_column]}
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"allocation='adaptive' tells domains apart by their names, but two are called {twice[0]!r}: experts, and "
+            "texts in a `domain_column`. Rename one."
         )
 
 
@@ -317,6 +374,10 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
             there, here = adapters.merging_settings(configs[name]), adapters.merging_settings(own)
             if here["target_modules"] == "all-linear":  # which layers that is, the loaded base tells
                 del here["target_modules"]
+            if getattr(
+                configs[name], "target_parameters", None
+            ):  # so may fused experts, of which PEFT makes patterns while it loads
+                del here["rank_pattern"], here["alpha_pattern"]
             differing = [key for key in here if there[key] != here[key]]
             if args.student_init == "merge" and differing:
                 raise ValueError(
@@ -326,6 +387,8 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
                 )
     ranks = {name: getattr(config, "r", None) for name, config in configs.items()}
     patterns = [getattr(config, "rank_pattern", None) or {} for config in configs.values()]
+    if any(getattr(config, "target_parameters", None) for config in configs.values()):
+        patterns = []  # PEFT makes some for fused experts while it loads: `adapters.check_mergeable` compares ranks
     same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)
     if args.merge_method == "linear" and not topology.has_student_branch and not same:
         raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import CommitInfo
 from peft import PeftConfig, PeftModel
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from trl import GRPOTrainer
@@ -18,7 +18,7 @@ from trl import GRPOTrainer
 from .. import adapters, sharding
 from ..config import CoPDConfig
 from ..experts import Expert
-from ..measure.matrix import Matrix, matrix_metrics
+from ..measure.matrix import Matrix, matrix_metrics, write_matrix
 from ..run.card import weights_round, write_model_card
 from ..run.fingerprint import BASE_KEY, base_fingerprint
 from ..run.folder import state_file
@@ -30,6 +30,7 @@ from .branches import give_rates
 from .checks import plan_run
 from .ending import card, complete_stage, description, ending, finish
 from .parts import build_parts, create_adapters
+from .round import OutOfRollouts
 
 
 class CoPDTrainer(GRPOTrainer):
@@ -47,9 +48,9 @@ class CoPDTrainer(GRPOTrainer):
                                branches       teacher scores ─────> advantages (B, T) ┘   optimizer step
                                               (cross rows)
 
-    Each branch is a [`Learner`]: a GRPOTrainer that owns what is one policy's and borrows the rest from this trainer.
-    What follows its construction are TRL's and transformers' hooks in the order of a run's life; each hands over to
-    one of the parts.
+    Each branch is a [`Learner`]: a GRPOTrainer that holds the state of one policy and borrows the rest from this
+    trainer. After `__init__` come TRL's and transformers' hooks in the order of a run's life; each hands over to a
+    part.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]): The base: id, path or model, as in TRL.
@@ -71,20 +72,19 @@ class CoPDTrainer(GRPOTrainer):
     def __init__(
         self,
         model: str | PreTrainedModel,
-        experts: list[Expert],
+        experts: list[Expert] | None = None,
         args: CoPDConfig | None = None,
         processing_class: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
         quantization_config: Any = None,
         peft_config: PeftConfig | None = None,
-        **unsupported,
+        **others,
     ):
-        plan = plan_run(model, experts, args, peft_config, quantization_config, optimizers, unsupported)
+        plan = plan_run(model, experts, args, peft_config, quantization_config, optimizers, others, processing_class)
         self.experts, self.topology, self.schedule = plan.experts, plan.topology, plan.schedule
         self.fingerprint = plan.fingerprint
-        complete = partial(complete_stage, self)
-        self.hub = Hub(plan.args, create=self._create_repo, on_push=self._tell_of_push, complete=complete)
+        self.hub = Hub(plan.args, self._create_repo, self._tell_of_push, complete=partial(complete_stage, self))
         super().__init__(
             model=model,
             processing_class=processing_class,
@@ -106,18 +106,17 @@ class CoPDTrainer(GRPOTrainer):
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
+        self.add_callback(OutOfRollouts(self.round))
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
         if not self.args.disable_tqdm:
-            self.remove_callback(DEFAULT_PROGRESS_CALLBACK)
             self.add_callback(self.progress)
+        self.last_matrix: Matrix | None = None
+        self.last_matrix_round: int | None = None  # whose weights it was
         self._resumed_loss: tuple[torch.Tensor, int] | None = None
 
     @property
     def peft_model(self) -> PeftModel:
         return self.accelerator.unwrap_model(self.model)
-
-    @property
-    def last_matrix(self) -> Matrix | None:
-        return self.evaluation.last
 
     # ---- Training ---------------------------------------------------------------------------------------------------
 
@@ -163,7 +162,7 @@ class CoPDTrainer(GRPOTrainer):
         return prepared
 
     def _run_epoch(self, *args, **kwargs) -> None:
-        if self.state.global_step < self.state.max_steps:
+        if self.state.global_step < self.state.max_steps and not self.round.is_last(self.state.global_step):
             super()._run_epoch(*args, **kwargs)
         else:  # the checkpoint was the last one's; transformers would train one round more
             self._load_rng_state(kwargs["resume_from_checkpoint"])
@@ -200,26 +199,26 @@ class CoPDTrainer(GRPOTrainer):
 
     # ---- Evaluation -------------------------------------------------------------------------------------------------
 
-    def capability_matrix(self, num_generations: int = 1) -> Matrix:
+    def capability_matrix(self, num_generations: int | None = None) -> Matrix:
         """
         Accuracy of the base, of every expert and of the student on every domain's held-out rows.
 
         Args:
-            num_generations (`int`, *optional*, defaults to `1`):
+            num_generations (`int`, *optional*, defaults to `args.num_generations_eval`, else to `1`):
                 `1` decodes greedily; n > 1 samples n completions per row at `args.temperature` (avg@n).
 
         Returns:
-            `dict[str, dict[str, float]]`: `{adapter: {domain: accuracy}}`, the mean of the expert's first reward
-            function over the rows that it grades. Also written to `capability_matrix.json` and `.md` in `output_dir`.
+            `{adapter: {domain: accuracy}}`: the mean of the expert's first reward function over the rows that it
+            grades, or `None`. Also written to `capability_matrix.json` and `.md` in `output_dir`.
 
         Raises:
             ValueError: No expert has an `eval_dataset`.
         """
         with self.recorder.untracked():
-            matrix = self.evaluation.measure(self.weights.student, num_generations)
-        self.evaluation.last_round = weights_round(self.state, self.args, self.is_in_train)
+            matrix, note = self.evaluation.measure(self.weights.student, num_generations)
+        self.last_matrix, self.last_matrix_round = matrix, weights_round(self.state, self.args, self.is_in_train)
         if self.is_world_process_zero():
-            self.evaluation.write(self.args.output_dir)
+            write_matrix(matrix, note, self.args.output_dir)
         return matrix
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
@@ -228,7 +227,7 @@ class CoPDTrainer(GRPOTrainer):
             raise ValueError("`evaluate` takes no dataset: held-out rows belong to `Expert(eval_dataset=...)`.")
         metrics = matrix_metrics(self.capability_matrix(), metric_key_prefix)
         self.recorder.log_alone(dict(metrics))
-        # a mean that could not be measured is no best one, and does not end a run that selects by it
+        # a missing mean never counts as the best, and does not end a run that selects by it
         metrics = {f"{metric_key_prefix}_{name}/accuracy": math.nan for name in self.last_matrix} | metrics
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

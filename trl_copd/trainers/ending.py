@@ -11,8 +11,10 @@ from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from ..engines import EngineUnavailable
+from ..measure.matrix import matrix_table
 from ..run import checkpoints
 from ..run.card import Card, weights_round, write_model_card
+from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..run.resuming import describe_run
 from ..run.saver import write_run_file
 from ..run.watch import Watch
@@ -41,13 +43,15 @@ def finish(run: GRPOTrainer) -> None:
     """Measure what was learnt, and describe and draw the run; whatever a verifier raises, it is saved."""
     if run.args.matrix_at_end and run.eval_dataset:
         try:
-            run.capability_matrix()
+            matrix = run.capability_matrix()
         except Exception as error:
             if not run.is_fsdp_enabled:  # where saving takes every process, and this one may be alone
                 run._save()
                 where = repr(run.args.output_dir)
                 error.add_note(f"The training was over: student and experts are saved in {where}.")
             raise
+        if run.is_world_process_zero() and (run.args.disable_tqdm or not run.progress.shows_matrix):
+            print(f"\nCapability matrix, {run.evaluation.title}:\n\n{matrix_table(matrix)}\n")
     run.save_state()
     if run.is_world_process_zero():
         write_run_file(run.args.output_dir, description(run))
@@ -68,7 +72,8 @@ def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
     step = run.state.global_step
     folder = Path(run.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
     complete = run._step == step * run.args.gradient_accumulation_steps  # else gradients would be lost
-    if step and complete and not run.args.save_only_model:
+    last = run.is_in_train or not run.args.load_best_model_at_end  # else the weights are those of the best round
+    if step and complete and last and not run.args.save_only_model:
         if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
             run._save_checkpoint(run.model, trial=None)
         if run.saver.unsaved is None:
@@ -78,7 +83,9 @@ def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
 
 def description(run: GRPOTrainer) -> dict[str, Any]:
     """What `copd.json` says of the run as it is now."""
-    rounds = max(run.state.max_steps, run.state.global_step)
+    rounds = run.state.global_step
+    if not run.round.is_last(rounds):
+        rounds = max(run.state.max_steps, rounds)
     spent = run._step % run.round.micro_steps == 0
     return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent)
 
@@ -98,10 +105,11 @@ def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any
         rewards={expert: run.branches[expert].reward_func_names for expert in run.experts},
         adapter=run.peft_model.peft_config[run.topology.experts[0]],
         state=run.state,
+        rollouts=run.round.rollouts,
         training=run.is_in_train,
         round=weights_round(run.state, run.args, run.is_in_train),
-        matrix=run.evaluation.last,
-        matrix_round=run.evaluation.last_round,
+        matrix=run.last_matrix,
+        matrix_round=run.last_matrix_round,
         tags=(*own, *run._tag_names),
         datasets=tuple(datasets),
     )
@@ -111,6 +119,8 @@ def complete_stage(run: GRPOTrainer, stage: Path, step: int) -> None:
     """Write into a copy of `output_dir` what belongs to the weights of round `step`."""
     if run.processing_class is not None:
         run.processing_class.save_pretrained(str(stage))
-    run.evaluation.keep_only_own(stage)
+    if run.last_matrix is None:  # what is there was measured by an earlier run
+        for name in (MATRIX_FILE, MATRIX_TABLE):
+            (stage / name).unlink(missing_ok=True)
     draw_figures(stage, quiet=True)  # the matrix, for one, comes at the end
     write_model_card(replace(card(run, run.hub.repo_name.split("/")[-1]), round=step), stage)

@@ -69,7 +69,8 @@ class Faults:
 
     def ungrade_non_finite(self, rewards: torch.Tensor, counted: bool) -> torch.Tensor:
         """
-        Let infinite rewards count as ungraded.
+        Let infinite rewards count as ungraded; `guarded` has turned a function's NaN into infinity, since NaN means
+        `None` in TRL.
 
         Args:
             rewards (`torch.Tensor`): Rewards of all processes, `(rows, functions)`; NaN is TRL's sign for `None`.

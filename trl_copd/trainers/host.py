@@ -1,14 +1,16 @@
 """What the parts of a run need of GRPOTrainer's own methods, as plain functions: the one place that calls them."""
 
 import copy
+from itertools import groupby
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.data_utils import is_conversational
 
 from ..config import CoPDConfig
 from ..engines import Sampling
-from .policy import Borrower
+from .policy import Borrower, Policy
 
 
 class Host:
@@ -31,16 +33,31 @@ class Host:
         return self.run._tokenizer.pad_token_id
 
     def tokenize(self, prompts: list) -> tuple[list[list[int]], Any, dict[str, Any]]:
-        """Token ids of prompts, images and further model inputs."""
-        return GRPOTrainer._tokenize_prompts(self.run, prompts)
+        """Token ids of prompts, images and further model inputs; texts and messages may be mixed."""
+        # TRL takes all prompts for texts or all for messages, by the first one
+        runs = [list(run) for _, run in groupby(prompts, key=lambda prompt: is_conversational({"prompt": prompt}))]
+        if len(runs) <= 1:
+            return GRPOTrainer._tokenize_prompts(self.run, prompts)
+        ids = [row for run in runs for row in GRPOTrainer._tokenize_prompts(self.run, run)[0]]
+        return ids, None, {}  # text only: see `Expert`
 
     def token_ids(self, prompts: list) -> list[list[int]]:
         """Token ids of prompts."""
         return self.tokenize(prompts)[0]
 
-    def decode(self, ids: list[list[int]]) -> list[str]:
-        """Texts of completions, without special tokens."""
-        return self.run.processing_class.batch_decode(ids, skip_special_tokens=True)
+    def completions(self, prompts: list, prompt_ids: list[list[int]], ids: list[list[int]]) -> list[Any]:
+        """
+        What rewards are given for sampled tokens, as in training: TRL makes them, texts or messages, the latter by the
+        tokenizer's response template if it has one. Every process calls it, with as many rows.
+
+        Args:
+            prompts (`list`): Texts or messages.
+            prompt_ids (`list[list[int]]`): Their token ids.
+            ids (`list[list[int]]`): Token ids of a completion for each.
+        """
+        policy = Policy(self.run)  # what TRL logs of them goes with it
+        policy.rollouts = (prompt_ids, None, {}), ([row or [self.eos_token_id] for row in ids], None)
+        return policy._generate(prompts)[3]
 
     def generate_rows(self, prompt_ids: list[list[int]], greedy: bool = False) -> list[list[int]]:
         """One completion per prompt, by transformers' `generate`."""

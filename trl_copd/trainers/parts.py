@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from .. import adapters
+from ..allocation import Allocation
 from ..divergence import Divergence
 from ..engines import Engine, build_engine
 from ..forwards import Forwards
@@ -16,11 +17,14 @@ from ..measure.overlap import Overlap
 from ..precision import Precision
 from ..run.saver import Saver
 from ..run.weights import Weights
+from ..shared_prompts import SharedPrompts
 from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
-from .branches import build_branches, split_domains
+from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
+from .data_pass import DataPass, PromptCheck, prompt_limits
 from .host import Host
+from .model_checks import check_model, check_tokenizer
 from .policy import Learner
 from .round import Round
 from .teaching import Teaching
@@ -47,6 +51,7 @@ def create_adapters(model: PeftModel, plan: Plan) -> None:
     """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
     trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
     adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
+    adapters.check_mergeable(model, plan.topology, plan.args.student_init, plan.args.merge_method)
     if plan.args.disable_dropout:  # TRL did it for the initial adapter
         disable_dropout_in_model(model)
 
@@ -59,11 +64,14 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         run ([`~trl.GRPOTrainer`]): As TRL has built it, with the branches' adapters in its model.
         plan ([`Plan`]): What is to be trained.
     """
+    check_tokenizer(run.processing_class)
     args, accelerator, host = run.args, run.accelerator, Host(run)
     experts, topology, schedule = plan.experts, plan.topology, plan.schedule
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
-    forwards = Forwards(model, Precision(model, run.temperature, args.score_in_fp32))
+    check_model(model.get_base_model(), plan.peft_config)
+    precision = Precision(model, run.temperature, args.score_in_fp32)
+    forwards = Forwards(model, precision, SharedPrompts(model) if args.shares_prompts(topology) else None)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None
@@ -81,11 +89,19 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         recorder=recorder,
     )
     domains, probes = split_domains(experts, args, topology, run.processing_class)
-    branches = build_branches(run, experts, topology, domains, teaching)
+    check = PromptCheck(host.token_ids, prompt_limits(model.get_base_model(), args))
+    data_pass = DataPass(check, accelerator, ahead=args.check_data, progress=not args.disable_tqdm)
+    data_pass.run(list(experts.values()))
+    data_pass.check_probes(probes)
+    allocation = None
+    if args.allocation == "adaptive":
+        allocation = Allocation(domain_names(experts, domains), args.allocation_floor)
+    branches = build_branches(run, experts, topology, domains, teaching, allocation, data_pass)
     overlap = Overlap(
         edges=topology.edges,
         probes=probes,
         every=args.overlap_every,
+        turns=args.overlap_edges == "turns" and args.schedule != "overlap",  # which decides on all of them
         top_k=args.overlap_top_k,
         temperature=run.temperature,
         seed=args.seed,
@@ -110,6 +126,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         restart_student=lambda: weights.restart_student(run.optimizer),
         accelerator=accelerator,
         recorder=recorder,
+        allocation=allocation,
     )
     evaluation = CapabilityMatrix(
         experts=experts,
@@ -117,11 +134,12 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         forwards=forwards,
         engine=engine,
         tokenize=host.token_ids,
-        decode=host.decode,
+        complete=host.completions,
         accelerator=accelerator,
         batch_size=args.per_device_eval_batch_size,
         temperature=run.temperature,
         merged=not topology.has_student_branch,
+        samples=args.num_generations_eval or 1,
     )
     return Parts(
         recorder=recorder,

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
+from trl.data_utils import is_conversational
 
 from ..experts import Expert
 from ..prompts import BranchPrompts
 from ..topology import Edge
-from .batches import concat_batches
+from .batches import concat_batches, keep_prompts_together
 from .faults import Faults, guarded
 from .teaching import Teaching
 
@@ -31,11 +33,13 @@ class RoundRows:
     native: list[dict[str, Any]]
     cross: list[dict[str, Any]]
     edges: list[Edge]  # the edge of each cross row; rows of one edge are consecutive
+    domains: list[str]  # the domain of each native prompt of all processes
+    crossing: list[tuple[Edge, dict[str, Any]]]  # the cross rows of all processes
 
 
 class Borrower(GRPOTrainer):
     """
-    A GRPOTrainer that has a few attributes of its own and borrows all others from a run. It is not trained by itself.
+    A GRPOTrainer that has a few attributes of its own and borrows all others from a run. Do not call `train` on it.
 
     Args:
         run ([`~trl.GRPOTrainer`]): Whose attributes are read where there is none of its own. None of them is assigned.
@@ -87,16 +91,36 @@ class Policy(Borrower):
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         return self.rollouts[1]
 
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        """TRL's; rows of one prompt share it, if the run's `share_prompts` says so."""
+        with self.forwards.sharing():
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
 
 class Taught(Policy):
     """The cross rows of a branch: they are graded by nobody, and their advantages come from a teacher."""
 
     def __init__(self, run: GRPOTrainer):
         ungraded = {"reward_funcs": [None], "reward_func_names": [], "reward_processing_classes": []}
-        super().__init__(run, **ungraded, reward_weights=torch.ones(1))
+        # a completion that we have cut is none that ran on, which `mask_truncated_completions` takes out of the loss
+        masks = run.mask_truncated_completions and run.args.opd_max_completion_length is None
+        super().__init__(run, **ungraded, reward_weights=torch.ones(1), mask_truncated_completions=masks, sampled=[])
+
+    def _generate(self, prompts):
+        """TRL's, which makes texts of all completions or messages of all, by the first prompt: here rows differ."""
+        prompt_ids, completion_ids, mask, completions, *rest = super()._generate(prompts)
+        messages = [is_conversational({"prompt": prompt}) for prompt in prompts]
+        if any(kind != messages[0] for kind in messages):
+            texts = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+            completions = [
+                completion if kind == messages[0] else [{"role": "assistant", "content": text}] if kind else text
+                for completion, text, kind in zip(completions, texts, messages, strict=True)
+            ]
+        return prompt_ids, completion_ids, mask, completions, *rest
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """One column without a grade: a reward never enters cross rows."""
+        self.sampled = list(zip(completions, completion_ids_list, strict=True))
         rows = len(prompts) * self.accelerator.num_processes
         return torch.full((rows, 1), torch.nan, device=self.accelerator.device)
 
@@ -135,9 +159,11 @@ class Learner(Policy):
             taught=Taught(run),
             faults=Faults(name),
             rows=None,
+            shown={},  # what the latest generation has shown of each domain: share of groups that differ, accuracy
+            cross_accuracy={},  # mean reward of its latest cross rows by domain
             cross_logs=None,  # completions of its last cross rows, for the table
             random_state=None,  # shuffling and dropout draw from a stream of its own
-            teachers=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
+            taught_inputs=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
             **{attribute: getattr(run, attribute)[rewards] for attribute in REWARDS},
         )
         # TRL has loaded and checked them all for the run; an error in one of them names its expert
@@ -160,6 +186,24 @@ class Learner(Policy):
             batches.append(self._be_taught())
         return concat_batches(batches, self._tokenizer.pad_token_id)
 
+    def _prepare_inputs(self, generation_batch):
+        """TRL's; of rows that are shuffled over micro-batches, those of one prompt share it if they stay together."""
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is buffered or not self._may_deal_rows_out():
+            return inputs
+        self._buffered_inputs = keep_prompts_together(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _may_deal_rows_out(self) -> bool:
+        """Whether prompts are shared, and the update is the same whichever micro-batch a row stands in."""
+        shared, args = self.forwards.shared_prompts, self.args
+        whole = args.gradient_accumulation_steps % args.steps_per_generation == 0  # all of them before the next step
+        by_batch = self.loss_type == "bnpo" or self.top_entropy_quantile < 1.0 or self._entropy_bonus_enabled
+        if shared is None or args.steps_per_generation == 1 or not whole or by_batch:
+            return False
+        return shared.obstacle({}) is None and "pixel_values" not in self._buffered_inputs[0]
+
     def _be_taught(self) -> dict[str, Any]:
         """The batch of the cross rows, with what their teachers, as they are now, say about them."""
         taught, edges = self.taught, self.rows.edges
@@ -169,38 +213,60 @@ class Learner(Policy):
         for key, values in taught._metrics["train"].items():
             if key.startswith("completions/"):
                 self._metrics["train"][prefix + key] += values
+        self._grade_cross_rows()
         self.teaching.teach(self.name, self.faults, batch, edges)
         if self.log_completions:
             self.cross_logs = self.teaching.describe(taught._logs, batch, edges)
         return batch
 
+    def _grade_cross_rows(self) -> None:
+        """Log what each domain's own verifiers say of the cross rows; their rewards enter no advantage."""
+        sampled, rows = gather_object(self.taught.sampled), self.rows.crossing
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        for domain in sorted({edge.domain for edge, _ in rows}):
+            own = [i for i, (edge, _) in enumerate(rows) if edge.domain == domain]
+            padded = own + own[-1:] * (-len(own) % processes)  # every process grades as many
+            mine = padded[rank::processes]
+            completions, ids = zip(*(sampled[i] for i in mine), strict=True)
+            rewards = self.run.branches[domain].grade([rows[i][1] for i in mine], list(completions), list(ids))
+            order = [place for start in range(processes) for place in range(start, len(padded), processes)]
+            first = rewards[[i for i, place in enumerate(order) if place < len(own)], 0]
+            self._metrics["train"][f"{domain}/reward"].append(first.nanmean().item())
+            self.cross_accuracy[domain] = first.nanmean().item()
+
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """TRL's rewards; what is not finite counts as ungraded, and what one process could not grade ends all."""
+        """TRL's rewards, of all processes; what is not finite is ungraded, what one could not grade ends all."""
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self.faults.raise_together(rewards)
-        return self.faults.ungrade_non_finite(rewards, counted=self.model.training)
+        rewards = self.faults.ungrade_non_finite(rewards, counted=True)
+        self.shown = signals(rewards, self.reward_weights, self.rows.domains, self.num_generations)
+        return rewards
 
     def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
-        """Rewards of other completions on the branch's domain, `(rows, functions)`; nothing of it is logged."""
-        rewards = self._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
+        """
+        Rewards of other completions on the branch's domain, `(rows, functions)`, those of all processes one after the
+        other. Every process brings as many rows; no metric of it is kept and no fault counted.
+        """
+        rewards = super()._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
         self._pending_metrics.clear()
         self._pending_extra_logs.clear()
-        return rewards[self.accelerator.process_index * len(ids) :][: len(ids)]  # TRL has gathered all processes'
+        self.faults.raise_together(rewards)
+        return self.faults.ungrade_non_finite(rewards, counted=False)
 
     # ---- The loss ---------------------------------------------------------------------------------------------------
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        self.teachers = inputs if "teacher_states" in inputs else None
+        self.taught_inputs = inputs if "teacher_states" in inputs else None
         try:
             return super()._compute_loss(model, inputs)
         finally:
-            self.teachers = None
+            self.taught_inputs = None
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
         """TRL's; on cross rows of a full-vocabulary `opd_loss` with the gradient of minus the divergence."""
-        if self.teachers is None:
+        if self.taught_inputs is None:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        with self.teaching.steering(self.teachers) as steer:
+        with self.teaching.steering(self.taught_inputs) as steer:
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
             logps, divergence = steer(logps)
         if divergence is not None:
@@ -220,7 +286,7 @@ class Learner(Policy):
         self.cross_logs = None
         return logs
 
-    def state_dict(self, spent: bool = False) -> dict[str, Any]:
+    def state_dict(self, spent: bool) -> dict[str, Any]:
         """
         Everything of the branch that a resume needs besides weights and optimizer moments.
 
@@ -234,6 +300,7 @@ class Learner(Policy):
             **self.prompts.position(),
             **self.faults.state_dict(),
             "random_state": self.random_state,
+            "cross_accuracy": dict(self.cross_accuracy),
             "metrics": {key: list(values) for key, values in self._metrics["train"].items()},
             **kept,
         }
@@ -242,9 +309,37 @@ class Learner(Policy):
         self.prompts.move_to(state)
         self.faults.load_state_dict(state)
         self.random_state = state["random_state"] and [tensor.cpu() for tensor in state["random_state"]]
-        for key, values in state["metrics"].items():
-            self._metrics["train"][key].extend(values)
+        self.cross_accuracy = dict(state["cross_accuracy"])
+        self._metrics = fresh_metrics()
+        self._metrics["train"].update({key: list(values) for key, values in state["metrics"].items()})
         vars(self).update({name: state[name] for name in CHECKPOINTED})
+
+
+def signals(
+    rewards: torch.Tensor, weights: torch.Tensor, domains: list[str], generations: int
+) -> dict[str, tuple[float, float]]:
+    """
+    What a generation shows of each domain.
+
+    Args:
+        rewards (`torch.Tensor`): Of all processes, `(rows, functions)`, NaN where ungraded; groups are consecutive.
+        weights (`torch.Tensor`): Of the functions, `(functions,)`.
+        domains (`list[str]`): The domain of each group.
+        generations (`int`): Rows of a group.
+
+    Returns:
+        `dict[str, tuple[float, float]]`: Share of groups whose rewards differ, in [0, 1], and mean of the first
+        function; NaN where nothing was graded.
+    """
+    total = (rewards * weights.to(rewards.device)).nansum(1).view(-1, generations)  # (groups, G)
+    graded = ~rewards.isnan().all(1).view(-1, generations).all(1)  # (groups,)
+    differ = ((total - total[:, :1]).abs() > 1e-8).any(1).float().masked_fill(~graded, torch.nan)  # (groups,)
+    first = rewards[:, 0].view(-1, generations)
+    shown = {}
+    for domain in dict.fromkeys(domains):
+        own = torch.tensor([name == domain for name in domains], device=rewards.device)
+        shown[domain] = differ[own].nanmean().item(), first[own].nanmean().item()
+    return shown
 
 
 def fresh_metrics() -> dict[str, defaultdict]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_utils import SaveStrategy
 
 from .. import adapters, sharding
+from ..allocation import Allocation
 from ..config import CoPDConfig
 from ..engines import Engine, EngineUnavailable
 from ..forwards import Forwards
@@ -38,6 +40,7 @@ class Round:
         restart_student (`Callable`): Sets the student to the mean of the experts.
         accelerator ([`~accelerate.Accelerator`]): The processes.
         recorder ([`Recorder`]): Logs the run's own numbers.
+        allocation ([`Allocation`], *optional*): Lets branches rest whose domain is learnt.
     """
 
     def __init__(
@@ -54,13 +57,16 @@ class Round:
         restart_student: Callable[[], None],
         accelerator: Accelerator,
         recorder: Recorder,
+        allocation: Allocation | None = None,
     ):
         self.args, self.topology, self.schedule, self.branches = args, topology, schedule, branches
         self.forwards, self.engine, self.overlap = forwards, engine, overlap
         self.tokenize, self.eos_token_id, self.restart_student = tokenize, eos_token_id, restart_student
-        self.accelerator, self.recorder = accelerator, recorder
+        self.accelerator, self.recorder, self.allocation = accelerator, recorder, allocation
+        self.rollouts = 0  # sampled so far, over all branches and processes
         self.live: list[Learner] = []  # the branches that take part in the generation at hand
         self.measured = -1  # the last round at whose start the edges were measured
+        self.planned: tuple[int, dict[str, BranchPlan]] | None = None  # the round that was planned last
 
     @property
     def micro_steps(self) -> int:
@@ -70,12 +76,15 @@ class Round:
     @property
     def micro_steps_per_epoch(self) -> int:
         """As many as TRL takes for the longest dataset; shorter ones recycle."""
-        datasets = [b.prompts.native.dataset for b in self.branches.values() if b.prompts.native is not None]
-        if not all(
-            hasattr(dataset, "__len__") for dataset in datasets
-        ):  # a stream: `max_steps` rules, see `check_run`
+        sizes = [b.prompts.native.size for b in self.branches.values() if b.prompts.native is not None]
+        if None in sizes:  # a stream: `max_steps` rules
             return self.args.max_steps * self.args.gradient_accumulation_steps
-        return max(len(dataset) // self.args.prompts_per_generation * self.micro_steps for dataset in datasets)
+        return max(size // self.args.prompts_per_generation * self.micro_steps for size in sizes)
+
+    def is_last(self, rounds: int) -> bool:
+        """Whether the budget of rollouts, if there is one, is spent and learnt from after so many rounds."""
+        most, micro_step = self.args.max_rollouts, rounds * self.args.gradient_accumulation_steps
+        return most is not None and self.rollouts >= most and micro_step % self.micro_steps == 0
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
@@ -84,11 +93,13 @@ class Round:
         Measure and sample, if it is time to, before micro-step `step`.
 
         Raises:
-            EngineUnavailable: Then everything is as if the round had not begun.
+            EngineUnavailable: Prompts, phases and random numbers are as if the round had not begun. A student that was
+                set to the experts' mean keeps it; the resumed round sets it again.
         """
         with self._all_or_nothing(state):
             if self.measured != state.global_step:
-                self.schedule.advance(state.global_step, self.overlap.measure(state.global_step))
+                overlaps = self.overlap.measure(state.global_step)
+                self.schedule.advance(state.global_step, overlaps, self.rollouts)
                 self.measured = state.global_step
             if step % self.micro_steps == 0 or not self.live:
                 self._generate(state.global_step, state.max_steps)
@@ -97,14 +108,18 @@ class Round:
     def _all_or_nothing(self, state: TrainerState) -> Iterator[None]:
         """Put prompts and random numbers back if the engine fails, so that a resumed run draws them again."""
         numbers, live, logged = random_state(), self.live, len(state.log_history)
-        measured, phases = self.measured, self.schedule.state_dict()
+        measured, phases, rollouts = self.measured, self.schedule.state_dict(), self.rollouts
+        allocated = self.allocation and self.allocation.state_dict()
         positions = {name: branch.prompts.position() for name, branch in self.branches.items()}
         try:
             yield
         except EngineUnavailable:
             set_random_state(numbers)
-            self.live, self.measured = live, measured
+            self.live, self.measured, self.rollouts = live, measured, rollouts
+            if self.allocation:
+                self.allocation.load_state_dict(allocated)
             self.schedule.load_state_dict(phases)
+            self.planned = None
             del state.log_history[logged:]  # the resumed run measures again
             for name, position in positions.items():
                 self.branches[name].prompts.move_to(position)
@@ -116,22 +131,49 @@ class Round:
         start = time.perf_counter()
         if self.args.student_init == "merge" and self.schedule.opd_begins(index, total):
             self.restart_student()
-        plans = self.schedule.plan(self.topology, index, total)
+        plans = self._plans(index, total)
         self.live = [branch for branch in self.branches.values() if not plans[branch.name].idle]
         for branch in self.live:
             branch.start(self._rows(branch, plans[branch.name]))
         self._sample()
+        self.rollouts += len(self.live) * self.args.generation_batch_size
         metrics = self.recorder.metrics
         metrics["rollout_time"].append(time.perf_counter() - start)  # not in the branches' step_time
         metrics["phase"] = [float(self.schedule.phase(index, total) == "opd")]
         metrics["cycle"] = [float(self.schedule.cycle(index, total))]
+        metrics["rollouts"] = [float(self.rollouts)]
+        if self.allocation:
+            metrics |= {f"{domain}/allocation": [weight] for domain, weight in self.allocation.given.items()}
+            for name in self.topology.experts:
+                metrics[f"{name}/rests"] = [float(name in self.allocation.resting)]
+
+    def _plans(self, index: int, total: int) -> dict[str, BranchPlan]:
+        """What each branch does in a round, decided once a round: gradients of all its generations are added up."""
+        if self.planned is None or self.planned[0] != index:
+            plans = self.schedule.plan(self.topology, index, total)
+            self.planned = index, self.allocation.rest(plans) if self.allocation else plans
+        return self.planned[1]
 
     def _rows(self, branch: Learner, plan: BranchPlan) -> RoundRows:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
-        native, cross = branch.prompts.draw(plan, self.args.prompts_per_generation, self.args.opd_fraction)
-        native = self._share([row for row in native for _ in range(self.args.num_generations)])
-        cross = self._share([pair for pair in cross for _ in range(self.args.num_generations)])
-        return RoundRows(native, [row for _, row in cross], [edge for edge, _ in cross])
+        size, times = self.args.prompts_per_generation, self.args.num_generations
+        native, cross = branch.prompts.draw(plan, size, self.args.opd_fraction, self._edge_weights(branch, plan))
+        column = branch.expert and branch.expert.domain_column
+        domains = [str(row[column]) if column else branch.name for row in native]
+        crossing = [pair for pair in cross for _ in range(times)]
+        mine = self._share(crossing)
+        native = self._share([row for row in native for _ in range(times)])
+        return RoundRows(native, [row for _, row in mine], [edge for edge, _ in mine], domains, crossing)
+
+    def _edge_weights(self, branch: Learner, plan: BranchPlan) -> dict[str, float] | None:
+        """How the cross prompts of a branch without a domain are shared out: by the gap to each teacher."""
+        if self.allocation is None or branch.expert is not None:
+            return None
+        gaps = {edge.label: self.allocation.gap(edge.domain, branch.cross_accuracy) for edge in plan.edges}
+        highest = max(gaps.values(), default=0.0)
+        if highest <= 0.0:
+            return dict.fromkeys(gaps, 1.0)
+        return {label: max(self.allocation.floor, gap / highest) for label, gap in gaps.items()}
 
     def _share(self, rows: list) -> list:
         size = len(rows) // self.accelerator.num_processes
@@ -154,7 +196,8 @@ class Round:
         start = 0
         for prompts, (policy, rows) in zip(tokenized, parts, strict=True):
             part = slice(start, start + len(rows))
-            policy.rollouts = prompts, (completions[part], logps and logps[part])
+            cut = self.args.opd_max_completion_length if policy not in self.live else None
+            policy.rollouts = prompts, shortened(completions[part], logps and logps[part], cut)
             start += len(rows)
 
     def _without_empty(self, completions: list[list[int]], names: list[str]) -> list[list[int]]:
@@ -182,6 +225,10 @@ class Round:
             branch._step = step
             with self._random_stream(branch, step) if len(self.branches) > 1 else nullcontext():
                 losses.append(branch.training_step(model, inputs, items))
+        if self.allocation and step % self.micro_steps == 0:
+            for branch in self.live:
+                for domain, shown in branch.shown.items() if branch.rows.native else ():
+                    self.allocation.observe(domain, *shown)
         sharded = bool(sharding.sharded_modules(self.forwards.model))
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not sharded:
             self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
@@ -191,7 +238,7 @@ class Round:
     def _random_stream(self, branch: Learner, step: int) -> Iterator[None]:
         """
         Shuffle rows and draw dropout from the branch's own stream, as its own GRPOTrainer would; sampling draws from
-        the run's. All streams start from the same state.
+        the run's. A branch's stream starts from the run's state when it first learns.
         """
         shared = random_state()
         if branch.random_state is not None:
@@ -232,6 +279,8 @@ class Round:
         return {
             "live": [branch.name for branch in self.live],
             "schedule": self.schedule.state_dict(),
+            "rollouts": self.rollouts,
+            "allocation": self.allocation and self.allocation.state_dict(),
             "branches": {name: branch.state_dict(spent) for name, branch in self.branches.items()},
         }
 
@@ -240,4 +289,29 @@ class Round:
             branch.load_state_dict(state["branches"][name])
         self.live = [self.branches[name] for name in state["live"]]
         self.schedule.load_state_dict(state["schedule"])
+        self.rollouts = state["rollouts"]
+        if self.allocation:
+            self.allocation.load_state_dict(state["allocation"])
         self.measured = -1  # the round to come is measured anew
+
+
+def shortened(completions: list[list[int]], logps: list[list[float]] | None, length: int | None) -> tuple:
+    """Completions and their engine's log-probabilities, cut to `length` tokens if it is given."""
+    return [ids[:length] for ids in completions], logps and [row[:length] for row in logps]
+
+
+class OutOfRollouts(TrainerCallback):
+    """
+    Ends a run when its rollouts are spent and the last ones have been learnt from.
+
+    Args:
+        round ([`Round`]): Counts them.
+    """
+
+    def __init__(self, round: Round):
+        self.round = round
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.round.is_last(state.global_step):
+            control.should_training_stop = control.should_log = True
+            control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO

@@ -157,7 +157,7 @@ def literal_calls(code: str) -> list[tuple[str, Any]] | None:
     """Test code as calls and expected values, where it is nothing else; `None` where it is."""
     try:
         statements = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     calls = []
     for statement in statements:
@@ -167,7 +167,7 @@ def literal_calls(code: str) -> list[tuple[str, Any]] | None:
                     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
                         ast.literal_eval(argument)
                     calls.append((ast.unparse(call), ast.literal_eval(right)))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                     return None
             case _:
                 return None
@@ -181,11 +181,11 @@ def _remote_calls(sandbox: CodeSandbox, code: str, calls: list[tuple[str, Any]],
     run = sandbox.run("\n".join([code, *lines]), "", execution)
     if run.code != 0:
         return Verdict(False, f"it ended with {run.code}", score=0.0)
-    answers = [line.partition(mark)[2] for line in run.output.splitlines() if mark in line]
+    answers = [line.partition(mark)[2] for line in run.output.split("\n") if mark in line]
     passed = 0
     for answer, (_, expected) in zip(answers, calls, strict=False):
         try:
-            passed += len(answer) < 1_000_000 and bool(ast.literal_eval(answer) == expected)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            passed += len(answer) < 1_000_000 and bool(ast.literal_eval(answer.strip()) == expected)
+        except (ValueError, SyntaxError, TypeError, ArithmeticError, MemoryError, RecursionError):
             pass
     return Verdict(passed == len(calls), f"{passed} of {len(calls)} calls", score=passed / len(calls))

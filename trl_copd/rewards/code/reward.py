@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from ..base import Verdict, VerifierReward
 from ..pool import default_workers
-from ..sandbox.command import available_level, require_level
+from ..sandbox.command import announce, available_level, require_level
 from ..sandbox.slots import CaseRun, Execution, JobRun, Slot, Slots, shared_slots
 from .remote import CodeSandbox, remote_verdict
-from .text import CodeTests, find_submission, read_tests, same_output
+from .submission import Blocks, Unfenced, read_submission
+from .text import CodeTests, read_tests, same_output
 
 
 _NEAR = 0.7  # share of the CPU limit above which a grade is made again, alone
+_WALL = "the machine was too busy to finish"
 _REASONS = {
     "cpu": "it used more than {cpu_seconds:g} s of CPU time",
     "memory": "it used more than {memory_mib} MiB of memory",
+    "disk": "its files took more than {disk_mib} MiB",
     "processes": "it had more than {processes} processes",
     "idle": "it waited more than {idle_seconds:g} s for nothing",
 }
@@ -25,7 +29,7 @@ class CodeReward(VerifierReward):
     """
     Reward 1.0 for a program that passes all tests in the column `tests`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The submission is the last Python block of the completion (see [`find_submission`]). It runs in a sandbox; the test
+    The submission is the last Python block of the completion (see [`read_submission`]). It runs in a sandbox; the test
     code runs outside, in a process that the submission cannot reach, and sees plain values and stand-ins for objects.
 
     Args:
@@ -40,9 +44,15 @@ class CodeReward(VerifierReward):
         level (`str`, *optional*): Level of confinement, see [`available_level`]; the best by default.
         sandbox ([`CodeSandbox`], *optional*): A service that runs programs elsewhere, instead of this host.
         name (`str`, *optional*, defaults to `"code_reward"`): Name in metrics.
+        blocks (`str`, *optional*, defaults to `"last"`):
+            `"last"` grades the last Python block, `"all"` all that compile, joined: a helper first, an example last.
+        unfenced (`str`, *optional*, defaults to `"nothing"`):
+            What text without a block submits: `"nothing"`, `"program"` (all of it), or `"continuation"` (the function
+            that the row's `prefix` begins).
+        preamble (`str`, *optional*): Code for all rows, before each row's own: see [`LEETCODE`].
 
     Raises:
-        ValueError: A limit is not above 0, or `level` is unknown.
+        ValueError: A limit is not above 0, or `level`, `blocks` or `unfenced` is unknown.
 
     Example:
     ```python
@@ -55,6 +65,8 @@ class CodeReward(VerifierReward):
     ```
     """
 
+    contained = True
+
     def __init__(
         self,
         partial_credit: bool = False,
@@ -65,15 +77,24 @@ class CodeReward(VerifierReward):
         level: str | None = None,
         sandbox: CodeSandbox | None = None,
         name: str = "code_reward",
+        blocks: Blocks = "last",
+        unfenced: Unfenced = "nothing",
+        preamble: str = "",
     ):
         if memory_mib <= 0 or (tolerance is not None and tolerance < 0):
             raise ValueError(f"`memory_mib` must be above 0 and `tolerance` not below, got {memory_mib}, {tolerance}.")
         if level not in (None, "full", "landlock", "rlimit"):
             raise ValueError(f"`level` must be 'full', 'landlock' or 'rlimit', got {level!r}.")
+        if blocks not in get_args(Blocks) or unfenced not in get_args(Unfenced):
+            raise ValueError(
+                f"`blocks` must be one of {get_args(Blocks)} and `unfenced` of {get_args(Unfenced)}, "
+                f"got {blocks!r}, {unfenced!r}."
+            )
         super().__init__(self.verify, columns=("tests",), name=name, cpu_seconds=cpu_seconds)
         self.partial_credit = partial_credit
         self.execution = Execution(cpu_seconds, memory_mib, idle_seconds=max(2.0, cpu_seconds))
         self.tolerance, self.packages, self.level, self.sandbox = tolerance, tuple(packages), level, sandbox
+        self.blocks, self.unfenced, self.preamble = blocks, unfenced, preamble
 
     def check(self) -> None:
         """
@@ -83,7 +104,7 @@ class CodeReward(VerifierReward):
         if self.sandbox is not None:
             self.sandbox.check()
         else:
-            require_level(self.level)
+            announce(require_level(self.level))
 
     def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
         """Adds the level of confinement: 2 `full`, 1 `landlock`, 0 `rlimit`, -1 elsewhere."""
@@ -94,37 +115,60 @@ class CodeReward(VerifierReward):
         rows = list(zip(texts, references, strict=True))
         workers = self.sandbox.concurrency if self.sandbox else self._slots().count
         if len(rows) == 1 or workers == 1:
-            return [self.verify(*row) for row in rows]
-        with ThreadPoolExecutor(min(workers, len(rows))) as threads:
-            return list(threads.map(lambda row: self.verify(*row), rows))
+            first = [self._attempt(*row) for row in rows]
+        else:
+            with ThreadPoolExecutor(min(workers, len(rows))) as threads:
+                first = list(threads.map(lambda row: self._attempt(*row), rows))
+        # repeated when all others have their grades, so that none of them waits for a row that takes long by choice
+        return [
+            verdict if decided else self._attempt(*row, alone=True)[0]
+            for row, (verdict, decided) in zip(rows, first, strict=True)
+        ]
 
     def verify(self, completion: str, reference: Any) -> Verdict:
         """One completion against one row's tests."""
+        return self.verdicts([completion], [reference])[0]
+
+    def _attempt(self, completion: str, reference: Any, alone: bool = False) -> tuple[Verdict, bool]:
+        """A verdict, and whether it stands or the grading must be repeated without company."""
         try:
             tests = read_tests(reference)
         except ValueError as error:
-            return Verdict(None, str(error))
-        code = find_submission(completion)
-        if code is None:
-            return Verdict(False, "there is no Python block", score=0.0)
+            return Verdict(None, str(error)), True
+        if self.preamble:
+            tests = replace(tests, preamble=f"{self.preamble}\n{tests.preamble}")
+        submission = read_submission(completion, self.blocks, self.unfenced, tests.prefix)
+        if submission is None:
+            return Verdict(False, "there is no Python block", score=0.0), True
+        verdict, decided = self._grade(submission.code, tests, alone)
+        return replace(verdict, reason=f"{verdict.reason} (graded: {submission.what})"), decided
+
+    def _grade(self, code: str, tests: CodeTests, alone: bool) -> tuple[Verdict, bool]:
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:  # Python reads no such source either
+            return Verdict(False, f"the submission holds half a character: {error}", score=0.0), True
         if self.sandbox is not None:
-            return remote_verdict(self.sandbox, code, tests, self.execution, self.tolerance, self.partial_credit)
+            verdict = remote_verdict(self.sandbox, code, tests, self.execution, self.tolerance, self.partial_credit)
+            return verdict, True
         slots = self._slots()
         sources = [*filter(None, [tests.preamble]), code]
         grade = self._grade_asserts if tests.kind == "assert" else self._grade_cases
-        with slots.slot() as slot:
+        with slots.alone() if alone else slots.slot() as slot:
             verdict, decided = grade(slot, sources, tests)
-        if not decided:
-            with slots.alone() as slot:
-                verdict, _ = grade(slot, sources, tests)
-        return verdict
+        if alone and verdict.reason == _WALL:  # nothing else ran: it is the submission that takes so long
+            verdict = Verdict(False, "it took too long, twice", score=0.0)
+        return verdict, decided
 
     def _slots(self) -> Slots:
         return shared_slots(self.level, self.packages, default_workers())
 
     def _grade_asserts(self, slot: Slot, sources: list[str], tests: CodeTests) -> tuple[Verdict, bool]:
         """A verdict, and whether it stands or the grading must be repeated without company."""
-        job = {"code": tests.code, "entry_point": tests.entry_point, "partial": self.partial_credit}
+        job = {
+            "code": tests.code, "entry_point": tests.entry_point, "preamble": tests.preamble,
+            "partial": self.partial_credit,
+        }  # fmt: skip
         run = slot.run_tests(sources, job, self.execution)
         decided = self._is_decided(run)
         result = run.result or {}
@@ -173,7 +217,7 @@ class CodeReward(VerifierReward):
     def _failure(self, run: JobRun) -> Verdict | None:
         """The verdict on a submission that did not end by itself; `None` if it did."""
         if run.status in ("wall", "infrastructure"):
-            reason = run.reason or "the machine was too busy to finish"
+            reason = run.reason or _WALL
             return Verdict(None, reason, failure="infrastructure")
         if run.status == "ok":
             return None

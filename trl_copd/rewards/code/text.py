@@ -1,68 +1,17 @@
-"""What a completion submits, what a row tests it with, and when two outputs are the same. Pure text, nothing runs."""
+"""What a row tests a submission with, and when two outputs are the same. Pure text, nothing runs."""
 
+import ast
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..base import after_thinking
+from .formats import from_calls, from_texts
+from .submission import find_submission
 
 
-PYTHON_TAGS = ("python", "py", "python3", "py3")
-# possessive: with backtracking a long line that is no fence takes time that grows with its square
-_FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`{]*+)[^`\n]*+$")
-
-
-def find_submission(completion: str) -> str | None:
-    """
-    The program that a completion submits: the last fenced block tagged as Python, after any `</think>`.
-
-    Tags count without case (`python`, `py`, `python3`, `py3`). Where no block has such a tag, the last block without a
-    tag is taken. A last block that is not closed goes to the end of the text: if it was cut off it will fail by
-    itself. Text without a block submits nothing.
-
-    Args:
-        completion (`str`): The whole completion.
-
-    Returns:
-        `str` or `None`: Source code.
-    """
-    text = after_thinking(completion)
-    if text is None:
-        return None
-    blocks = fenced_blocks(text)
-    for tags in (PYTHON_TAGS, ("",)):
-        found = [code for tag, code in blocks if tag in tags]
-        if found:
-            return found[-1]
-    return None
-
-
-def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """
-    Fenced code blocks as (tag in lower case, code). A fence closes with a line of at least as many of the same
-    characters; the indentation of the opening one is taken off the lines inside, as blocks stand in lists.
-    """
-    blocks: list[tuple[str, str]] = []
-    lines: list[str] | None = None
-    indent = fence = tag = ""
-    for line in text.splitlines():
-        if lines is None:
-            opening = _FENCE.match(line)
-            if opening:
-                indent, fence, tag, lines = opening[1], opening[2], opening[3].lower(), []
-            continue
-        bare = line.strip()
-        if len(bare) >= len(fence) and not bare.strip(fence[0]):
-            blocks.append((tag, "\n".join(lines) + "\n"))
-            lines = None
-        else:
-            lines.append(line.removeprefix(indent))
-    if lines:
-        blocks.append((tag, "\n".join(lines) + "\n"))
-    return blocks
+__all__ = ["CodeTests", "find_submission", "read_tests", "same_output"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +23,9 @@ class CodeTests:
         kind (`str`): `"assert"` or `"stdio"`.
         code (`str`): Test code, for `"assert"`.
         entry_point (`str`, *optional*): Name of the function that `check(candidate)` in the test code is called with.
-        preamble (`str`): Code that is loaded before the submission: imports or classes that the prompt promised.
+        preamble (`str`): Code that is loaded before the submission, and that the test code sees as well: imports or
+            classes that the prompt promised.
+        prefix (`str`): What a completion without a block continues, e.g. the signature of a function.
         cases (`tuple[tuple[str, str], ...]`): Input and expected output, for `"stdio"`.
     """
 
@@ -82,6 +33,7 @@ class CodeTests:
     code: str = ""
     entry_point: str | None = None
     preamble: str = ""
+    prefix: str = ""
     cases: tuple[tuple[str, str], ...] = ()
 
 
@@ -95,29 +47,38 @@ def read_tests(reference: Any) -> CodeTests:
     if isinstance(reference, (str, bytes)):
         try:
             reference = json.loads(reference)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"tests are not JSON: {error}") from None
     if not isinstance(reference, dict):
         raise ValueError(f"tests must be a dict or its JSON, got {type(reference).__name__}")
     kind = reference.get("kind")
-    optional = {name: _text(reference, name) for name in ("entry_point", "preamble")}
-    preamble = optional["preamble"] or ""
+    entry_point, preamble, prefix = (_text(reference, name) for name in ("entry_point", "preamble", "prefix"))
+    _check_encodable(entry_point, preamble, prefix)
+    if kind is None and "inputs" in reference:
+        kind = "calls" if reference.get("fn_name") else "stdio"
+        reference = {**reference, "cases": from_texts(reference)} if kind == "stdio" else reference
+    if kind == "stdio":
+        cases = reference.get("cases")
+        if not isinstance(cases, (list, tuple)) or not cases:
+            raise ValueError("tests of kind 'stdio' need `cases`, a list of {'input', 'output'}")
+        read = tuple(map(_case, cases))
+        _check_encodable(*(text for case in read for text in case))
+        return CodeTests("stdio", preamble=preamble, prefix=prefix, cases=read)
     if kind == "assert":
         code = reference.get("code")
         if isinstance(code, (list, tuple)) and all(isinstance(line, str) for line in code):
             code = "\n".join(code)
         if not isinstance(code, str) or not code.strip():
             raise ValueError("tests of kind 'assert' need `code`, a str")
-        _check_encodable(code, preamble)
-        return CodeTests("assert", code=code, entry_point=optional["entry_point"] or None, preamble=preamble)
-    if kind == "stdio":
-        cases = reference.get("cases")
-        if not isinstance(cases, (list, tuple)) or not cases:
-            raise ValueError("tests of kind 'stdio' need `cases`, a list of {'input', 'output'}")
-        read = tuple(map(_case, cases))
-        _check_encodable(preamble, *(text for case in read for text in case))
-        return CodeTests("stdio", preamble=preamble, cases=read)
-    raise ValueError(f"`kind` must be 'assert' or 'stdio', got {kind!r}")
+    elif kind == "calls":
+        code = from_calls(reference)
+    else:
+        shown = repr(kind) if isinstance(kind, str) else type(kind).__name__
+        raise ValueError(f"`kind` must be 'assert', 'stdio' or 'calls', got {shown}")
+    _check_encodable(code)
+    if entry_point:
+        _check_expression(entry_point)
+    return CodeTests("assert", code="".join(code), entry_point=entry_point or None, preamble=preamble, prefix=prefix)
 
 
 def _check_encodable(*texts: str) -> None:
@@ -128,11 +89,18 @@ def _check_encodable(*texts: str) -> None:
             raise ValueError(f"the tests hold half a character: {error}") from None
 
 
-def _text(reference: dict, name: str) -> str | None:
+def _check_expression(entry_point: str) -> None:
+    try:
+        ast.parse(entry_point, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"`entry_point` must be a name or an expression such as `Solution().f`: {error}") from None
+
+
+def _text(reference: dict, name: str) -> str:
     value = reference.get(name)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"`{name}` must be a str, got {type(value).__name__}")
-    return value
+    return "".join(value or "")  # a str itself: what is derived from it may not be written to the sandbox
 
 
 def _case(case: Any) -> tuple[str, str]:
@@ -141,7 +109,7 @@ def _case(case: Any) -> tuple[str, str]:
     data = case.get("input")
     if data is not None and not isinstance(data, str):
         raise ValueError(f"`input` must be a str, got {type(data).__name__}")
-    return data or "", case["output"]
+    return "".join(data or ""), "".join(case["output"])
 
 
 def same_output(output: str, expected: str, tolerance: float | None = None) -> bool:

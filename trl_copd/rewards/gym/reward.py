@@ -51,8 +51,8 @@ def verify_gym(completion: str, entry: Any) -> Verdict:
     """
     try:
         fields = _read_entry(entry)
-    except (ValueError, TypeError) as error:
-        return Verdict(None, str(error))
+    except Exception as error:  # an entry that nests too deep, or of a type that is no text
+        return Verdict(None, f"{type(error).__name__}: {error!s:.200}")
     answer = stated_answer(completion)
     if not answer:
         return Verdict(False, "no answer, or the reasoning or the <answer> was not closed")
@@ -60,6 +60,8 @@ def verify_gym(completion: str, entry: Any) -> Verdict:
         right = is_right(fields["task"], answer, fields)
     except IntegrandError as error:
         return Verdict(None, str(error))
+    except Exception as error:  # the entry was checked, so that this is the answer's doing
+        return Verdict(False, f"{answer!r:.100} cannot be graded: {type(error).__name__}")
     return Verdict(right, f"{answer!r:.100} is {'right' if right else 'wrong'}")
 
 
@@ -74,6 +76,8 @@ class GymReward(VerifierReward):
         name (`str`, *optional*, defaults to `"gym_reward"`): Name in metrics.
         cpu_seconds (`float`, *optional*, defaults to 2.0): CPU time that one grade may take; more fails it.
     """
+
+    contained = True
 
     def __init__(self, name: str = "gym_reward", cpu_seconds: float = CPU_SECONDS):
         super().__init__(verify_gym, columns=("entry",), name=name, cpu_seconds=cpu_seconds)
@@ -209,6 +213,12 @@ def _read_entry(entry: str) -> dict[str, Any]:
     missing = {"answer", *TASKS[fields["task"]].needs} - set(fields)
     if missing:
         raise ValueError(f"the entry has no {sorted(missing)[0]!r}")
+    answer = fields["answer"]
+    if not isinstance(answer, (str, type(None))):
+        raise ValueError(f"the `answer` of an entry must be a text or null, got {answer!r:.100}")
+    # fields of another type or size than the task's are found by grading what the entry itself says is right
+    if answer and not is_right(fields["task"], answer, fields):
+        raise ValueError(f"the entry's own answer {answer!r:.100} is wrong")
     return fields
 
 

@@ -7,57 +7,60 @@ refused.
 
 import functools
 import re
-from fractions import Fraction
+from dataclasses import replace
 
-from .formula import Node, has, parse, variables
-from .kinds import LABEL, Reading, unlabelled
-from .plain import based, number, words
-from .region import REALS, combine, combine_sets, inequality, region_of
-from .same import same
-from .text import Unreadable, closing, split
-from .units import Unit, measures, split_unit
-from .value import constant
+from .bounds import Unreadable
+from .brackets import closing, replace_outside, split
+from .equations import equation, final_claim, is_label, ungrouped
+from .formula import Node, has, parse
+from .kinds import Reading, unlabelled
+from .lines import read_lines
+from .plain import number
+from .region import REALS, combine, combine_sets, complement, inequality, region_of
+from .special import special
+from .units import split_unit
 from .vocabulary import labels
 
 
 _OR = re.compile(r"(?:[,;]\s*)?(?<![A-Za-z«])(?:or|and)(?![A-Za-z»])|[;,]", re.IGNORECASE)
 _UNION = re.compile(r"∪|(?<![A-Za-z«])U(?![A-Za-z»_])")
-_RELATION = re.compile(r"[=<>≤≥≠≈∈]|:=")
-_THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])")
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}) ?«?([ap])?(?:\.?m\.?)?»?", re.IGNORECASE)
-_CLOCK_HOUR = re.compile(r"([0-9]{1,2}) ?«?([ap])\.?m\.?»?", re.IGNORECASE)
-_RATIO = re.compile(r"[0-9.]+(?: ?: ?[0-9.]+)+|[0-9.]+ to [0-9.]+")
+_RELATION = re.compile(r"[=<>≤≥≠≈∈∉]|:=")
+_THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9]|,[0-9])")
+_GLUED = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)([mgshlLNJWVKA])")  # 5m, 0.64N
 _CHOSEN = re.compile(r"«\(?([A-F])\)?[.:]?» ?(.+)")  # \textbf{(B)}\ 12
-_MONTHS = {name: index for index, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DATES = (
-    re.compile(r"(?P<m>[A-Za-z]{3,9})\.? (?P<d>[0-9]{1,2})(?:st|nd|rd|th)?(?:,? (?P<y>[0-9]{4}))?"),
-    re.compile(r"(?P<d>[0-9]{1,2})(?:st|nd|rd|th)?(?: of)? (?P<m>[A-Za-z]{3,9})\.?(?:,? (?P<y>[0-9]{4}))?"),
-    re.compile(r"(?P<y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})"),
-)
-_ARC = re.compile(
-    r"([0-9]+(?:\.[0-9]+)?) ?\^?° ?([0-9]+(?:\.[0-9]+)?) ?(?:'|\^\{'\})(?: ?([0-9]+(?:\.[0-9]+)?) ?(?:''|\"))?"
-)
+_SAID = re.compile(r"(«[^«»]+:»|(?:«[^«»]+»|[A-Za-z][a-z -]{2,30}) ?:) ?(.+)")
 
 
 @functools.lru_cache(maxsize=4096)
-def readings(text: str) -> tuple[Reading, ...]:
+def readings(text: str, answer: bool = False) -> tuple[Reading, ...]:
     """
-    The ways to read a normalised text: two if its commas may separate thousands or members.
+    The ways to read a normalised text: two if its commas may separate thousands or members, and two for an *answer*
+    like "5m", which may be a product or metres.
+
+    A comma within brackets groups digits only if there is no other reading, so that (1,234) stays a pair.
 
     Raises:
         Unreadable: There is none.
     """
-    grouped = _THOUSANDS.sub(lambda match: match[1].replace(",", ""), text)
     found: list[Reading] = []
     problem: Unreadable | None = None
-    for version in dict.fromkeys((grouped, text)):
+    versions = dict.fromkeys((replace_outside(text, _THOUSANDS, _joined), text))
+    if answer and (match := _GLUED.fullmatch(text)):
+        versions[f"{match[1]} {match[2]}"] = None
+    for version in versions:
         try:
             found.append(read(version))
         except Unreadable as error:
             problem = problem or error
+    if not found and (last := _THOUSANDS.sub(_joined, text)) not in versions:
+        found.append(read(last))
     if not found:
         raise problem or Unreadable("it is empty")
     return tuple(found)
+
+
+def _joined(match: re.Match) -> str:
+    return match[0].replace(",", "")
 
 
 def read(text: str) -> Reading:
@@ -65,54 +68,70 @@ def read(text: str) -> Reading:
     text = text.strip().rstrip(".,;").strip()
     if not text:
         raise Unreadable("a part of it is empty")
-    special = _special(text)
-    if special:
-        return special
+    if text[0] == "⟬":
+        answers = [part.split("⟭", 1) for part in text[1:].split("⟬")]
+        return Reading("list", items=tuple(replace(read(part), label=f"⟬{name}⟭") for name, part in answers))
+    if "⇒" in text:
+        claims, arrows = split(text, re.compile("⇒"))
+        if arrows:
+            return final_claim([read_or_none(claim) for claim in claims if claim] if claims[-1] else [])
+    if found := special(text):
+        return found
+    if (match := _CHOSEN.fullmatch(text)) and (chosen := read(match[2])).kind == "scalar":
+        if not chosen.unit and re.search("[0-9]", match[2]):
+            return Reading("choice", match[1].casefold(), (chosen,))
+    if ("∈" in text or "integer" in text) and (found := _family(text)):
+        return found
+    if "₥" in text:
+        return _congruence(text)
     parts, joints = split(text, _OR)
     if len(parts) > 1:
         return _list([read(part) for part in parts], joints)
     return _item(text)
 
 
-def _special(text: str) -> Reading | None:
-    """What is no formula: words, dates, times of day, ratios, numbers in a base."""
-    if (said := words(text)) is not None:
-        if said.isdigit():
-            return Reading("scalar", parse(said), text=said)
-        if said == "infinity":
-            return Reading("scalar", ("∞", 1))
-        if said == "ℝ":
-            return REALS
-        return Reading("words", said)
-    bare = re.sub(r"[«»]", "", text).strip()
-    for pattern in _DATES:
-        if (match := pattern.fullmatch(bare)) and (month := _month(match["m"])):
-            return Reading("words", f"{match['y'] or ''}-{month}-{int(match['d'])}")
-    if (match := _CLOCK.fullmatch(text)) and int(match[1]) < 25 and int(match[2]) < 60:
-        return Reading("clock", (int(match[1]), int(match[2]), (match[3] or "").lower()))
-    if match := _CLOCK_HOUR.fullmatch(text):
-        return Reading("clock", (int(match[1]), 0, match[2].lower()))
-    if _RATIO.fullmatch(text):
-        numbers = [number(part) for part in re.split(r" ?: ?| to ", text)]
-        if all(value is not None for value in numbers) and any(numbers):
-            return Reading("ratio", tuple(numbers))
-    if (amount := measures(text)) is not None:
-        return Reading("scalar", ("n", amount[0]), unit=amount[1])
-    if (match := _CHOSEN.fullmatch(text)) and (chosen := read(match[2])).kind == "scalar":
-        if not chosen.unit and re.search("[0-9]", match[2]):
-            return Reading("choice", match[1].casefold(), (chosen,))
-    if (value := based(text)) is not None:
-        digits = Reading("scalar", ("n", Fraction(value[0])), text=str(value[0]))
-        return digits if value[1] == 10 else Reading("based", value)
+def read_or_none(text: str) -> Reading | None:
+    try:
+        return read(text)
+    except Unreadable:
+        return None
+
+
+_WHOLE = r"(?:∈ ?\{? ?(?P<set>[ℤℕZN])[^ ,;()⦄}\]]*|(?:is )?any? (?:arbitrary )?integer|integer)"
+_ANY = "(?:all |any |some |every |each |an )?"
+_FAMILY = (
+    re.compile(
+        rf"(.*?)[,;]? ?\(? ?(?:where |with |for (?:all |any |some |every |each )?)?(?P<k>[a-z]) ?{_WHOLE} ?\)?"
+    ),
+    re.compile(
+        r"(.*?)[,;]? ?\(? ?(?:where |with |for )?(?:all |any |some |every |an )?integers? (?P<k>[a-z])(?P<set>)? ?\)?"
+    ),
+)
+
+
+def _family(text: str) -> Reading | None:
+    r"""`k\pi, k\in\mathbb{Z}`: one answer for every whole number."""
+    bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
+    for pattern in _FAMILY:
+        if (match := pattern.fullmatch(bare)) and match[1].strip() and match[1].strip() != match["k"]:
+            if not re.search(rf"(?<![A-Za-z\\]){match['k']}", match[1]):
+                raise Unreadable("a whole number that is not in it")
+            inner = read(match[1])
+            return Reading("family", (match["k"], "ℕ" if match["set"] in ("ℕ", "N") else "ℤ"), (inner,), inner.label)
     return None
 
 
-def _month(text: str) -> int | None:
-    if text.isdigit():
-        return int(text) if 1 <= int(text) <= 12 else None
-    full = "january february march april may june july august september october november december".split()
-    lower = text.lower()
-    return _MONTHS.get(lower) or (full.index(lower) + 1 if lower in full else None)
+_CONGRUENCE = re.compile(r"(?:(?P<name>[^≡₥]+?) ?≡ ?)?(?P<residues>[^≡₥]+?) ?,? ?\(? ?₥ ?(?P<modulus>[^()≡₥,]+?) ?\)?")
+
+
+def _congruence(text: str) -> Reading:
+    match = _CONGRUENCE.fullmatch(text)
+    modulus = match and number(match["modulus"].strip("{} "))
+    if not match or not modulus or modulus.denominator > 1:
+        raise Unreadable("a congruence of this form is not supported")
+    residues = read(match["residues"])
+    items = residues.items if residues.kind == "list" else (residues,)
+    return Reading("congruence", abs(modulus), tuple(unlabelled(item) for item in items), match["name"])
 
 
 def _list(items: list[Reading], joints: list[str]) -> Reading:
@@ -137,20 +156,26 @@ def _list(items: list[Reading], joints: list[str]) -> Reading:
 def _item(text: str) -> Reading:
     parts, relations = split(text, _RELATION)
     if not relations:
+        # "vertex: (1, 2)" says what it is, as an equals sign would
+        if (match := _SAID.fullmatch(text)) and labels(match[1]):
+            return replace(read(match[2]), label=match[1].strip("« »:").casefold())
         return _value(text)
+    parts = [ungrouped(part) for part in parts]
     if not parts[0] and relations[0] in "=≈" and len(parts) == 2:  # "= 5" goes on from the text before the box
         return read(parts[1])
     if any(not part for part in parts):
         raise Unreadable("a side of a relation is empty")
     if relations == ["∈"]:
-        if not _is_label(parts[0]) or _value(parts[1]).kind not in ("set", "tuple", "region", "words"):
+        if not is_label(parts[0]) or _value(parts[1]).kind not in ("set", "tuple", "region", "words"):
             raise Unreadable("nothing that is a member of a set")
         return Reading(**{**_value(parts[1]).__dict__, "label": parts[0]})
+    if relations == ["∉"] and is_label(parts[0]):
+        return replace(complement([_value(parts[1])]), label=parts[0])
     kinds = set(relations)
     if kinds <= {"<", "≤"} or kinds <= {">", "≥"} or relations == ["≠"]:
         return inequality(parts, relations)
     if kinds <= {"=", ":=", "≈"}:
-        return _equation(parts, relations)
+        return equation(parts, relations, read)
     raise Unreadable("relations of different kinds stand in one chain")
 
 
@@ -162,7 +187,9 @@ def _value(text: str) -> Reading:
             return combine_sets([region_of(read(part)) for part in parts], operator)
     if text in ("ℝ", "∅", "⦃ ⦄", "⦃⦄"):
         return REALS if text == "ℝ" else Reading("words", "no solution")
-    if text[0] in "([⦃⟨⟦|" or text[0] == "{":
+    if split(text, re.compile("⟦"))[1] and (text[0] != "⟦" or closing(text, 0) != len(text) - 1):
+        return _combined_matrices(text)
+    if text[0] in "([⦃⟨⟦⟪|" or text[0] == "{":
         if text[0] != "|" and closing(text, 0) == len(text) - 1:
             bracketed = _bracketed(text)
             if bracketed:
@@ -170,8 +197,37 @@ def _value(text: str) -> Reading:
     return _scalar(text)
 
 
+def _combined_matrices(text: str) -> Reading:
+    """A matrix times a number, and sums of such."""
+    terms, signs = split(text, re.compile(r"(?<=.)[+-]"))
+    total: Reading | None = None
+    for term, sign in zip(terms, ["+", *signs], strict=True):
+        start = term.find("⟦")
+        end = closing(term, start) if start >= 0 else -1
+        if end < 0 or term[end + 1 :].strip():
+            raise Unreadable("a formula with a matrix")
+        factor = term[:start].strip().removesuffix("*").strip()
+        weight = _one_value("1" if factor in ("", "+") else "-1" if factor == "-" else factor)
+        matrix = read(term[start:])
+        if not all(item.kind == "scalar" and item.value[0] != "∞" for item in matrix.items):
+            raise Unreadable("a matrix of what has no value")
+        weight = weight if sign == "+" else ("-", weight)
+        entries = [Reading("scalar", ("*", weight, item.value)) for item in matrix.items]
+        if total is not None:
+            if total.value != matrix.value:
+                raise Unreadable("a sum of matrices of different sizes")
+            sums = zip(total.items, entries, strict=True)
+            entries = [Reading("scalar", ("+", one.value, other.value)) for one, other in sums]
+        total = Reading("matrix", matrix.value, tuple(entries))
+    if total is None:
+        raise Unreadable("a formula with a matrix")
+    return total
+
+
 def _bracketed(text: str) -> Reading | None:
     inner = text[1:-1].strip()
+    if text[0] == "⟪":
+        return read_lines(inner, read)
     if text[0] == "⟦":
         rows = [row.split("¦") for row in inner.split("‖")]
         if len({len(row) for row in rows}) != 1:
@@ -200,11 +256,10 @@ def _bracketed(text: str) -> Reading | None:
 
 
 def _scalar(text: str) -> Reading:
+    if ":" in text and len(terms := split(text, re.compile(":"))[0]) in (2, 3):
+        return Reading("proportion", items=tuple(Reading("scalar", _one_value(term)) for term in terms))
     if text in ("∞", "+∞", "+ ∞", "-∞", "- ∞"):
         return Reading("scalar", ("∞", -1 if text[0] == "-" else 1))
-    if match := _ARC.fullmatch(text):
-        value = Fraction(match[1]) + Fraction(match[2]) / 60 + Fraction(match[3] or 0) / 3600
-        return Reading("scalar", ("n", value), unit=Unit((("angle", 1),), Fraction(1)))
     core, unit = split_unit(text)
     exact = number(core)
     tree: Node = ("n", exact) if exact is not None else parse(core)
@@ -218,58 +273,16 @@ def _scalar(text: str) -> Reading:
     return Reading("scalar", tree, unit=unit, text=core)
 
 
+def _one_value(text: str) -> Node:
+    tree = parse(text)
+    if has(tree, "±", "∓"):
+        raise Unreadable("± where one value is needed")
+    return tree
+
+
 def _signed(node: Node, sign: int) -> Node:
     """The tree with ± as + or −."""
     if node[0] in ("±", "∓"):
         inner = _signed(node[1], sign)
         return inner if (sign > 0) == (node[0] == "±") else ("-", inner)
     return tuple(_signed(part, sign) if isinstance(part, tuple) else part for part in node)
-
-
-def _is_label(text: str) -> bool:
-    """A name, or words that say what the number is; not a formula, whose value the number would be."""
-    if LABEL.fullmatch(text):
-        word = re.match("[A-Za-z]*", text)[0]  # type: ignore[index]
-        return len(word) < 2 or labels(word)
-    return ("«" in text or words(text, loose=True) is not None) and labels(text)
-
-
-def _equation(parts: list[str], relations: list[str]) -> Reading:
-    label = None
-    if LABEL.fullmatch(parts[0]) and not _is_label(parts[0]) and not (words(parts[0]) or "").isdigit():
-        raise Unreadable("what stands before '=' is no name")
-    if _is_label(parts[0]):
-        if not (len(parts) == 2 and words(parts[0]) and words(parts[1])):
-            label, parts, relations = re.sub(r"[{} ]", "", parts[0]), parts[1:], relations[1:]
-    sides = [read(part) for part in parts]
-    last = sides[-1]
-    if label is not None:
-        _consistent(sides, relations)
-        return Reading(**{**sides[0].__dict__, "label": label})
-    if not all(side.kind == "scalar" and side.value[0] != "∞" for side in sides):
-        raise Unreadable("an equation between what has no value")
-    if any(has(side.value, "±", "∓") for side in sides):
-        raise Unreadable("± in an equation")
-    free = [variables(side.value) for side in sides]
-    if len(sides) == 2 and not free[0] and free[1] and LABEL.fullmatch(parts[1]) and _is_label(parts[1]):
-        return Reading(**{**sides[0].__dict__, "label": parts[1]})
-    if not free[0] and not any(free):
-        _consistent(sides, relations)
-        return sides[0]
-    if relations != ["="]:
-        raise Unreadable("a chain of equations between formulas")
-    return Reading("equation", ("+", sides[0].value, ("-", last.value)), items=(sides[0], last))
-
-
-def _consistent(sides: list[Reading], relations: list[str]) -> None:
-    """A chain must not contradict itself; an approximation must be what rounding gives."""
-    for index, relation in enumerate(relations):
-        left, right = sides[index], sides[index + 1]
-        if relation == "≈":
-            if left.kind != "scalar" or right.kind != "scalar":
-                raise Unreadable("an approximation of what is no number")
-            exact, near = constant(left.value), constant(right.value)
-            if abs(float(exact) - float(near)) > 0.01 * abs(float(exact)):
-                raise Unreadable("an approximation that is far off")
-        elif not same(left, right):
-            raise Unreadable("it contradicts itself")

@@ -8,17 +8,21 @@ a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`.
 import re
 from fractions import Fraction
 
-from .text import FUNCTIONS, GREEK, MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .bounds import MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .symbols import FUNCTIONS, GREEK, MARKS
 
 
 Node = tuple
 
 MAX_NODES = 400
 
-_SUBSCRIPT = r"(?:_ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9,+ -]{1,8}\}))?'*"
+# A name: of a letter, or of several with a mark over them, with an index and primes
+_WORD = r"\\[a-z]+ |«[A-Za-z ]{1,12}»|[⊙⊕⊥∥△∞*]"
+_SUBSCRIPT = rf"(?:_ ?(?:[A-Za-z0-9]|{_WORD}|\{{(?:[A-Za-z0-9,+ ()-]|{_WORD}){{1,12}}\}}))?'*"
+_LETTERS = rf"\\(?:{'|'.join(sorted(GREEK))})[{MARKS}]? ?|[A-Z]{{2,3}}[{MARKS}]|[A-Za-z][{MARKS}]?"
 _TOKEN = re.compile(
     r"(?P<n>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{2,3}(?![0-9A-Za-z])|E[+-]?[0-9](?![0-9A-Za-z]))?)"
-    rf"|(?P<v>\\(?:{'|'.join(sorted(GREEK))}) ?{_SUBSCRIPT}|[A-Za-z]{_SUBSCRIPT})"
+    rf"|(?P<v>(?:{_LETTERS}){_SUBSCRIPT})"
     r"|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,])|(?P<x>.)"
 )
 _STARTS = frozenset("([{|⌊⌈π")
@@ -42,7 +46,7 @@ def parse(text: str) -> Node:
 class _Parser:
     def __init__(self, text: str):
         self.tokens = [(match.lastgroup or "x", match[0].strip()) for match in _TOKEN.finditer(text)]
-        runs = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{5,}", re.sub(r"\\[A-Za-z]+", "", text))
+        runs = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{5,}", re.sub(r"\\[A-Za-z]+|_ ?\{[^{}]*\}|_ ?«[^»]*»", "", text))
         if runs or any(kind == "x" for kind, _ in self.tokens):
             raise Unreadable(f"{text!r:.60} is no formula")
         self._join_numbers()
@@ -146,7 +150,7 @@ class _Parser:
         if kind == "n":
             return self.number(token)
         if kind == "v":
-            name = re.sub(r"[{} ]", "", token)
+            name = re.sub(r"[{} «»]", "", token)
             return self.node("c", name) if name in ("e", "i") else self.node("v", name)
         if kind == "f":
             return self.function(token[1:])

@@ -3,7 +3,7 @@ What `math_reward` runs in its workers: references checked and answers compared 
 math-verify where the reference has a command that the grammar lacks. Both are imported there only, off the clock.
 """
 
-from .text import Unreadable
+from .bounds import Unreadable
 
 
 def prepare() -> None:
@@ -24,17 +24,20 @@ def check_reference(text: str) -> str | None:
     return None
 
 
-def compare(gold: str, given: str) -> tuple[bool, str]:
-    """Whether two normalised texts are the same answer, and why."""
+def compare(gold: str, given: str, tolerance: float = 0.0) -> tuple[bool, str]:
+    """Whether two normalised texts are the same answer, numbers up to a share of their size, and why."""
     from . import answer as math_answer
     from . import same as math_same
+    from .kinds import rounded
 
     try:
-        answers = math_answer.readings(given)
+        answers = math_answer.readings(given, answer=True)
     except Unreadable as problem:
         return False, f"the answer cannot be compared: {problem}"
     reason = "it is another value"
     for reference in math_answer.readings(gold):
+        if tolerance:
+            reference = rounded(reference, tolerance)
         for answer in answers:
             try:
                 if math_same.same(reference, answer):
@@ -62,8 +65,8 @@ def check_reference_symbolically(text: str) -> str | None:
     return None
 
 
-def compare_symbolically(gold: str, given: str) -> tuple[bool, str]:
-    """As `compare`, by math-verify, on texts that are not normalised."""
+def compare_symbolically(gold: str, given: str, tolerance: float = 0.0) -> tuple[bool, str]:
+    """As `compare`, by math-verify, on texts that are not normalised, and exactly."""
     from . import symbolic as math_symbolic
 
     try:

@@ -4,7 +4,8 @@ import math
 import re
 from fractions import Fraction
 
-from .text import MAX_CHARS, MAX_EXPONENT, Unreadable, closing
+from .bounds import MAX_CHARS, MAX_EXPONENT, Unreadable
+from .brackets import closing
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+)"
@@ -113,6 +114,7 @@ _SYNONYMS = {
 
 
 _CHOICES = re.compile(r"(?:[A-F]|\([A-F]\))(?:(?:, ?| and |, and )(?:[A-F]|\([A-F]\)))+")
+_LETTERS = re.compile(_CHOICES.pattern.replace("A-F", "A-Z"))
 
 
 def words(text: str, loose: bool = False) -> str | None:
@@ -122,8 +124,8 @@ def words(text: str, loose: bool = False) -> str | None:
     """
     bare = re.sub(r"[«»]", "", text)
     loose = loose or bare != text
-    if _CHOICES.fullmatch(bare.strip()):  # choices, in any order
-        return " and ".join(sorted(re.findall("[A-F]", bare)))
+    if (_LETTERS if loose else _CHOICES).fullmatch(bare.strip()):  # choices, in any order
+        return " and ".join(sorted(re.findall("[A-Z]", bare)))
     bare = re.sub(r"\s+", " ", bare.strip(" ().,!\"'")).casefold()
     bare = _SYNONYMS.get(bare, bare)
     if bare in ("no solution", "ℝ"):
@@ -138,12 +140,12 @@ def words(text: str, loose: bool = False) -> str | None:
 
 
 _BASES = {**_NUMBER_WORDS, "sixteen": 16}
-_BASED = re.compile(r"\(?([0-9]+[0-9A-Fa-f]*|[A-F][0-9A-F]*)\)?_ ?(?:\{ ?)?(?:«)?([0-9]{1,2}|[a-z]+)(?:»)?(?: ?\})?")
+_BASED = re.compile(r"\(?(-?[0-9]+[0-9A-Fa-f]*|[A-F][0-9A-F]*)\)?_ ?(?:\{ ?)?(?:«)?([0-9]{1,2}|[a-z]+)(?:»)?(?: ?\})?")
 
 
 def based(text: str) -> tuple[int, int] | None:
     """Value and base of a number like `101_2` or `(2A)_{16}`; `None` for other texts."""
-    match = _BASED.fullmatch(text.replace(" «", "«").replace("» ", "»"))
+    match = _BASED.fullmatch(text.replace(" «", "«").replace("» ", "»").replace(" _", "_"))
     if not match:
         return None
     base = int(match[2]) if match[2].isdigit() else _BASES.get(match[2], 0)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
+from .bounds import Unreadable
 from .formula import Node, has, variables
-from .text import Unreadable
 from .value import DIGITS, Evaluator, NoValue, Point, as_float, is_real, mp, values
 
 
@@ -22,7 +22,7 @@ _WHOLE = frozenset("abcdjklmnpqrsBCDJKLMNPQRS")
 def _points(names: tuple[str, ...], kind: str) -> list[Point]:
     """
     The same for ever: a grade must not depend on chance. Both signs and both sides of 1, for roots and arcs. With
-    denominators of 160 bits each, so that no factor an answer has room for makes all of them whole, as it would in
+    denominators of 512 bits each, so that no factor an answer has room for makes all of them whole, as it would in
     `x+sin(10^9πx)`.
     """
     draw = random.Random(0)
@@ -31,8 +31,8 @@ def _points(names: tuple[str, ...], kind: str) -> list[Point]:
         return [{name: Fraction(draw.randint(1, 9) + shift) for name in names} for shift in range(5)]
 
     def between(low: float, high: float) -> Fraction:
-        whole = draw.getrandbits(160) | 1 << 159 | 1
-        return Fraction(low) + Fraction(high - low) * Fraction(draw.getrandbits(200) % whole, whole)
+        whole = draw.getrandbits(512) | 1 << 511 | 1
+        return Fraction(low) + Fraction(high - low) * Fraction(draw.getrandbits(550) % whole, whole)
 
     return [{name: between(low, high) for name in names} for low, high in ranges]
 

@@ -3,9 +3,9 @@
 from fractions import Fraction
 from typing import Any
 
+from .bounds import Unreadable
 from .formula import Node, has, parse, variables
 from .kinds import Reading
-from .text import Unreadable
 from .value import order
 
 
@@ -21,6 +21,7 @@ def inequality(parts: list[str], relations: list[str]) -> Reading:
         raise Unreadable("an inequality between numbers that are not real")
     if len(sides) == 2 and any(side and side[:2] == ("f", "abs") for side in sides):
         return _absolute(sides, relations[0])
+    sides, relations = _without_factor(sides, relations)
     names = sorted(set().union(*(variables(side) for side in sides if side)))
     variable = [index for index, side in enumerate(sides) if side and side[0] == "v"]
     if len(names) != 1 or len(variable) != 1 or len(parts) > 3 or relations == ["≠"] and len(parts) > 2:
@@ -41,6 +42,37 @@ def inequality(parts: list[str], relations: list[str]) -> Reading:
         end = (sides[other], relation in "≤≥" and sides[other] is not None)
         low, high = (end, high) if below else (low, end)
     return Reading("region", _merged([(*low, *high)]), label=label)
+
+
+def _without_factor(sides: list[Node | None], relations: list[str]) -> tuple[list[Node | None], list[str]]:
+    """-x > -1 as x < 1: the factor of a variable is divided out; what is added to it is left to solve."""
+    at = [index for index, side in enumerate(sides) if side and variables(side)]
+    split = _factor(sides[at[0]]) if len(at) == 1 else None  # type: ignore[arg-type]
+    if split is None:
+        return sides, relations
+    factor, variable = split
+    if (sign := order(factor)) == 0:
+        raise Unreadable("an inequality of 0 times a variable")
+    sides = [variable if index == at[0] else side and ("/", side, factor) for index, side in enumerate(sides)]
+    return sides, relations if sign > 0 else [_TURNED[relation] for relation in relations]
+
+
+_TURNED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠"}
+
+
+def _factor(node: Node) -> tuple[Node, Node] | None:
+    """A variable and what it is multiplied with; `None` where it stands alone, or in something else."""
+    if node[0] == "-":
+        inner = node[1] if node[1][0] == "v" else None
+        factor, variable = (("n", Fraction(1)), inner) if inner else _factor(node[1]) or (None, None)
+        return (("-", factor), variable) if factor and variable else None
+    if node[0] in "*/":
+        left, right = node[1:]
+        if left[0] == "v" and not variables(right):
+            return (right, left) if node[0] == "*" else (("/", ("n", Fraction(1)), right), left)
+        if node[0] == "*" and right[0] == "v" and not variables(left):
+            return left, right
+    return None
 
 
 def _absolute(sides: list[Node | None], relation: str) -> Reading:
@@ -129,6 +161,20 @@ def _complement(intervals: tuple[tuple, ...]) -> tuple[tuple, ...]:
     if low is not None:
         ends.append((*low, None, False))
     return _merged(ends)
+
+
+def complement(regions: list[Reading]) -> Reading:
+    """What lies in none of them. Raises `Unreadable` where one is no region."""
+    names = {region.label for region in regions}
+    parts = [part for region in regions for part in region_of(_as_region(region)).value]
+    return Reading("region", _complement(_merged(parts)), label=names.pop() if len(names) == 1 else None)
+
+
+def _as_region(reading: Reading) -> Reading:
+    """x = 3, which stands beside x > 3, as {3}."""
+    if reading.kind == "scalar" and reading.label and reading.value[0] != "∞":
+        return Reading("region", ((reading.value, True, reading.value, True),), label=reading.label)
+    return reading
 
 
 def combine_sets(regions: list[Reading], operator: str) -> Reading:

@@ -6,15 +6,17 @@ go to the workers, which compare them by value (`math/grade.py`).
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
-from .plain import approximates, number, of_float, words
-from .text import NoGrammar, Unreadable, bare_answer, final_answer, last_boxed, normalise
+from .bounds import Unreadable
+from .extract import bare_answer, final_answer, last_boxed
+from .plain import approximates, number, words
+from .reference import Gold, counted_noun, plain_reference, read_reference, without_prefix
+from .text import normalise
 
 
 AnswerRule = Literal["boxed", "boxed_or_bare", "boxed_or_final"]
@@ -44,9 +46,13 @@ class MathReward(VerifierReward):
             by default since it rewards a model that states no answer but ends on a lucky number.
         name (`str`, *optional*, defaults to `"math_reward"`): Name in metrics.
         cpu_seconds (`float`, *optional*, defaults to 2.0): Limit for one comparison of formulas.
+        tolerance (`float`, *optional*, defaults to 0.0):
+            Share of the reference's size by which a number may differ from it, alone or as a member of a list, set,
+            tuple or matrix: 0.01 passes 1.99 for 2. For references that are rounded, as those of physics are. At least
+            0 and below 1; 0 is exact. Only 0 passes for 0; formulas with variables and ends of intervals stay exact.
 
     Raises:
-        ValueError: `answer` is none of the three, or `cpu_seconds` is not above 0.
+        ValueError: `answer` is none of the three, `cpu_seconds` is not above 0, or `tolerance` is not in [0, 1).
 
     Example:
     ```python
@@ -58,23 +64,37 @@ class MathReward(VerifierReward):
     ```
     """
 
-    version = "3"
+    version = "4"
+    contained = True
 
     def __init__(
-        self, answer: AnswerRule = "boxed_or_bare", name: str = "math_reward", cpu_seconds: float = CPU_SECONDS
+        self,
+        answer: AnswerRule = "boxed_or_bare",
+        name: str = "math_reward",
+        cpu_seconds: float = CPU_SECONDS,
+        tolerance: float = 0.0,
     ):
         if answer not in get_args(AnswerRule):
             raise ValueError(f"`answer` must be one of {get_args(AnswerRule)}, got {answer!r}.")
-        verifier = functools.partial(verify_math, answer=answer)
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"`tolerance` must be at least 0 and below 1, got {tolerance}.")
+        verifier = functools.partial(verify_math, answer=answer, tolerance=tolerance)
         super().__init__(verifier, columns=("solution",), name=name, cpu_seconds=cpu_seconds)
         self.answer: AnswerRule = answer
+        self.tolerance = tolerance
+
+    def _references(self, columns: dict[str, Any], rows: int) -> list[Any]:
+        """References that the base can hash and print: see `_Foreign`."""
+        return [plain_reference(reference) for reference in super()._references(columns, rows)]
 
     def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
         run = functools.partial(_in_pool, cpu_seconds=self.cpu_seconds or CPU_SECONDS)
-        return grade(texts, references, self.answer, run)
+        return grade(texts, references, self.answer, run, self.tolerance)
 
 
-def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed_or_bare") -> Verdict:
+def verify_math(
+    completion: str, solution: Any, answer: AnswerRule = "boxed_or_bare", tolerance: float = 0.0
+) -> Verdict:
     """
     Grade the final answer of a completion in this process, without a limit on time but with those on size.
 
@@ -82,11 +102,12 @@ def verify_math(completion: str, solution: Any, answer: AnswerRule = "boxed_or_b
         completion (`str`): Text to grade.
         solution (`str`, `int`, `float`): Reference, in any form that [`MathReward`] reads.
         answer (`str`): As in [`MathReward`].
+        tolerance (`float`): As in [`MathReward`].
 
     Returns:
         [`Verdict`]: Unreadable where the solution is, whatever the completion says.
     """
-    return grade([completion], [solution], answer, _inline)[0]
+    return grade([completion], [solution], answer, _inline, tolerance)[0]
 
 
 # ---- a batch ----
@@ -108,20 +129,23 @@ def _inline(function: Callable, calls: Sequence[tuple], prepare: Callable) -> li
     return [Outcome("ok", function(*arguments)) for arguments in calls]
 
 
-def grade(texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner) -> list[Verdict]:
+def grade(
+    texts: Sequence[str], references: Sequence[Any], answer: AnswerRule, run: Runner, tolerance: float = 0.0
+) -> list[Verdict]:
     """Verdicts of a batch: what is plain at once, the rest by `run`, in two calls of it: references, then answers."""
+    references = [plain_reference(reference) for reference in references]
     golds = _read_references(references, run)
     verdicts: list[Verdict | None] = []
     open_rows: list[tuple[int, Gold, str]] = []
     for text, reference in zip(texts, references, strict=True):
         gold = golds[_reference_key(reference)]
-        verdict = gold if isinstance(gold, Verdict) else _grade_plainly(gold, text, answer)
+        verdict = gold if isinstance(gold, Verdict) else _grade_plainly(gold, text, answer, tolerance)
         if isinstance(gold, Gold) and isinstance(verdict, str):
             open_rows.append((len(verdicts), gold, verdict))
         verdicts.append(verdict if isinstance(verdict, Verdict) else None)
     for symbolic, (_, function, prepare) in _STEPS.items():
         rows = [row for row in open_rows if row[1].symbolic == symbolic]
-        outcomes = run(function, [(gold.key, given) for _, gold, given in rows], prepare)
+        outcomes = run(function, [(gold.key, given, tolerance) for _, gold, given in rows], prepare)
         for (index, gold, given), outcome in zip(rows, outcomes, strict=True):
             verdicts[index] = _verdict(outcome, gold, given)
     return [verdict for verdict in verdicts if verdict is not None]
@@ -134,7 +158,7 @@ def _verdict(outcome: Outcome, gold: "Gold", given: str) -> Verdict:
     return Verdict(passed, f"{given!r:.100} for {gold.text!r:.100}: {reason}")
 
 
-def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str:
+def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float) -> Verdict | str:
     """The verdict where no formula must be read, else the answer to compare."""
     shown = after_thinking(text)
     if shown is None:
@@ -144,16 +168,19 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str
         raw = bare_answer(shown) if answer == "boxed_or_bare" else final_answer(shown)
     if raw is None:
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
+    if " ".join(raw.split()).strip("$.") == " ".join(gold.raw.split()).strip("$."):
+        return Verdict(True, "the text of the reference")
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
-        given = _PREFIX.sub("", normalise(raw))
+        given = counted_noun(without_prefix(normalise(raw)))
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
     if gold.number is not None and value is not None:
         same = gold.number == value or approximates(given, value, gold.number)
         same = same or approximates(gold.text, gold.number, value)
+        same = same or tolerance > 0 and abs(value - gold.number) <= abs(gold.number) * Fraction(repr(tolerance))
     elif _spaceless(gold.text) == _spaceless(given):
         same = True
     elif re.fullmatch(r"\(?[A-E]\)?", gold.text) and re.fullmatch(r"\(?[A-Ea-e]\)?", given):  # a choice
@@ -165,10 +192,6 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule) -> Verdict | str
     return Verdict(same, f"{raw!r:.100} {'equals' if same else 'is not'} {gold.text!r:.100}")
 
 
-# "Answer: 5" in the box
-_PREFIX = re.compile(r"^«? ?(?:the )?(?:final |correct )?answer(?:s? (?:is|are)| ?[:=])+ ?:? ?(?:» ?)?", re.IGNORECASE)
-
-
 def _spaceless(text: str) -> str:
     """Without spaces, but for those between digits or words."""
     return re.sub(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])|(?<=[0-9]) (?=[A-Za-z])", "", text)
@@ -177,28 +200,7 @@ def _spaceless(text: str) -> str:
 # ---- the reference ----
 
 
-@dataclass(frozen=True)
-class Gold:
-    """A reference: its text as found and normalised, its value if it is a plain number, its words if it is words."""
-
-    raw: str
-    text: str
-    number: Fraction | None = None
-    words: str | None = None
-    symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
-
-    @property
-    def key(self) -> str:
-        """What the workers are given."""
-        return self.raw if self.symbolic else self.text
-
-    @property
-    def plain(self) -> bool:
-        return self.number is not None or self.words is not None
-
-
-_MARKED = re.compile(r"####([^\n]*)")
-_PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
+# ---- the references of a batch ----
 
 
 def _reference_key(reference: Any) -> str:
@@ -211,7 +213,7 @@ def _read_references(references: Iterable[Any], run: Runner) -> dict[str, "Gold 
     for reference in references:
         key = _reference_key(reference)
         if key not in golds:
-            golds[key] = _checked.get(key) or _read_reference(reference)
+            golds[key] = _checked.get(key) or read_reference(reference)
     doubtful = {
         key: gold for key, gold in golds.items() if isinstance(gold, Gold) and not gold.plain and key not in _checked
     }
@@ -239,32 +241,6 @@ def _check_verdict(outcome: Outcome) -> Verdict | None:
     if outcome.status in ("cpu", "memory"):
         return Verdict(None, f"reading it needs too much: {outcome.error}")
     return verdict_of(outcome)
-
-
-def _read_reference(solution: Any) -> "Gold | Verdict":
-    try:
-        if isinstance(solution, str):
-            marked = _MARKED.findall(solution)
-            boxed = last_boxed(solution)
-            raw = marked[-1] if marked else boxed if boxed is not None else solution
-        elif isinstance(solution, int) and not isinstance(solution, bool):
-            raw = str(solution)
-        elif isinstance(solution, float):
-            raw = of_float(solution)
-        else:
-            return Verdict(None, f"a solution must be a str, an int or a float, got {type(solution).__name__}")
-        text = normalise(raw)
-        value = number(text)
-        said = words(text) if value is None else None
-        # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
-        bare = said or re.sub(r"\\[A-Za-z]+|«[A-Za-z ]{0,40}»", "", text)
-        if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
-            return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
-    except NoGrammar:
-        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True)
-    except Unreadable as problem:
-        return Verdict(None, str(problem))
-    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdigit() else None)
 
 
 math_reward = MathReward()

@@ -1,19 +1,17 @@
 """When two answers are the same. What they are said to be (`x` in "x = 5") counts where both say it."""
 
-import re
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 from typing import Any
 
-from .formula import Node, variables
+from .bounds import Unreadable
+from .formula import Node, parse, variables
 from .kinds import LABEL, Reading, unlabelled
-from .plain import approximates, number, significant_digits
 from .points import check_value, proportional, same_value
 from .region import region_of
-from .text import Unreadable
-from .units import Unit
+from .scalars import COORDINATES, asked, same_equation, same_label, same_scalar
 from .value import constant
-from .vocabulary import AMOUNTS
 
 
 def same(gold: Reading, given: Reading) -> bool:
@@ -30,7 +28,7 @@ def same(gold: Reading, given: Reading) -> bool:
     if (gold.kind, given.kind) == ("clock", "ratio") and gcd(*gold.value[:2]) != 1:
         return False  # 10:30 is a time of day; as a ratio it would be 1:3
     if gold.kind == given.kind:
-        return _SAME[gold.kind](gold, given) and _same_label(gold, given)
+        return _SAME[gold.kind](gold, given) and same_label(gold, given)
     for (kind, other), compare in _ACROSS.items():
         if (gold.kind, given.kind) == (kind, other):
             return compare(gold, given)
@@ -38,12 +36,18 @@ def same(gold: Reading, given: Reading) -> bool:
             return compare(given, gold)
     if gold.kind == "scalar" and given.kind == "equation":
         if gold.label and variables(gold.value):
-            return _same_equation(gold, given)
+            return same_equation(gold, given)
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
         left, right = given.items
-        return not variables(gold.value) and not variables(right.value) and _asked(left.value) and same(gold, right)
-    if gold.kind == "equation" and given.kind == "scalar" and given.label:
-        return _same_equation(gold, given)
+        if gold.label and LABEL.fullmatch(gold.label):
+            return same_value(parse(gold.label), left.value) and same(unlabelled(gold), right)
+        return not variables(gold.value) and not variables(right.value) and asked(left.value) and same(gold, right)
+    if gold.kind == "equation" and given.kind == "scalar":
+        if given.label:
+            return same_equation(gold, given)
+        left, right = gold.items
+        line = left.value[0] != "f" and variables(left.value) <= COORDINATES
+        return not line and not variables(right.value) and asked(left.value) and same(right, given)
     return False
 
 
@@ -51,106 +55,11 @@ def _is_letter(reading: Reading, letter: str) -> bool:
     return reading.kind == "scalar" and reading.value[0] in "vc" and reading.value[1].casefold() == letter
 
 
-def _asked(node: Node) -> bool:
-    """
-    Whether a question may ask for the value of a formula: `a+b`, `x^2+y^2`, `\\sin x`. With one unknown, or numbers in
-    it, it is an equation that is left to solve: `2x`, `x^2`, `x-1`.
-    """
-    if node[0] == "f" and node[1] in ("sin", "cos", "tan", "cot", "sec", "csc"):
-        return True
-    first = node
-    while first[0] in "+*/":
-        first = first[1]
-    return len(variables(node)) > 1 and first[0] != "-" and not _has_number(node)
-
-
-def _has_number(node: Node) -> bool:
-    """Other than in an exponent."""
-    if node[0] == "n":
-        return True
-    parts = node[1:2] if node[0] == "^" else node[1:]
-    return any(_has_number(part) for part in parts if isinstance(part, tuple))
-
-
-def _same_label(gold: Reading, given: Reading) -> bool:
-    """Labels that both name something must agree; words, and y for f(x), name nothing in particular."""
-    if gold.label is None or given.label is None or gold.label == given.label:
-        return True
-    if gold.kind == "scalar" and variables(gold.value) and gold.value[0] != "v":
-        # y = 2x + 1 and x = (y − 1)/2 are one line; f(x) = … and y = … one function
-        functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]
-        return len(functions) == 2 and "y" in functions
-    return not all(
-        LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\w+'*", name) for name in (gold.label, given.label)
-    )
-
-
-def _same_scalar(gold: Reading, given: Reading) -> bool:
-    a, b = gold.value, given.value
-    if "∞" in (a[0], b[0]):
-        return bool(a == b)
-    if gold.unit and given.unit:
-        if gold.unit.dimensions != given.unit.dimensions:
-            if {gold.unit.dimensions, given.unit.dimensions} == {(("angle", 1),), (("radian", 1),)}:
-                a, b = _radians(a, gold.unit), _radians(b, given.unit)
-                return same_value(a, b)
-            return False
-        a, b = ("*", a, ("n", gold.unit.factor)), ("*", b, ("n", given.unit.factor))
-    elif given.unit and any(name.lstrip("#") in AMOUNTS for name, _ in given.unit.dimensions):
-        return False
-    if a == b or same_value(a, b):
-        return True
-    if gold.label and given.label and variables(a) | variables(b) and gold.label != given.label:
-        return False
-    return gold.unit == given.unit and (_rounded(gold, given) or _rounded(given, gold))
-
-
-def _radians(value: Node, unit: Unit) -> Node:
-    return ("*", value, ("/", ("c", "π"), ("n", Fraction(180)))) if unit.dimensions[0][0] == "angle" else value
-
-
-def _rounded(decimal: Reading, exact: Reading) -> bool:
-    """Whether a decimal of many digits is the other, which has no end, cut or rounded."""
-    if significant_digits(decimal.text) == 0 or significant_digits(exact.text) or variables(exact.value):
-        return False
-    value = number(decimal.text)
-    if value is None:
-        return False
-    try:
-        target = constant(exact.value)
-    except Unreadable:
-        return False
-    if not isinstance(target, Fraction):
-        # near enough, and without end, as what it stands for
-        scale = 10 ** (len(decimal.text) + 20)
-        target = Fraction(int(target * scale), scale) + Fraction(1, 3 * scale)
-    return approximates(decimal.text, value, target)
-
-
-def _same_equation(gold: Reading, given: Reading) -> bool:
-    """Equations with the same solutions, as far as a constant factor tells: y = 2x + 1 and 2x − y + 1 = 0."""
-    trees = []
-    for side in (gold, given):
-        if side.kind == "equation":
-            trees.append(side.value)
-        else:
-            name = "y" if "(" in (side.label or "") else side.label or ""
-            trees.append(("+", ("v", name), ("-", side.value)))
-    if len(variables(trees[0])) < 2:
-        # one unknown: an equation that is not solved is no answer, unless that is what was asked
-        return (
-            gold.kind == given.kind == "equation"
-            and same_value(gold.items[0].value, given.items[0].value)
-            and same_value(gold.items[1].value, given.items[1].value)
-        )
-    return variables(trees[0]) == variables(trees[1]) and proportional(*trees)
-
-
 def _same_labelled_scalar(gold: Reading, given: Reading) -> bool:
-    if _same_scalar(gold, given):
+    if same_scalar(gold, given):
         return True
     if gold.label and given.label and variables(gold.value):
-        return _same_equation(gold, given)
+        return same_equation(gold, given)
     return False
 
 
@@ -172,6 +81,17 @@ def _same_end(a: Any, b: Any) -> bool:
 def _same_ratio(gold: Reading, given: Reading) -> bool:
     a, b = gold.value, given.value
     return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True)) and any(b) == any(a)
+
+
+def _same_proportion(gold: Reading, given: Reading) -> bool:
+    """1 : √2 is √2 : 2."""
+    first, other = gold.items[0].value, given.items[0].value
+    if any(same_value(value, ("n", Fraction(0))) for value in (first, other)):
+        raise Unreadable("a ratio with 0")
+    return len(gold.items) == len(given.items) and all(
+        same_value(("*", a.value, other), ("*", b.value, first))
+        for a, b in zip(gold.items[1:], given.items[1:], strict=True)
+    )
 
 
 def _same_clock(gold: Reading, given: Reading) -> bool:
@@ -207,9 +127,55 @@ def _same_members(gold: list[Reading], given: list[Reading]) -> bool:
     return True
 
 
+def _same_chain(gold: Reading, given: Reading) -> bool:
+    return _same_members(list(gold.items), list(given.items))
+
+
+def _same_congruence(gold: Reading, given: Reading) -> bool:
+    """The same classes: 8 is 3 modulo 5."""
+    if gold.value != given.value:
+        return False
+    modulus = int(gold.value)
+    classes = [{_whole(item) % modulus for item in side.items} for side in (gold, given)]
+    return classes[0] == classes[1]
+
+
+def _whole(reading: Reading) -> int:
+    value = constant(reading.value) if reading.kind == "scalar" and reading.value[0] != "∞" else None
+    if not isinstance(value, Fraction) or value.denominator > 1:
+        raise Unreadable("a class that is no whole number")
+    return int(value)
+
+
+def _same_family(gold: Reading, given: Reading) -> bool:
+    """Also where the whole number is called otherwise, counts backwards, or from another start."""
+    if gold.value[1] != given.value[1]:
+        return False
+    number: Node = ("v", "#k")
+    reference = _renamed(gold.items[0], gold.value[0], number)
+    steps = [(sign, shift) for shift in (0, 1, -1, 2, -2) for sign in (1, -1)]
+    for sign, shift in steps if gold.value[1] == "ℤ" else [(1, 0)]:
+        other: Node = ("+", number if sign > 0 else ("-", number), ("n", Fraction(shift)))
+        if same(reference, _renamed(given.items[0], given.value[0], other)):
+            return True
+    return False
+
+
+def _renamed(reading: Reading, name: str, node: Node) -> Reading:
+    def within(value: Any) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        return node if value == ("v", name) else tuple(within(part) for part in value)
+
+    items = tuple(_renamed(item, name, node) for item in reading.items)
+    return replace(reading, value=within(reading.value), items=items, text="")
+
+
 def _same_list(gold: Reading, given: Reading) -> bool:
     """Without order, unless one side says which is which: "x = 1, y = 2" is "1, 2" and not "2, 1"."""
     labels = [[item.label for item in side.items] for side in (gold, given)]
+    if all(labels[0]) and len(set(labels[0])) > 1 and set(labels[0]) == set(labels[1]):
+        labels[1] = []
     if any(all(ours) and len(set(ours)) > 1 and not any(theirs) for ours, theirs in (labels, labels[::-1])):
         sides = [sorted(side.items, key=lambda item: item.label or "") for side in (gold, given)]
         return _same_order(*(Reading("list", items=tuple(map(unlabelled, side))) for side in sides))
@@ -266,8 +232,13 @@ _SAME = {
     "matrix": lambda gold, given: gold.value == given.value and _same_order(gold, given),
     "order": lambda gold, given: gold.value == given.value and _same_order(gold, given),
     "region": _same_region,
-    "equation": _same_equation,
+    "equation": same_equation,
     "inequality": _same_inequality,
+    "chain": _same_chain,
+    "proportion": _same_proportion,
+    "congruence": _same_congruence,
+    "family": _same_family,
+    "pieces": lambda gold, given: _same_members(list(gold.items), list(given.items)),
 }
 
 # Kinds that mean the same in other clothes; the first is passed first, whichever of them is the reference
@@ -283,6 +254,11 @@ _ACROSS = {
     ("ratio", "clock"): lambda one, other: (
         not other.value[2] and _same_ratio(one, Reading("ratio", tuple(map(Fraction, other.value[:2]))))
     ),
+    # "k\\pi" where it goes without saying that k is a whole number
+    **{
+        ("family", kind): lambda one, other: same(one.items[0], other)
+        for kind in ("scalar", "list", "tuple", "region")
+    },
     # the letter of a choice
     ("words", "scalar"): lambda one, other: _is_letter(other, one.value),
 }

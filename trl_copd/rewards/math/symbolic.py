@@ -18,7 +18,7 @@ from sympy.functions.elementary.hyperbolic import HyperbolicFunction
 from sympy.functions.elementary.trigonometric import InverseTrigonometricFunction, TrigonometricFunction
 from sympy.logic.boolalg import Boolean
 
-from .text import MAX_CHARS, MAX_DEPTH, Unreadable
+from .bounds import MAX_CHARS, MAX_DEPTH, Unreadable
 
 
 MAX_BITS = 100_000  # of any number that evaluating an expression could produce

@@ -27,15 +27,19 @@ class Unit:
 
 _TABLE: dict[str, tuple[str, Fraction]] = {}
 for _dimension, _rows in {
-    "length": "nm nanometer 1/1000000000; micrometer micron 1/1000000; mm millimeter millimetre "
+    "length": "nm nanometer 1/1000000000; "
+    "micrometer micron \\mum 1/1000000; mm millimeter millimetre "
     "1/1000; cm centimeter centimetre 1/100; "
     "dm decimeter 1/10; m meter metre 1; km kilometer kilometre 1000; in inch inche 254/10000; ft foot feet "
     "3048/10000; "
     "yd yard 9144/10000; mi mile 1609344/1000",
-    "mass": "mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; lb pound 45359237/100000; oz ounce "
+    "mass": "\\mug microgram 1/1000000; mg milligram 1/1000; g gram gm 1; kg kilogram 1000; t tonne 1000000; "
+    "lb pound 45359237/100000; oz ounce "
     "45359237/1600000",
     "ton": "ton 1",
-    "time": "ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; day 86400; week 604800; "
+    "time": "ns nanosecond 1/1000000000; "
+    "\\mus microsecond 1/1000000; ms millisecond 1/1000; s sec second 1; min minute 60; h hr hour 3600; "
+    "day 86400; week 604800; "
     "fortnight 1209600",
     "year": "month 1/12; year yr 1; decade 10; century centurie 100",
     "volume": "ml mL milliliter millilitre 1/1000; cl 1/100; L l liter litre 1; gal gallon 3785411784/1000000000; "
@@ -49,22 +53,30 @@ for _dimension, _rows in {
     "radian": "rad radian 1",
     "celsius": "°C 1",
     "fahrenheit": "°F 1",
-    "newton": "N newton 1",
-    "joule": "J joule 1; kJ kilojoule 1000",
-    "watt": "W watt 1; kW kilowatt 1000",
-    "volt": "V volt 1",
-    "ohm": "ohm 1; kilohm 1000",
-    "pascal": "Pa pascal 1; kPa kilopascal 1000",
+    "newton": "N newton 1; kN kilonewton 1000; dyn dyne 1/100000",
+    "joule": "J joule 1; kJ kilojoule 1000; mJ 1/1000; MJ 1000000; erg 1/10000000",
+    "watt": "W watt 1; kW kilowatt 1000; mW 1/1000; MW megawatt 1000000",
+    "volt": "V volt 1; mV millivolt 1/1000; kV kilovolt 1000",
+    "ohm": "ohm \\Omega 1; kilohm k\\Omega 1000; M\\Omega 1000000",
+    "coulomb": "C coulomb 1; \\muC 1/1000000",
+    "farad": "F farad 1; \\muF 1/1000000",
+    "tesla": "T tesla 1",
+    "electronvolt": "eV 1; keV 1000; MeV 1000000; GeV 1000000000",
+    "pascal": "Pa pascal 1; kPa kilopascal 1000; MPa 1000000; bar 100000; atm atmosphere 101325",
     "calorie": "cal calorie 1; kcal kilocalorie 1000",
     "energy": "kWh 1",
     "byte": "byte 1; kB KB kilobyte 1000; MB megabyte 1000000; GB gigabyte 1000000000",
     "bit": "bit 1",
     "decibel": "dB decibel 1",
     "rotation": "rpm 1",
-    "ampere": "A amp ampere 1",
+    "ampere": "A amp ampere 1; mA milliampere 1/1000",
     "kelvin": "K kelvin 1",
     "mole": "mol mole 1",
-    "hertz": "Hz hertz 1",
+    "hertz": "Hz hertz 1; kHz kilohertz 1000; MHz megahertz 1000000; GHz gigahertz 1000000000",
+    "parsec": "pc parsec 1",
+    "lightyear": "ly 1",
+    "astronomical": "AU 1",
+    "angstrom": "Å angstrom 1",
     "unit": "unit 1",
 }.items():
     for _row in _rows.split("; "):
@@ -79,11 +91,23 @@ _MULTIPLES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 # What may follow a unit, or stand alone, and leaves the number what it is: 7 years old, 7 apples in total, 7 left
-_ASIDE = re.compile(r"each|(?:in )?total|altogether|overall|left|remaining", re.IGNORECASE)
+_ASIDE = re.compile(r"each|distinct|(?:in )?total|altogether|overall|left|remaining", re.IGNORECASE)
 _BEHIND = re.compile(rf" (?:{_ASIDE.pattern}|old|tall|long|wide|high|deep|thick|away|apart)$", re.IGNORECASE)
-_START = re.compile(r"(?<![A-Za-z\\«])(?:«|[A-Za-z])")
+_START = re.compile(r"(?<![A-Za-z\\«])(?:«|[A-Za-z]|\\(?:mu|Omega)(?![A-Za-z]))")
 # One bare letter is a unit only behind a space, and only these: 5 m, but 5m and 5 x are products
-_LETTERS = frozenset("mgshlLNJWVK")
+_LETTERS = frozenset("mgshlLNJWVKA")
+# Two of them are a product of letters, 3 s t, unless they are one of these
+_PAIRS = frozenset(("N m", "J s", "N s", "W h", "A h", "A s", "V s", "V m", "A m"))
+# A decimal has its letter without a space: 0.64N; a whole number may be a factor, as in 5m
+_DECIMAL = re.compile(r"([+-]?[0-9]*\.[0-9]+)([mgshlLNJWVKA])")
+# Pairs that are counted, and are not two of a thing each
+_TUPLE = r"(?:pair|triple|triplet|quadruple)s?"
+_MEMBERS = r"(?:(?:positive|distinct|real|whole|natural) )*(?:integer|number|point|solution|value|digit|prime)s"
+_TUPLES = re.compile(
+    r"(?:(?:distinct |unique |different |possible |integer |such |(?:un)?ordered )+"
+    rf"{_TUPLE}(?: of {_MEMBERS})?|{_TUPLE} of {_MEMBERS})",
+    re.IGNORECASE,
+)
 
 
 _PARTS = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?«?([A-Za-z]+)»?(?: and)?»? ?")
@@ -121,10 +145,14 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
             return match[1] + rest, replace(money, multiple=unit.multiple if unit else Fraction(1))
         return text, None
     match = re.fullmatch(r"(.*[0-9}) ])(°[CF]?|¢|[€£₹¥]|\$)", text, re.DOTALL)
-    if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", match[1]):  # where a degree is part of the angle
+    if match and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc|cis)", match[1]):  # where a degree is part of the angle
         return match[1].strip(), _product([(match[2], 1)])
+    if match := _DECIMAL.fullmatch(text):
+        return match[1], _product([(match[2], 1)])
     for match in list(_START.finditer(text))[-6:]:
         value, space = text[: match.start()].rstrip(), text[match.start() - 1 : match.start()] == " "
+        if any(value.count(one) != value.count(other) for one, other in ("{}", "()", "[]")):
+            continue  # within a formula a letter is no unit: \frac{63}{10 m}
         if value and (value[-1].isalnum() or value[-1] in ")}]π!"):
             letters = re.search("[A-Za-z]", re.sub(r"\\[a-z]+", "", value))
             amount = plain_number(value)
@@ -139,6 +167,11 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 def _unit(text: str, space: bool, number: bool, single: bool = False) -> Unit | None:
     bare = "«" not in text
     text = re.sub(r"[«»{}]", "", text).replace("^ ", "^").replace(" ^", "^").strip().rstrip(".")
+    if text.startswith("\\mu ") and bare and text[4:].strip() == "g":
+        return None  # friction: \mu g
+    text = re.sub(r"\\mu +", r"\\mu", re.sub(r"(?<=[kM]) ?\\Omega", r"\\Omega", text)).replace("\\Omega ", "\\Omega")
+    if bare and re.fullmatch("[A-Za-z](?: [A-Za-z])+", text) and text not in _PAIRS:
+        return None
     if bare and len(re.sub(r"[^A-Za-z]", "", text)) == 1 and not (space and number and text[0] in _LETTERS):
         return None
     plain = re.sub(r"\s+", " ", text).replace("sq. ", "sq ")
@@ -152,6 +185,8 @@ def _unit(text: str, space: bool, number: bool, single: bool = False) -> Unit | 
     if _ASIDE.fullmatch(plain):
         return Unit((), Fraction(1))
     plain = _BEHIND.sub("", plain)
+    if number and _TUPLES.fullmatch(plain):
+        return Unit((("#tuple", 1),), Fraction(1))
     found = _product(_factors(plain))
     if found:
         return found
@@ -175,7 +210,7 @@ def _factors(text: str) -> list[tuple[str, int]]:
             first, _, rest = name.partition(" ")
             if first.lower() in _POWER_WORDS and rest:
                 name, power = rest, str(_POWER_WORDS[first.lower()])
-            if not re.fullmatch("(?:-?[0-9])?", power.strip()):
+            if not re.fullmatch("(?:-?[1-9])?", power.strip()):
                 return []
             factors.append((_COMPOUND.get(name, name), sign * int(power or 1)))
     return factors

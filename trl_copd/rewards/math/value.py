@@ -11,8 +11,8 @@ from typing import Any
 
 import mpmath
 
+from .bounds import Unreadable
 from .formula import Node, has, variables
-from .text import Unreadable
 
 
 MAX_BITS = 100_000  # of an exact number
@@ -137,7 +137,7 @@ class Evaluator:
             raise Unreadable(f"the argument of {name} is too large")
         if name in ("sinh", "cosh") and abs(argument) > MAX_MAGNITUDE:
             raise Unreadable(f"the argument of {name} is too large")
-        return getattr(mp, name.replace("arc", "a"))(argument)
+        return mp.expj(argument) if name == "cis" else getattr(mp, name.replace("arc", "a"))(argument)
 
     def _logarithm(self, name: str, parts: list[Any]) -> Any:
         argument = as_float(parts[0])

@@ -36,10 +36,12 @@ _TAKES_BACK = frozenset(
 _COMPARES = frozenset(
     "and is are be by less more most least few fewer fewest greater greatest larger smaller above below beyond over "
     "under between within without short off shy up down other others another extra additional to with for all any "
-    "times answer answers solution solutions true right correct base remainder remainders choose power exponent "
-    "possible unknown around approximate estimated opposite opposites always besides thereabouts yes this its as has "
+    "times true correct base remainder remainders choose power exponent "
+    "unknown around approximate estimated opposite opposites always besides thereabouts yes this its as has "
     "does was afterwards cent".split()
 )
+# Adjectives that may stand before a noun, and never for one
+_ADJECTIVES = frozenset("right possible distinct real".split())
 # Things that are also amounts: coins, or 0.25 each. An answer may name them only where the reference does
 AMOUNTS = frozenset("pair couple quarter".split())
 # Plurals without an s
@@ -85,7 +87,7 @@ def counted(phrase: str, single: bool) -> str | None:
     amounts = [*before[:-1], *after]
     if noun.removesuffix("s") not in AMOUNTS:
         amounts.append(noun.partition("-")[0])  # half-miles
-    if any(is_number_word(word) for word in amounts):
+    if noun in _ADJECTIVES or any(is_number_word(word) for word in amounts):
         return None
     plural = noun in _PLURALS or noun.endswith("s") and not _NO_PLURAL.fullmatch(noun)
     if plural or single and len(words) == 1 and len(noun) > 2 and not _NO_NOUN.fullmatch(noun):

@@ -39,6 +39,7 @@ class ProverReward(VerifierReward):
     """
 
     tags: frozenset[str] = frozenset()  # of the fenced blocks that count
+    contained = True
 
     def __init__(self, name: str, cpu_seconds: float, memory_mib: int, level: str | None):
         super().__init__(self.grade, columns=("statement", "preamble"), name=name, cpu_seconds=cpu_seconds)

@@ -1,11 +1,13 @@
 """
 Runs a program once per case, each in a process forked from a pristine one, with the case's standard input. This
 process is the first of its PID namespace: trusted, out of reach of what it forks, and the one that collects what they
-leave.
+leave. An input comes as a file when its case is due, and goes from file to file: what this process has read, the
+memory of all that it forks later would hold.
 """
 
 import atexit
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -17,19 +19,20 @@ import traceback
 import types
 from typing import Any, NoReturn
 
-from . import _linux, _seccomp
+from . import _files, _linux, _seccomp, _seed
 
 
 HEADER = struct.Struct("<iidII")  # case, exit code or minus signal, CPU seconds, bytes of output, bytes of errors
 _STDIN = ".stdin"  # in the home directory, where /dev/stdin points
 
 
-def run(connection: socket.socket, sources: list[str], inputs: list[bytes], level: str) -> None:
+def run(connection: socket.socket, sources: list[str], level: str) -> None:
     """
     Args:
-        connection (`socket.socket`): Receives a `HEADER`, the output and the end of the errors for each case.
+        connection (`socket.socket`):
+            Gives a byte and, as a descriptor, the standard input of each case; receives a `HEADER`, the output and the
+            end of the errors.
         sources (`list[str]`): A preamble, if any, and the program.
-        inputs (`list[bytes]`): Standard input, by case.
         level (`str`): Of confinement.
     """
     try:
@@ -37,16 +40,23 @@ def run(connection: socket.socket, sources: list[str], inputs: list[bytes], leve
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         code = f"{type(error).__name__}: {error}"
     gc.freeze()
-    for case, data in enumerate(inputs):
+    for case in itertools.count():
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+        if not descriptors:
+            return
         if isinstance(code, str):
+            os.close(descriptors[0])
             _report(connection, case, 1, 0.0, b"", code.encode())
             continue
-        stdin, stdout, stderr = _file(_STDIN, data), _file(".stdout"), _file(".stderr")
+        stdin, stdout, stderr = _file(_STDIN), _file(".stdout"), _file(".stderr")
+        _copy(descriptors[0], stdin)
+        os.close(descriptors[0])
         os.unlink(".stdout")
         os.unlink(".stderr")
         before = _children_cpu()
         pid = _linux.clone()
         if pid == 0:
+            _seed.prepare(sources)
             _become(code, (stdin, stdout, stderr), connection, level)
         _, status = os.waitpid(pid, 0)
         _end_leftovers(level, pid)
@@ -59,13 +69,19 @@ def run(connection: socket.socket, sources: list[str], inputs: list[bytes], leve
         _tidy()
 
 
-def _file(name: str, data: bytes = b"") -> int:
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+def _file(name: str) -> int:
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+
+
+def _copy(source: int, target: int) -> None:
+    """The whole of a file into another, by the kernel where it does that, from its beginning."""
+    size = os.fstat(source).st_size
+    if sys.platform == "linux":
+        while (done := os.lseek(target, 0, os.SEEK_CUR)) < size:
+            os.sendfile(target, source, done, size - done)
+    else:
+        os.write(target, os.pread(source, size, 0))
+    os.lseek(target, 0, os.SEEK_SET)
 
 
 def _children_cpu() -> float:
@@ -91,13 +107,13 @@ def _end_leftovers(level: str, pid: int) -> None:
 
 def _tidy() -> None:
     """Files of one case are not there for the next."""
-    import shutil
-
-    for entry in os.scandir("."):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            os.unlink(entry.path)
+    try:
+        if os.listdir(".") == [_STDIN]:
+            os.unlink(_STDIN)
+            return
+    except OSError:  # its mode was changed, or .stdin is a directory
+        pass
+    _files.empty(os.getcwd())
 
 
 def _report(connection: socket.socket, case: int, code: int, cpu: float, output: bytes, errors: bytes) -> None:
@@ -116,7 +132,8 @@ def _become(
             os.dup2(descriptor, target)
         os.closerange(3, 64)
         if level == "landlock":
-            _seccomp.install_filter(_seccomp.build_filter(fork=False, only_signal=os.getpid()))
+            # the first filter lets the parent mend modes, to tidy up; a program owns more than its own files
+            _seccomp.install_filter(_seccomp.build_filter(fork=False, only_signal=os.getpid(), metadata=False))
         sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore
         sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore
         sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # type: ignore

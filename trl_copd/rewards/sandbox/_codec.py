@@ -7,12 +7,14 @@ can run code: a decoded value is made of the types named here, out of parts of t
 must not assume that what arrives is well formed: [`Malformed`] is all that a bad message can cause.
 """
 
+import cmath
 import collections
 import contextlib
 import datetime
 import decimal
 import fractions
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +29,9 @@ _SEQUENCES: dict[type, str] = {tuple: "t", set: "s", frozenset: "f"}
 _MAPPINGS: dict[type, str] = {
     dict: "d", collections.Counter: "C", collections.OrderedDict: "O", collections.defaultdict: "E",
 }  # fmt: skip
+_VIEWS: dict[type, str] = {type(getattr({}, name)()): name for name in ("keys", "values", "items")}
 _CLOCKS: dict[type, str] = {datetime.datetime: "datetime", datetime.date: "date", datetime.time: "time"}
+_UNUSUAL = re.compile(r"NaN|Infinity|[eE]\+?\d\d|\d{30}")
 _DIGITS = 100_000  # of an int, read in time that grows with their square
 
 
@@ -67,6 +71,10 @@ def encode(value: Any, other: Callable[[Any], Any]) -> Any:
         return {"T": ["timedelta", [value.days, value.seconds, value.microseconds]]}
     if kind in _CLOCKS and getattr(value, "tzinfo", None) in (None, datetime.UTC):
         return {"T": [_CLOCKS[kind], value.isoformat()]}
+    if kind is slice:
+        return {"S": [encode(part, other) for part in (value.start, value.stop, value.step)]}
+    if kind in _VIEWS:
+        return {"v": [_VIEWS[kind], encode(dict(value.mapping), other)]}
     return other(value)
 
 
@@ -75,20 +83,23 @@ def dumps(message: Any) -> bytes:
         return json.dumps(message).encode()
 
 
-def loads(data: bytes) -> tuple[Any, bool]:
-    """The message, still encoded, and whether it holds a NaN."""
+def loads(data: bytes, read_float: Callable[[str], float] = float) -> tuple[Any, bool]:
+    """
+    The message, still encoded, and whether it holds a NaN. `read_float` is called for infinities, and for all floats
+    where some have a positive exponent.
+    """
     found: list[str] = []
 
     def constant(name: str) -> float:
         found.append(name)
-        return float(name)
+        return float(name) if name == "NaN" else read_float(name)
 
     try:
         text = data.decode("ascii")  # of bytes, `json` would take UTF-16 too, in which a NaN looks different
         with _long_integers():
-            if "NaN" not in text:  # nearly always; a hook takes a decoder of its own
+            if not _UNUSUAL.search(text):  # nearly always; a hook takes a decoder of its own
                 return json.loads(text), False
-            return json.loads(text, parse_constant=constant), "NaN" in found
+            return json.loads(text, parse_constant=constant, parse_float=read_float), "NaN" in found
     except (ValueError, RecursionError) as error:
         raise Malformed(f"unreadable message: {type(error).__name__}") from None
 
@@ -110,7 +121,8 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
     Args:
         value (`Any`): From [`loads`].
         special (`Callable`): Called with tag and content where the tag is none of the codec's; may raise
-            [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number.
+            [`Malformed`]. Also called with `"nan"` for a `Decimal` that is no number and a complex number that is not
+            finite.
         depth (`int`): Levels of nesting that are taken.
 
     Raises:
@@ -133,7 +145,9 @@ def decode(value: Any, special: Callable[[str, Any], Any], depth: int = 1000) ->
         return special(tag, content)
     try:
         made = maker(content, lambda item: decode(item, special, depth - 1))
-        return special("nan", made) if tag == "D" and made.is_nan() else made
+        if (tag == "D" and made.is_nan()) or (tag == "j" and not cmath.isfinite(made)):
+            return special("nan", made)
+        return made
     except Malformed:
         raise
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
@@ -154,6 +168,13 @@ def _clock(content: Any) -> Any:
     if getattr(made, "tzinfo", None) not in (None, datetime.UTC):
         raise Malformed("a time zone that no honest end sends")  # it could not be sent back
     return made
+
+
+def _view(name: str, content: Any, inner: Callable) -> Any:
+    mapping = inner(content)
+    if name not in _VIEWS.values() or type(mapping) is not dict:
+        raise Malformed("a view of no dictionary")
+    return getattr(mapping, name)()
 
 
 def _counter(pairs: list) -> collections.Counter:
@@ -178,6 +199,8 @@ _MAKERS: dict[str, Callable[[Any, Callable], Any]] = {
     "F": lambda content, inner: fractions.Fraction(int(content[0], 16), int(content[1], 16)),
     "D": lambda content, inner: decimal.Decimal(content),
     "T": lambda content, inner: _clock(content),
+    "S": lambda content, inner: slice(*map(inner, content)),
+    "v": lambda content, inner: _view(content[0], content[1], inner),
 }
 
 

@@ -13,6 +13,7 @@ Level `landlock` skips step 1 and the namespaces; level `rlimit` keeps the limit
 import os
 import resource
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/alternatives", "/nix/store",
 )  # fmt: skip
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")  # /dev/zero, mapped, is memory that nobody counts
+_READ_ONLY = _linux.MS_REMOUNT | _linux.MS_BIND | _linux.MS_RDONLY | _linux.MS_NOSUID | _linux.MS_NODEV
 _NAMESPACES = (
     _linux.CLONE_NEWUSER | _linux.CLONE_NEWNS | _linux.CLONE_NEWNET | _linux.CLONE_NEWIPC | _linux.CLONE_NEWUTS
 )
@@ -38,7 +40,7 @@ class Limits:
     Args:
         cpu_seconds (`float`): CPU time of all its processes together.
         memory_mib (`int`): Address space of each process, and resident memory of all together, MiB.
-        disk_mib (`int`): Size of its tmpfs, and of each file, MiB.
+        disk_mib (`int`): Size of its files together, and of each one, MiB.
         processes (`int`): Processes and threads at a time.
         idle_seconds (`float`): Time in which nothing of it ran or waited for a processor, see [`Watch`].
         wall_seconds (`float`): Backstop; what it ends is nobody's fault.
@@ -123,15 +125,21 @@ def _build_root(readable: Sequence[str], hidden: Sequence[str], again: Sequence[
         if not any(place == parent or place.startswith(parent + "/") for parent in shown):
             _show(place, f"/new{place}")
             shown.append(place)
-    for place in sorted({os.path.realpath(f"/old{path}").removeprefix("/old") for path in hidden}):
-        if os.path.isdir(f"/new{place}"):
-            _linux.mount("tmpfs", f"/new{place}", "tmpfs", _linux.MS_NOSUID | _linux.MS_NODEV, "size=1m,mode=755")
+    emptied = [
+        place
+        for place in sorted({os.path.realpath(f"/old{path}").removeprefix("/old") for path in hidden})
+        if os.path.isdir(f"/new{place}")
+    ]
+    for place in emptied:
+        _linux.mount("tmpfs", f"/new{place}", "tmpfs", _linux.MS_NOSUID | _linux.MS_NODEV, "size=1m,mode=755")
     for path in again:
         _show(path, f"/new{path}")
     for path, place in places.items():
         if path != place and not os.path.lexists(f"/new{path}"):
             os.makedirs(os.path.dirname(f"/new{path}"), exist_ok=True)
             os.symlink(place, f"/new{path}")
+    for place in emptied:  # they live as long as the server: what one program wrote there the next would import
+        _linux.mount(None, f"/new{place}", None, _READ_ONLY)
     os.makedirs("/new/dev", exist_ok=True)
     for device in DEVICES:
         if os.path.exists(f"/old{device}"):
@@ -146,8 +154,7 @@ def _build_root(readable: Sequence[str], hidden: Sequence[str], again: Sequence[
     _linux.pivot_root(".", ".")
     _linux.unmount(".")
     os.chdir("/")
-    flags = _linux.MS_REMOUNT | _linux.MS_BIND | _linux.MS_RDONLY | _linux.MS_NOSUID | _linux.MS_NODEV
-    _linux.mount(None, "/", None, flags)
+    _linux.mount(None, "/", None, _READ_ONLY)
 
 
 def _show(place: str, target: str, device: bool = False) -> None:
@@ -210,8 +217,10 @@ def set_limits(level: str, limits: Limits) -> None:
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: limits.memory_mib << 20,
         resource.RLIMIT_FSIZE: limits.disk_mib << 20,
-        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_NOFILE: 64,  # each may hold a buffer of the kernel's, which no process is seen to hold
     }
+    if sys.platform == "linux":  # the user's quota, not the process's: none of it is for a program to use up
+        chosen |= {resource.RLIMIT_SIGPENDING: 256, resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_MEMLOCK: 0}
     if level == "full":  # elsewhere the count would include all that this user runs
         chosen[resource.RLIMIT_NPROC] = limits.processes
     for kind, value in chosen.items():

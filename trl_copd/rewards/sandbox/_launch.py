@@ -7,17 +7,17 @@ import errno
 import os
 import pickle
 import selectors
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from typing import Any
 
-from . import _confine, _linux, _seccomp, _watch
+from . import _confine, _files, _linux, _seccomp, _watch
 
 
 def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the trainer may ignore it, and a child of ours would vanish
     job = pickle.load(sys.stdin.buffer)
     job["limits"] = _confine.Limits(**job["limits"])
     try:
@@ -45,7 +45,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         return _run_in(work, home, job)
     finally:
         if level != "full":
-            shutil.rmtree(home, ignore_errors=True)
+            _files.remove(home)
 
 
 def _write(path: str, content: bytes) -> None:
@@ -87,7 +87,7 @@ def _run_in(work: str, home: str, job: dict[str, Any]) -> dict[str, Any]:
                 os._exit(126)
     for end in (out[1], err[1], failed[1]):
         os.close(end)
-    result = _attend(pid, out[0], err[0], job)
+    result = _attend(pid, out[0], err[0], job, None if level == "full" else home)
     with os.fdopen(failed[0], "rb") as pipe:
         trouble = pipe.read()
     if trouble:
@@ -98,11 +98,13 @@ def _run_in(work: str, home: str, job: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _attend(pid: int, out: int, err: int, job: dict[str, Any]) -> dict[str, Any]:
+def _attend(pid: int, out: int, err: int, job: dict[str, Any], home: str | None) -> dict[str, Any]:
     """Collect the output, look at what the program uses, end it where it is over a limit, and wait for it."""
     limits, level = job["limits"], job["level"]
     streams: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
-    watch, began, status, ended = _watch.Watch(pid), time.monotonic(), "ok", False
+    # what lost its parent is this launcher's child, and the program's still
+    watch, began = _watch.Watch(os.getpid(), apart=[os.getpid()], home=home), time.monotonic()
+    status, ended = "ok", False
     code, usage = 0, None
     with selectors.DefaultSelector() as selector:
         for stream in streams:
@@ -124,7 +126,7 @@ def _attend(pid: int, out: int, err: int, job: dict[str, Any]) -> dict[str, Any]
                 continue
             if not selector.get_map():
                 time.sleep(0.002)
-            watch.look()
+            watch.look(limits)
             over = watch.over(limits, time.monotonic() - began)
             if sum(map(len, streams.values())) > job["max_output"]:
                 over = "output"

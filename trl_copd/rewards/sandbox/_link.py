@@ -5,16 +5,17 @@ import collections
 import datetime
 import decimal
 import fractions
-import importlib
 import socket
 import struct
 import sys
 import threading
 import types
+import weakref
+from collections.abc import Callable
 from typing import Any
 
-from . import _codec
-from ._proxy import NONE, ClassProxy, Proxy, proxy_class, proxy_number
+from . import _codec, _numeric
+from ._proxy import NONE, ClassProxy, Proxy, lives_on, may_return, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
 
@@ -42,19 +43,32 @@ class Link:
         allow_nan (`bool`): Whether NaN is a value like others. A NaN makes every comparison false, so that
             `assert not abs(f(x) - y) > 1e-6` passes; unless the tests speak of NaN, an answer that holds one is wrong.
         allow_stop (`bool`): Whether a call may raise `StopIteration`. One would end `all(map(f, xs))` with true.
+        own (`Callable`): From a name to the class of that name that the tests have of their own, or `None`.
+        given_by_tests (`Callable`): Whether the arguments of the call that runs now hold nothing of the submission.
     """
 
-    def __init__(self, connection: socket.socket, allow_nan: bool, allow_stop: bool):
+    def __init__(
+        self,
+        connection: socket.socket,
+        allow_nan: bool,
+        allow_stop: bool,
+        own: Callable[[str], Any] = lambda name: None,
+        given_by_tests: Callable[[], bool] = lambda: True,
+    ):
         self.connection = connection
         self.allow_nan, self.allow_stop = allow_nan, allow_stop
+        self.own, self.given_by_tests = own, given_by_tests
         self.raised: dict[int, BaseException] = {}  # exceptions of the submission, by id
+        self.named: dict[type, tuple[str, str]] = {}  # exceptions of the standard library that it named
         self.failed: str | None = None
         self.unsupported: str | None = None
         self.lock = threading.RLock()
         self.kinds: dict[int, type] = {}  # stand-ins' classes, by the class of what they stand in for
         self.classes: dict[int, type] = {}  # what stands in for a class itself
         self.counts: dict[int, int] = {}
+        self.living: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self.dropped: list[int] = []
+        self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
 
@@ -76,7 +90,7 @@ class Link:
             (size,) = struct.unpack("<I", self._read(4))
             if size > LONGEST:
                 raise self.fail("a result is too large")
-            message, has_nan = _codec.loads(self._read(size))
+            message, has_nan = _codec.loads(self._read(size), _numeric.read_float)
         except _codec.Malformed as error:
             raise self.fail(str(error)) from None
         if type(message) is not dict:
@@ -97,18 +111,22 @@ class Link:
             data += chunk
         return bytes(data)
 
-    def request(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def request(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
         """Have the submission do something, and return or raise what came of it."""
         if self.failed:
             raise SubmissionFailed(self.failed)
+        lives_on(operation, args, kwargs)
+        self.calls += operation == "__call__"
         with self.lock:
-            dropped, self.dropped = self.dropped, []
+            dropped, self.dropped = [number for number in self.dropped if not self.counts[number]], []
             named = {name: self.encode(value) for name, value in kwargs.items()}
             self.send([operation, [self.encode(arg) for arg in args], named, dropped])
             reply = self.receive()
             while "ask" in reply:
+                self.take_back(reply)
                 self.send(self.answer(reply["ask"]))
                 reply = self.receive()
+            self.take_back(reply)
         if type(reply.get("printed")) is str:
             sys.stdout.write(reply["printed"])
         try:
@@ -127,11 +145,24 @@ class Link:
                 if type(same) not in (list, dict, set, bytearray):  # never an object: it would come back with trust
                     raise _codec.Malformed("not an argument that can be handed back")
                 return same
-            return self.decode(reply["value"])
+            value = self.decode(reply["value"])
+            if type(value) is str and value.strip().lower().lstrip("+-") == "nan" and not self.allow_nan:
+                raise self.fail("the answer is the text of a NaN, of which the tests say nothing")
+            return value
         except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
             if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
                 raise self.fail(f"malformed message: {error}") from None
             raise
+
+    def take_back(self, reply: dict) -> None:
+        """Containers in attributes of the tests' objects, as the submission has changed them."""
+        try:
+            for number, name, now in reply.get("lent", ()):
+                value = self.given[number][0]
+                if type(value).__module__ == TESTS and _is_public(value, name):
+                    _codec.update(vars(value).get(name), self.decode(now))
+        except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
+            raise self.fail(f"malformed message: {error}") from None
 
     # -- values to the submission
 
@@ -141,11 +172,15 @@ class Link:
     def other(self, value: Any) -> dict:
         if isinstance(value, Proxy):
             return {"H": proxy_number(value)}
+        if isinstance(value, _numeric.Huge):
+            return float(value)  # type: ignore[return-value]
         if isinstance(value, type) and "__submission__" in vars(value):
             return {"H": vars(value)["__submission__"]}
         kind = type(value)
         if kind.__module__ == "numpy" and hasattr(value, "tolist"):
-            return {"N": [kind.__name__ == "ndarray", self.encode(value.tolist())]}
+            return {"N": ["ndarray" in {base.__name__ for base in kind.__mro__}, self.encode(value.tolist())]}
+        if isinstance(value, type) and value in self.named:
+            return {"G": list(self.named[value])}
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
         if isinstance(value, (type, types.BuiltinFunctionType, types.FunctionType)) and isinstance(module, str):
             if module.partition(".")[0] in _STDLIB and getattr(sys.modules.get(module), str(name), None) is value:
@@ -154,8 +189,11 @@ class Link:
         if methods is None and (getattr(value, "cr_code", None) is Link.drive.__code__ or id(value) in self.raised):
             raise self.fail(f"an object of type {kind.__name__} that the submission made cannot be passed back to it")
         if methods is None:
-            self.unsupported = f"an argument of type {kind.__module__}.{kind.__qualname__} cannot be passed on"
-            raise TypeError(self.unsupported)
+            trouble = f"an argument of type {kind.__module__}.{kind.__qualname__} cannot be passed on"
+            if not self.given_by_tests():
+                raise self.fail(trouble)
+            self.unsupported = trouble
+            raise TypeError(trouble)
         number = self.numbers.setdefault(id(value), len(self.numbers))
         self.given[number] = (value, methods)
         return {"c": [number, kind.__name__, list(methods)]}
@@ -184,17 +222,11 @@ class Link:
             args = [self.decode(arg) for arg in args]
             kwargs = {name: self.decode(arg) for name, arg in kwargs.items()}
             if operation in ("getattr", "setattr"):
-                if (
-                    not isinstance(args[0], str)
-                    or args[0].startswith(_PRIVATE)
-                    or isinstance(value, types.FunctionType)
-                ):
+                if not _is_public(value, args[0]) or (operation == "setattr" and not _may_change(value, args[0])):
                     raise AttributeError(args[0])
-                if operation == "setattr" and (
-                    type(value).__module__ != TESTS or callable(getattr(type(value), args[0], None))
-                ):
-                    raise AttributeError(args[0])  # methods of the tests stay theirs
                 result = getattr(builtins, operation)(value, *args)
+            elif operation == "vars" and type(value).__module__ == TESTS:
+                result = {name: item for name, item in vars(value).items() if _is_public(value, name)}
             elif operation in methods:
                 result = OPERATORS[operation](value, *args, **kwargs)
             else:
@@ -219,6 +251,9 @@ class Link:
                 self.kinds[kind] = proxy_class(str(name), tuple(methods))
             if shadow is not None:
                 shadow = [self.decode(shadow[0]), *shadow[1:]]
+            known = self.living.get(int(number))
+            if known is not None and may_return(known):
+                return known
             return self.proxy(self.kinds[kind], int(number), shadow, int(kind))
         if tag == "k":
             name, number, bases, methods = content
@@ -230,26 +265,39 @@ class Link:
             if bases is not None and module.partition(".")[0] in _STDLIB and module in sys.modules:
                 found = vars(sys.modules[module]).get(name)
                 if isinstance(found, type) and issubclass(found, BaseException):
+                    self.named[found] = (module, name)
                     return found
             return self.foreign_class(str(name), int(number), bases)
         if tag == "c":
             return self.given[content][0]
-        if tag == "nan" and isinstance(content, decimal.Decimal):
+        if tag == "nan" and isinstance(content, (decimal.Decimal, complex)):
             if not self.allow_nan:
-                raise self.fail("the answer holds a NaN, of which the tests say nothing")
+                raise self.fail("the answer holds a NaN, or a complex infinity, of which the tests say nothing")
             return content
         if tag == "a":
             return self.drive(int(content))
         if tag == "N":
             is_array, items = content
             items = self.decode(items)
-            return importlib.import_module("numpy").array(items) if is_array else items
+            if is_array:
+                _numeric.guard_numpy()
+            return _numeric.answer_array(items) if is_array else items
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
-        for name, value in (("link", self), ("number", number), ("shadow", shadow), ("kind", kind), ("trust", NONE)):
+        state = {
+            "link": self,
+            "number": number,
+            "shadow": shadow,
+            "kind": kind,
+            "trust": NONE,
+            "live": False,
+            "seen": {},
+        }
+        for name, value in state.items():
             object.__setattr__(proxy, f"__proxy_{name}__", value)
+        self.living[number] = proxy
         self.counts[number] = self.counts.get(number, 0) + 1
         return proxy
 
@@ -296,6 +344,28 @@ class Link:
             error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
         self.raised[id(error)] = error
         return error
+
+
+def _is_public(value: Any, name: Any) -> bool:
+    """Whether the submission may read an attribute of an object of the tests."""
+    return (
+        isinstance(name, str)
+        and not name.startswith(_PRIVATE)
+        and not isinstance(value, types.FunctionType)
+        and not (_is_mock(value) and (name in dir(type(value)) or name.startswith("assert")))
+    )
+
+
+def _may_change(value: Any, name: str) -> bool:
+    """What the tests call stays theirs."""
+    own = vars(value).get(name) if hasattr(value, "__dict__") else None
+    calls = callable(getattr(type(value), name, None)) or (callable(own) and not isinstance(own, Proxy))
+    return type(value).__module__ == TESTS and not calls
+
+
+def _is_mock(value: Any) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(value, mock.NonCallableMock)
 
 
 def _exception_attribute(self: BaseException, name: str) -> Any:

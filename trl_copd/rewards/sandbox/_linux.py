@@ -16,6 +16,12 @@ class SandboxError(RuntimeError):
     """The host does not allow a step of the confinement, or the sandbox itself broke."""
 
 
+# To see what a sandbox is worth where the kernel offers less: the highest version of Landlock to use, and "1" for no
+# user namespaces. They can only take away, and are read when a process starts.
+SEAMS = ("TRL_COPD_LANDLOCK_ABI", "TRL_COPD_NO_USER_NAMESPACES")
+_MOST_LANDLOCK = int(os.environ.get(SEAMS[0], "99"))
+_NO_USER_NAMESPACES = os.environ.get(SEAMS[1]) == "1"
+
 # PyDLL keeps the interpreter's lock, which must not be given away around a clone
 libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -44,6 +50,8 @@ def _machine(table: dict[str, int]) -> int:
 
 
 def unshare(flags: int) -> None:
+    if flags & CLONE_NEWUSER and _NO_USER_NAMESPACES:
+        raise SandboxError(f"unshare: refused by {SEAMS[1]}")
     check(libc.unshare(flags), "unshare")
 
 
@@ -100,7 +108,7 @@ def adopt_orphans() -> None:
 
 def landlock_abi() -> int:
     """Version of the kernel's Landlock; 0 where there is none."""
-    return max(0, libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), None, ctypes.c_size_t(0), 1))
+    return max(0, min(_MOST_LANDLOCK, libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), None, ctypes.c_size_t(0), 1)))
 
 
 _READ = 1 << 0 | 1 << 2 | 1 << 3  # execute, read files, list directories

@@ -6,53 +6,56 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from . import _library
 from ._link import TESTS, Link
 from ._proxy import CLEAN, MADE, ClassProxy, Proxy, trust
+from ._reading import MODULES, Reading  # noqa: F401  # `_warm` asks here for the modules' names
 
 
-MODULES = ("solution", "submission")  # what tests may import the submission as
-# what tests compare with: as with builtins, one that was not imported is not looked up in the submission
-_HELPERS = {
-    "isclose", "approx", "raises", "allclose", "array_equal", "assert_allclose", "assert_almost_equal",
-    "assert_array_equal", "assert_array_almost_equal", "assert_equal", "deepcopy",
-}  # fmt: skip
 _CHECKS = {"isinstance", "issubclass", "assertIsInstance"}
 _OF_VALUES = {name for kind in (str, int, float, bytes, tuple) for name in dir(kind)} | {"sort", "items", "keys"}
 
 
-class Unreadable(Exception):
-    """The tests themselves are at fault, whatever the submission."""
-
-
 class Names(dict):
-    """Global names of the test code; what it does not define and Python does not have is looked up in the
-    submission."""
+    """Global names of the test code: its own, the preamble's, those of libraries, and those of the submission."""
 
-    def __init__(self, link: Link, tree: ast.Module):
+    def __init__(self, link: Link, reading: Reading):
         super().__init__(__name__=TESTS, __builtins__=builtins)
-        self.link, self.tree = link, tree
-        self.used = False
+        self.link, self.reading = link, reading
         self.classes: set[str] | None = None
 
     def __missing__(self, name: str) -> Any:
-        if name in vars(builtins) or name.startswith("__"):
+        if name in self.reading.library:
+            self[name] = _library.load(self.reading.library[name])
+            return self[name]
+        if name.startswith("__") or (name in vars(builtins) and name not in self.reading.submission):
             raise KeyError(name)
-        if name in _HELPERS and other_names(self.tree):
-            self.link.unsupported = f"the tests use {name!r} and never import it"
-            raise Unreadable(self.link.unsupported)
         value = self.find(name)
         if isinstance(value, (Proxy, type)):
             self[name] = value
         return value
 
     def find(self, name: str) -> Any:
-        self.used = True
-        value = self.link.request("name", name)
+        """
+        What the submission defines.
+
+        Raises:
+            NameError: Nothing of this name; not a `KeyError`, for which Python would take its own.
+        """
+        try:
+            value = self.link.request("name", name)
+        except KeyError:
+            raise NameError(f"the submission does not define {name!r}") from None
         if isinstance(value, ClassProxy) and name.lstrip("_")[:1].isupper():
             if self.classes is None:
-                self.classes = tested_classes(self.tree)
+                self.classes = tested_classes(self.reading.tree)
             trust(value, MADE if name in self.classes else CLEAN)
         return value
+
+    def own_class(self, name: str) -> type | None:
+        """The class of this name that the tests or the preamble define."""
+        value = self.get(name)
+        return value if isinstance(value, type) and value.__module__ == TESTS else None
 
 
 class Submission(types.ModuleType):
@@ -69,27 +72,8 @@ class Submission(types.ModuleType):
             raise AttributeError(name)
         try:
             return self.__dict__["__names"].find(name)
-        except KeyError:
+        except NameError:
             raise AttributeError(f"the submission does not define {name!r}") from None
-
-
-def other_names(tree: ast.Module) -> set[str]:
-    """What the tests read, do not define, and is neither a builtin nor a helper."""
-    read: set[str] = set()
-    defined = {*vars(builtins), *_HELPERS}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else defined).add(node.id)
-        elif isinstance(node, ast.arg):
-            defined.add(node.arg)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            defined.add(node.name)
-        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
-            read.update(alias.name for alias in node.names if alias.name != "*")
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-            (read if names & set(MODULES) else defined).update(names)
-    return read - defined
 
 
 def tested_classes(tree: ast.Module) -> set[str]:

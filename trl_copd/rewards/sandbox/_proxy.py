@@ -24,24 +24,30 @@ Two objects of the submission are compared by the submission, unless one is `NON
 
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ._runner import OPERATORS, REFLECTED
-
-
-if TYPE_CHECKING:
-    from ._link import Link
 
 
 _BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
 _ORDER = ("lt", "le", "gt", "ge")
 NONE, TAINTED, CLEAN, MADE = range(4)
 _MEMORY = ("__array", "__cuda", "__dlpack", "_as_parameter_")  # numpy would read the address that it is told
+# methods that read what is in a value of a builtin type
+_READS: dict[type, set[str]] = {
+    **{
+        kind: {name for name in dir(kind) if name[0] != "_"}
+        for kind in (int, float, complex, str, bytes, tuple, frozenset)
+    },
+    list: {"count", "index", "copy"},
+    dict: {"keys", "values", "items", "get", "copy"},
+    set: {name for name in dir(frozenset) if name[0] != "_"},
+}
 _ALWAYS = ("__bool__", "__str__", "__repr__", "__hash__", "__format__")
 
 
-def _link(proxy: Any) -> "Link":
+def _link(proxy: Any) -> Any:  # a `Link`, which stands above
     return object.__getattribute__(proxy, "__proxy_link__")
 
 
@@ -51,6 +57,68 @@ def proxy_number(proxy: Any) -> int:
 
 def _shadow(proxy: Any) -> list | None:
     return object.__getattribute__(proxy, "__proxy_shadow__")
+
+
+def _plain(proxy: Any) -> Any:
+    """
+    The value of a builtin type inside an object, on which index, iteration, length and comparison of what a function
+    returned agree: as it was when it came, unless the tests have since worked with the object itself.
+    """
+    if object.__getattribute__(proxy, "__proxy_live__"):
+        now = _link(proxy).request("plain", proxy)
+        if type(now) is not type(_shadow(proxy)[0]):  # type: ignore[index]
+            raise _link(proxy).fail("an object changed its type")
+        return now
+    return _shadow(proxy)[0]  # type: ignore[index]
+
+
+def _seen(proxy: Any, key: Any, value: Any) -> Any:
+    """
+    The value, which the tests see as the item `key` of an object, or as its length (`None`). An object that a function
+    returned shows the same again, unless the tests have worked with it or called anything meanwhile.
+    """
+    seen = object.__getattribute__(proxy, "__proxy_seen__")
+    if seen.get("calls") != _link(proxy).calls:
+        seen.clear()
+        seen["calls"] = _link(proxy).calls
+    if _trust(proxy) != MADE and not object.__getattribute__(proxy, "__proxy_live__"):
+        try:
+            same = key not in seen or seen[key] is value or bool(type(seen[key]) is type(value) and seen[key] == value)
+        except Exception:
+            same = False
+        length = seen.get(None)
+        if not same or (key is not None and type(length) is int and key >= length):
+            raise _link(proxy).fail("an object shows two contents")
+        seen[key] = value
+    return value
+
+
+def _items(proxy: Any) -> Iterator[Any]:
+    """Iterates over an object of the submission."""
+    number = -1
+    for number, item in enumerate(_link(proxy).request("__iter__", proxy)):
+        yield _seen(proxy, number, item)
+    _seen(proxy, None, number + 1)
+
+
+def lives_on(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Objects that the tests work with may change from here on."""
+    if operation in _CHANGES:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Proxy):
+                object.__setattr__(value, "__proxy_live__", True)
+
+
+def may_return(proxy: Any) -> bool:
+    """
+    Whether an object that comes back may be the stand-in that there is. Not one that decides about plain values: a
+    function could return it in place of an answer.
+    """
+    return _trust(proxy) == NONE or not _has_powers(proxy)
+
+
+def _has_powers(proxy: Any) -> bool:
+    return bool(_shadow(proxy)) or not _POWERS.isdisjoint(type(proxy).__proxy_methods__)
 
 
 def _kind(proxy: Any) -> int:
@@ -72,18 +140,29 @@ class Proxy:
     """An object of the submission. Which special methods it has depends on the object: see `proxy_class`."""
 
     __slots__ = (
-        "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__", "__weakref__",
+        "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__",
+        "__proxy_live__", "__proxy_seen__", "__weakref__",
     )  # fmt: skip
+    __proxy_methods__: tuple[str, ...] = ()
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # so that `isinstance(x, dict)` says of a subclass of dict what it is
         shadow = _shadow(self)
-        return type(shadow[0]) if shadow else type(self)
+        if shadow:
+            return type(shadow[0])
+        return _link(self).own(type(self).__name__) or type(
+            self
+        )  # the tests' own class of this name, if they have one
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_MEMORY):
             raise AttributeError(name)
-        return _link(self).request("getattr", self, name)
+        if _shadow(self) and _trust(self) == NONE and name in _READS.get(type(_shadow(self)[0]), ()):  # type: ignore[index]
+            return getattr(_plain(self), name)
+        value = _link(self).request("getattr", self, name)
+        if isinstance(value, Proxy):  # a method, by which the object can be changed
+            object.__setattr__(self, "__proxy_live__", True)
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         _link(self).request("setattr", self, name, value)
@@ -101,8 +180,11 @@ class Proxy:
         return _decide("__ne__", self, other)
 
     def __hash__(self) -> int:
-        shadow = _shadow(self)
-        return hash(shadow[0]) if shadow else _link(self).request("__hash__", self)
+        if _shadow(self):
+            return hash(_plain(self))
+        if "__eq__" not in type(self).__proxy_methods__ and "__hash__" not in type(self).__proxy_methods__:
+            return hash((Proxy, proxy_number(self)))
+        return _link(self).request("__hash__", self)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -114,8 +196,15 @@ class ClassProxy(Proxy):
 
     __slots__ = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return trust(_link(self).request("__call__", self, *args, **kwargs), _trust(self))
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        made = _link(self).request("__call__", self, *args, **kwargs)
+        if isinstance(made, Proxy) and _has_powers(made):  # another stand-in: a function may have returned this object
+            made = _link(self).proxy(type(made), proxy_number(made), _shadow(made), _kind(made))
+        return trust(made, _trust(self))
 
     def __getattr__(self, name: str) -> Any:
         value: Any = super().__getattr__(name)
@@ -152,6 +241,8 @@ def _decide(name: str, left: Any, right: Any, reflected: bool = False) -> Any:
     level = _trust(proxy)
     compares = name in _COMPARISONS
     if isinstance(other, Proxy):
+        if name in ("__eq__", "__ne__") and not _has_equality(proxy) and not _has_equality(other):
+            return (proxy_number(proxy) == proxy_number(other)) == (name == "__eq__")
         theirs = _trust(other)
         if not (compares and _kind(proxy) != _kind(other) and (level == NONE) != (theirs == NONE)):
             return trust(_link(proxy).request(name, left, right), min(level, theirs, CLEAN))
@@ -160,19 +251,40 @@ def _decide(name: str, left: Any, right: Any, reflected: bool = False) -> Any:
     else:
         shadow = _shadow(proxy)
         if shadow:
-            return OPERATORS[name](left, shadow[0]) if reflected else OPERATORS[name](shadow[0], right)
+            plain = _plain(proxy)
+            return OPERATORS[name](left, plain) if reflected else OPERATORS[name](plain, right)
         if level and not compares:
             result = _link(proxy).request(name, left, right)
             if isinstance(result, Proxy) and not _shadow(result):
                 return trust(result, TAINTED)
     if name in ("__eq__", "__ne__"):
-        return name == "__ne__"
+        return (
+            NotImplemented if type(other).__module__ == "__main__" else name == "__ne__"
+        )  # the tests' own class decides
     if name == "__contains__" and hasattr(type(proxy), "__iter__"):
         return any(item is other or item == other for item in proxy)
     raise TypeError(f"{type(proxy).__name__!r}, an object of the submission, may not decide {name} about this value")
 
 
+def _has_equality(proxy: Any) -> bool:
+    return "__eq__" in type(proxy).__proxy_methods__ or bool(_shadow(proxy)) or isinstance(proxy, ClassProxy)
+
+
 def _method(name: str) -> Callable:
+    asked = _asking_method(name)
+    if name not in _OF_PLAIN:
+        return asked
+
+    def method(self: Any, /, *args: Any) -> Any:
+        """Of what a function returned, by the plain value inside, if there is one."""
+        if _shadow(self) and _trust(self) == NONE:
+            return OPERATORS[name](_plain(self), *args)
+        return asked(self, *args)
+
+    return method
+
+
+def _asking_method(name: str) -> Callable:
     if name in _DECIDED:
         return lambda self, other: _decide(name, self, other)
     if name in REFLECTED:
@@ -202,10 +314,23 @@ def _method(name: str) -> Callable:
             return trust(result, min(_trust(self), CLEAN))
 
         return number
-    if name in ("__len__", "__str__", "__repr__"):
-        # of a builtin's subclass as well, the submission's own method: it learns nothing from being asked
-        return lambda self: _link(self).request(name, self)
-    return lambda self, *args, **kwargs: _link(self).request(name, self, *args, **kwargs)
+    if name == "__len__":
+        return lambda self: _seen(self, None, _link(self).request(name, self))
+    if name == "__getitem__":
+
+        def item(self: Any, key: Any) -> Any:
+            value = _link(self).request(name, self, key)
+            return _seen(self, key, value) if type(key) is int and key >= 0 else value
+
+        return item
+    if name == "__iter__":
+        return lambda self: _items(self) if _is_container(self) else _link(self).request(name, self)
+    return lambda self, /, *args, **kwargs: _link(self).request(name, self, *args, **kwargs)
+
+
+def _is_container(proxy: Any) -> bool:
+    methods = type(proxy).__proxy_methods__
+    return "__next__" not in methods and ("__getitem__" in methods or "__len__" in methods)
 
 
 def _handed(error: BaseException | None) -> Any:
@@ -222,7 +347,11 @@ _NUMBERS = {
         "abs", "round", "float", "int", "index", "complex", "trunc", "floor", "ceil", "bool", "neg", "pos", "invert",
     )
 }  # fmt: skip
+_OF_PLAIN = {"__len__", "__iter__", "__getitem__", "__reversed__", "__bool__", "__contains__"} | _NUMBERS
+_POWERS = _DECIDED | _COMPARISONS | _NUMBERS | {f"__r{name}__" for name in _BINARY}
+_CHANGES = {"__call__", "setattr", "delattr", "__setitem__", "__delitem__", "__enter__", "__exit__", "__next__"}
 _INPLACE = {f"__i{name}__" for name in ("add", "sub", "mul", "and", "or", "xor", "truediv")}
+_CHANGES |= _INPLACE
 
 
 @functools.lru_cache(1000)
@@ -233,4 +362,4 @@ def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type
         method: _method(method) for method in {*known, *_ALWAYS} - {"__eq__", "__ne__", "__hash__"}
     }
     members["__doc__"] = property(lambda self: _link(self).request("getattr", self, "__doc__"))
-    return type(name, (base,), {**members, "__slots__": ()})
+    return type(name, (base,), {**members, "__slots__": (), "__proxy_methods__": tuple(known)})

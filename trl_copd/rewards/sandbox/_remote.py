@@ -1,18 +1,23 @@
 """Stand-ins, in the sandbox, for objects of the test. What is asked of one, the runner asks the oracle."""
 
-from typing import TYPE_CHECKING, Any
-
-
-if TYPE_CHECKING:
-    from ._runner import Runner
+from typing import Any
 
 
 class Remote:
-    """Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines."""
+    """
+    Stands in for an object of the test: a callback, an iterator, an instance of a class that the test defines. There
+    is one for each object, so that identity, hash and equality are those of the object.
+    """
 
-    def __init__(self, runner: "Runner", number: int):
+    __slots__ = ("_runner", "_number", "__weakref__")
+
+    def __init__(self, runner: Any, number: int):
         object.__setattr__(self, "_runner", runner)
         object.__setattr__(self, "_number", number)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]  # for `vars`
+        return _ask(self, "vars")
 
     def __getattr__(self, name: str) -> Any:
         return _ask(self, "getattr", name)
@@ -21,7 +26,7 @@ class Remote:
         _ask(self, "setattr", name, value)
 
 
-def _ask(remote: Remote, operation: str, *args: Any, **kwargs: Any) -> Any:
+def _ask(remote: Remote, operation: str, /, *args: Any, **kwargs: Any) -> Any:
     runner = object.__getattribute__(remote, "_runner")
     return runner.call_back(object.__getattribute__(remote, "_number"), operation, args, kwargs)
 
@@ -29,15 +34,25 @@ def _ask(remote: Remote, operation: str, *args: Any, **kwargs: Any) -> Any:
 _stand_ins: dict[tuple, type] = {}
 
 
-def stand_in(name: str, methods: tuple) -> type:
-    """A class with just the special methods that the object has, so that `callable` and `iter` tell the truth."""
+def stand_in(name: str, methods: tuple, namespace: dict[str, Any]) -> type:
+    """
+    A class with just the special methods that the object has, so that `callable` and `iter` tell the truth. To
+    `isinstance` its instances are of the submission's own class of that name, if there is one.
+    """
     if (name, methods) not in _stand_ins:
 
         def method(operation: str) -> Any:
-            return lambda self, *args, **kwargs: _ask(self, operation, *args, **kwargs)
+            return lambda self, /, *args, **kwargs: _ask(self, operation, *args, **kwargs)
 
         members = {operation: method(operation) for operation in methods}
         if "__eq__" in members:
             members.setdefault("__hash__", lambda self: id(self))
-        _stand_ins[name, methods] = type(name, (Remote,), members)
+
+        def own_class(self: Remote) -> type:
+            own = namespace.get(name)
+            return own if isinstance(own, type) else type(self)
+
+        _stand_ins[name, methods] = type(
+            name, (Remote,), {**members, "__slots__": (), "__class__": property(own_class)}
+        )
     return _stand_ins[name, methods]

@@ -5,6 +5,7 @@ read an attribute, apply an operator. Values go back as in `_codec`, everything 
 """
 
 import builtins
+import importlib
 import io
 import operator
 import socket
@@ -16,7 +17,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from . import _codec
+from . import _codec, _seed
 from ._remote import Remote, stand_in
 
 
@@ -33,7 +34,7 @@ LONGEST = 16 << 20  # bytes of a message
 _PRINTED = 1 << 20  # characters of printed text that are passed on
 # operators by the method that an object must have for the oracle's proxy to have them too
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "__call__": lambda x, *args, **kwargs: x(*args, **kwargs), "__len__": len, "__iter__": iter, "__next__": next,
+    "__call__": lambda x, /, *args, **kwargs: x(*args, **kwargs), "__len__": len, "__iter__": iter, "__next__": next,
     "__getitem__": operator.getitem, "__setitem__": operator.setitem, "__delitem__": operator.delitem,
     "__contains__": operator.contains, "__bool__": bool, "__reversed__": reversed,
     "__enter__": lambda x: type(x).__enter__(x), "__exit__": lambda x, *args: type(x).__exit__(x, *args),
@@ -55,12 +56,13 @@ REFLECTED = {f"__r{name}__": f"__{name}__" for name in (*_BINARY, "divmod")}
 _REQUESTS: dict[str, Callable[..., Any]] = {
     **OPERATORS,
     "getattr": getattr, "setattr": setattr, "delattr": delattr, "dir": dir, "isinstance": isinstance,
-    "issubclass": issubclass,
+    "issubclass": issubclass, "plain": lambda x: _plain(_base(x), x),
 }  # fmt: skip
+_BUILTIN = (int, float, str, bytes, list, tuple, dict, set, frozenset, complex)
 
 
 def _methods(kind: type) -> list[str]:
-    members = {name for base in kind.__mro__ for name, member in vars(base).items() if member is not None}
+    members = {name for base in kind.__mro__[:-1] for name, member in vars(base).items() if member is not None}
     return [name for name in (*OPERATORS, *REFLECTED) if name in members]
 
 
@@ -88,6 +90,8 @@ class Runner:
         self.objects: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}  # id of an object to its handle
         self.types: set[int] = set()  # handles of types the oracle has been told of
+        self.remotes: dict[int, Remote] = {}  # one stand-in for each object of the test
+        self.lent: dict[tuple[int, str], tuple[Any, Any]] = {}  # containers in their attributes, and what they held
         self.last = 0
         self.module = types.ModuleType(NAME)
         vars(self.module).update(_TYPING)
@@ -155,9 +159,9 @@ class Runner:
             self.types.add(number)
             description = [kind.__name__, _FUNCTION if kind is types.FunctionType else _methods(kind)]
         shadow: list | None = None
-        for base in (int, float, str, bytes, list, tuple, dict, set, frozenset, complex):
-            if isinstance(value, base):  # a subclass: the oracle compares what a plain value of it would hold
-                shadow = [self.encode(_plain(base, value))]
+        base = _base(value)
+        if base is not None:  # a subclass: the oracle compares what a plain value of it would hold
+            shadow = [self.encode(_plain(base, value))]
         fields = getattr(kind, "_fields", None) if shadow and issubclass(kind, tuple) else None
         if shadow and fields and getattr(kind, "_make", None):
             shadow.append(list(fields))
@@ -177,9 +181,14 @@ class Runner:
             return getattr(sys.modules[module], name)
         if tag == "c":
             number, name, methods = content
-            return stand_in(name, tuple(methods))(self, number)
+            if number not in self.remotes:
+                self.remotes[number] = stand_in(name, tuple(methods), vars(self.module))(self, number)
+            return self.remotes[number]
         if tag == "nan":
             return content
+        if tag == "N":
+            is_array, items = content[0], self.decode(content[1])
+            return importlib.import_module("numpy").array(items) if is_array else items
         raise _codec.Malformed(f"unknown tag {tag!r}")
 
     # -- requests
@@ -230,7 +239,7 @@ class Runner:
         printed = self.printed.take()
         if printed:
             message["printed"] = printed
-        self.send(message)
+        self.send({**message, **self.returned()})
 
     def apply(self, operation: str, args: list, kwargs: dict) -> Any:
         if operation == "await":
@@ -262,10 +271,9 @@ class Runner:
     def call_back(self, number: int, operation: str, args: tuple, kwargs: dict) -> Any:
         """Ask the oracle for something of an object that the test handed over; it may ask back meanwhile."""
         with self.lock:
-            self.send({
-                "ask": [number, operation, [self.encode(arg) for arg in args],
-                        {name: self.encode(arg) for name, arg in kwargs.items()}]
-            })  # fmt: skip
+            named = {name: self.encode(arg) for name, arg in kwargs.items()}
+            ask = [number, operation, [self.encode(arg) for arg in args], named]
+            self.send({"ask": ask, **self.returned()})
             while True:
                 reply = self.receive()
                 if type(reply) is dict:
@@ -274,7 +282,34 @@ class Runner:
         if "error" in reply:
             name, values = reply["error"]
             raise getattr(builtins, name)(*[self.decode(value) for value in values])
-        return self.decode(reply["value"])
+        value = self.decode(reply["value"])
+        return self.lend(number, args[0], value, reply["value"]) if operation == "getattr" else value
+
+    def lend(self, number: int, name: str, value: Any, encoded: Any) -> Any:
+        """A container in an attribute of an object of the test: the same one each time, so that it can be changed."""
+        if type(value) not in (list, dict, set, bytearray):
+            return value
+        held = self.lent.get((number, name))
+        if held is not None and type(held[0]) is type(value):
+            _codec.update(held[0], value)
+            value = held[0]
+        self.lent[number, name] = value, encoded
+        return value
+
+    def returned(self) -> dict[str, list]:
+        """Which of the lent containers were changed."""
+        found = []
+        for (number, name), (container, before) in self.lent.items():
+            now = self.encode(container)
+            if now != before:
+                found.append([number, name, now])
+                self.lent[number, name] = container, now
+        return {"lent": found} if found else {}
+
+
+def _base(value: Any) -> type | None:
+    """The builtin type that an object's class derives from."""
+    return next((base for base in _BUILTIN if issubclass(type(value), base)), None)
 
 
 def _plain(base: Any, value: Any) -> Any:
@@ -300,6 +335,7 @@ async def _wait(awaitable: Any) -> Any:
 
 def run(connection: socket.socket, sources: list[str]) -> None:
     """Load the submission, say how that went, and serve."""
+    _seed.prepare(sources)
     runner = Runner(connection)
     sys.stdout = sys.__stdout__ = runner.printed  # type: ignore
     message: dict = {"value": None}

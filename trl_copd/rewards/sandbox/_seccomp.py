@@ -10,6 +10,7 @@ which wheels cannot bring, and this filter is all that is used.
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 
 from ._linux import SandboxError, check, libc
 
@@ -20,6 +21,8 @@ _REFUSED = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424),
     "process_madvise": (440, 440), "process_mrelease": (448, 448), "perf_event_open": (298, 241),
+    # quotas of the user or of the machine, which one program could take whole
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "io_setup": (206, 0),
     # mounts, namespaces, identity
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "setns": (308, 268),
     "unshare": (272, 97), "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428),
@@ -27,6 +30,8 @@ _REFUSED = {
     "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
     "setresuid": (117, 147), "setresgid": (119, 149), "setfsuid": (122, 151), "setfsgid": (123, 152),
     "setgroups": (116, 159), "capset": (126, 91), "personality": (135, 92),
+    # descriptors in flight, larger socket buffers, pages given to a pipe: held where no watcher can count them
+    "sendmsg": (46, 211), "sendmmsg": (307, 269), "setsockopt": (54, 208), "vmsplice": (278, 75),
     # network: socketpair stays, for asyncio and multiprocessing
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
     "accept4": (288, 242),
@@ -62,24 +67,54 @@ _METADATA = {
 _CONDITIONAL = {
     "clone": (56, 220), "clone3": (435, 435), "fork": (57, None), "vfork": (58, None), "kill": (62, 129),
     "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
-    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
+    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199), "fcntl": (72, 25), "ioctl": (16, 29),
+    "setpriority": (141, 140), "sched_setaffinity": (203, 122), "mmap": (9, 222), "madvise": (28, 233),
+    "rt_sigaction": (13, 134),
 }  # fmt: skip
+# F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to whom one likes, at levels and on kernels where nothing else stops them.
+# F_SETLEASE, F_NOTIFY: others' opens wait, or signal. F_SETPIPE_SZ: the user's quota of pipe memory
+_FCNTL_REFUSED = (8, 10, 15, 1024, 1026, 1031)
+# FIONREAD, FIONBIO, FIOCLEX, FIONCLEX; TCGETS, TCGETS2, TIOCGWINSZ, by which programs ask if they face a terminal.
+# A list of what is allowed: others set owners (FIOSETOWN, SIOCSPGRP), or attributes of files that are open to read
+_IOCTL_ALLOWED = (0x541B, 0x5421, 0x5451, 0x5450, 0x5401, 0x802C542A, 0x5413)
+# PR_SET_PDEATHSIG: nobody may outlive the server. PR_SET_DUMPABLE: hides from the watcher. PR_SCHED_CORE: idles others
+_PRCTL_REFUSED = (1, 4, 62)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH_*
 _NEWEST = 450  # calls above this number are younger than the table: refused as if the kernel did not have them
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06
-_ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _AND, _RETURN, _JUMP = 0x20, 0x15, 0x25, 0x45, 0x54, 0x06, 0x05
+_ALLOW, _KILL, _EPERM, _ENOSYS, _ENOTTY = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026, 0x00050019
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; arguments are 8 bytes, little-endian
 
 _NEW_NAMESPACES = 0x7E020000 | 0x80  # CLONE_NEW{USER,PID,NET,IPC,UTS,CGROUP,NS}; CLONE_NEWTIME
-_CLONE_THREAD = 0x10000
+_CLONE_THREAD, _CLONE_VFORK = 0x10000, 0x4000
+_MAP_SHARED, _MAP_ANONYMOUS = 0x1, 0x20  # MAP_SHARED_VALIDATE has the first bit too
+_MADV_PAGEOUT, _SIGCHLD = 21, 17
 
 
 def _step(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
     return struct.pack("HBBI", code, then, otherwise, value)
 
 
-def build_filter(fork: bool = True, only_signal: int | None = None, metadata: bool = True) -> bytes:
+def _argument(position: int) -> bytes:
+    """Load the lower half of an argument: the kernel ignores the upper one of those that are an `int`."""
+    return _step(_LOAD, _ARGUMENTS + 8 * position)
+
+
+def _one_of(values: Sequence[int], then: int, otherwise: int) -> list[bytes]:
+    """Return `then` if what was loaded is one of `values`, else `otherwise`."""
+    tests = [_step(_JUMP_EQUAL, value, len(values) - index, 0) for index, value in enumerate(values)]
+    return [*tests, _step(_RETURN, otherwise), _step(_RETURN, then)]
+
+
+def _both(first: int, second: int, then: int) -> list[bytes]:
+    """Return `then` if what was loaded has a bit of `first` and one of `second`; go on otherwise."""
+    return [_step(_JUMP_SET, first, 0, 2), _step(_JUMP_SET, second, 0, 1), _step(_RETURN, then)]
+
+
+def build_filter(
+    fork: bool = True, only_signal: int | None = None, metadata: bool = True, child_signal: bool = True
+) -> bytes:
     """
     A BPF program for this machine's architecture.
 
@@ -89,6 +124,8 @@ def build_filter(fork: bool = True, only_signal: int | None = None, metadata: bo
             decides what there is to signal.
         metadata (`bool`): Whether modes, owners and times of files may be changed: yes where all that can be seen is
             read-only or the program's own.
+        child_signal (`bool`): Whether the program may say what SIGCHLD does, as shells do. A process that ignores it
+            has children that vanish unwaited, and what they used with them.
 
     Raises:
         SandboxError: The architecture is none of x86_64 and aarch64.
@@ -120,7 +157,8 @@ def build_filter(fork: bool = True, only_signal: int | None = None, metadata: bo
     rule("clone3", _step(_RETURN, _ENOSYS))
     needed = [] if fork else [_step(_JUMP_SET, _CLONE_THREAD, 1, 0), _step(_RETURN, _EPERM)]
     rule(
-        "clone", _step(_LOAD, _ARGUMENTS), _step(_JUMP_SET, _NEW_NAMESPACES & ~0x80, 0, 1), _step(_RETURN, _EPERM),
+        "clone", _argument(0), _step(_JUMP_SET, _NEW_NAMESPACES & ~0x80, 0, 1), _step(_RETURN, _EPERM),
+        *_both(_CLONE_THREAD, _CLONE_VFORK, _EPERM),  # a thread that waits for another cannot be interrupted
         *needed, _step(_RETURN, _ALLOW),
     )  # fmt: skip
     if not fork:
@@ -128,31 +166,44 @@ def build_filter(fork: bool = True, only_signal: int | None = None, metadata: bo
         rule("vfork", _step(_RETURN, _EPERM))
     if only_signal is not None:
         for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
-            rule(
-                name, _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, only_signal, 1, 0), _step(_RETURN, _EPERM),
-                _step(_RETURN, _ALLOW),
-            )  # fmt: skip
+            rule(name, _argument(0), *_one_of([only_signal], _ALLOW, _EPERM))
         rule("tkill", _step(_RETURN, _EPERM))
-    # PR_SET_PDEATHSIG: nobody may outlive the server
+    rule("prctl", _argument(0), *_one_of(_PRCTL_REFUSED, _EPERM, _ALLOW))
+    rule("fcntl", _argument(1), *_one_of(_FCNTL_REFUSED, _EPERM, _ALLOW))
+    rule("ioctl", _argument(1), *_one_of(_IOCTL_ALLOWED, _ALLOW, _ENOTTY))
+    # of the calling process alone: no other, no group, no user
+    for name in ("prlimit64", "sched_setaffinity"):
+        rule(name, _argument(0), *_one_of([0], _ALLOW, _EPERM))
     rule(
-        "prctl", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 1, 0, 1), _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW)
-    )
-    rule(
-        "prlimit64", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 0, 1, 0), _step(_RETURN, _EPERM),
-        _step(_RETURN, _ALLOW),
+        "setpriority", _argument(0), _step(_JUMP_EQUAL, 0, 1, 0), _step(_RETURN, _EPERM),
+        _argument(1), *_one_of([0], _ALLOW, _EPERM),
     )  # fmt: skip
+    # shared memory without a file stays when its pages are given back, and no process is seen to hold it
+    rule("mmap", _argument(3), *_both(_MAP_SHARED, _MAP_ANONYMOUS, _EPERM), _step(_RETURN, _ALLOW))
+    rule("madvise", _argument(2), *_one_of([_MADV_PAGEOUT], _EPERM, _ALLOW))
+    if not child_signal:
+        rule(
+            "rt_sigaction", _argument(0), _step(_JUMP_EQUAL, _SIGCHLD, 1, 0), _step(_RETURN, _ALLOW),
+            _argument(1), _step(_JUMP_EQUAL, 0, 1, 0), _step(_RETURN, _EPERM),
+            _step(_LOAD, _ARGUMENTS + 12), *_one_of([0], _ALLOW, _EPERM),  # no new action: it only asks
+        )  # fmt: skip
     # streams only: a datagram socket could be sent to anybody's address
     rule(
-        "socketpair", _step(_LOAD, _ARGUMENTS), _step(_JUMP_EQUAL, 1, 0, 3), _step(_LOAD, _ARGUMENTS + 8),
+        "socketpair", _argument(0), _step(_JUMP_EQUAL, 1, 0, 3), _argument(1),
         _step(_AND, 0xF), _step(_JUMP_EQUAL, 1, 1, 0), _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW),
     )  # fmt: skip
-    # in groups by number, each skipped in one step: the kernel tries every call when it installs the filter
-    numbers = sorted(rules)
-    for group in (numbers[first : first + 10] for first in range(0, len(numbers), 10)):
-        steps = [step for call in group for step in rules[call]]
-        program.extend([_step(_JUMP_GREATER, group[-1], len(steps), 0), *steps])
-    program.append(_step(_RETURN, _ALLOW))
-    return b"".join(program)
+    return b"".join([*program, *_search(rules, sorted(rules))])
+
+
+def _search(rules: dict[int, list[bytes]], numbers: list[int]) -> list[bytes]:
+    """
+    Finds the rule of a call by halves: the kernel tries every call when it installs a filter, for each submission.
+    """
+    if len(numbers) <= 4:
+        return [*(step for number in numbers for step in rules[number]), _step(_RETURN, _ALLOW)]
+    half = len(numbers) // 2
+    lower, upper = _search(rules, numbers[:half]), _search(rules, numbers[half:])
+    return [_step(_JUMP_GREATER, numbers[half - 1], 0, 1), _step(_JUMP, len(lower)), *lower, *upper]
 
 
 class _Program(ctypes.Structure):

@@ -6,11 +6,11 @@ a `test_*` function, or a method of a `unittest.TestCase` or `Test*` class.
 """
 
 import ast
-import builtins
 import contextlib
 import inspect
 import io
 import itertools
+import re
 import socket
 import sys
 import types
@@ -18,68 +18,192 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from . import _numeric
 from ._link import TESTS, Link, SubmissionFailed
-from ._names import MODULES, Names, Submission, Unreadable
+from ._names import Names, Submission
+from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
 
 
-_SETUP = (
-    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign,
-    ast.AugAssign, ast.Pass,
-)  # fmt: skip
 _CAN_FAIL = ("assert", "raise", "except", "exit", "fail")  # test code without any of these words can only pass
+_NAN = re.compile(r"(?i)(?<![a-z])(is|not|has|any|all)?_?nan(?![a-z])|\b(np|numpy)\.nan|assertisnan")
+_FILE = "<tests>"
 
 
 def run(connection: socket.socket, job: dict) -> dict[str, Any]:
     """
     Args:
         connection (`socket.socket`): To the submission, whose first message says whether it loaded.
-        job (`dict`): `code`, and optionally `entry_point` and `partial` (go on after a failed test).
+        job (`dict`): `code`, and optionally `entry_point`, `preamble` and `partial` (go on after a failed test).
 
     Returns:
         `dict`: `passed` and `total` tests, `reason`, and `unreadable` where the tests are at fault.
     """
-    code, entry_point, to_the_end = job["code"], job.get("entry_point"), job.get("partial", False)
     try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return {"unreadable": f"the tests do not compile: {error}"}
-    if not any(word in code for word in _CAN_FAIL):
-        return {"unreadable": "there is nothing in the tests that could fail"}
-    link = Link(connection, allow_nan="nan" in code.lower(), allow_stop="StopIteration" in code)
+        grading = Grading(connection, job)
+        return grading.run()
+    except Unreadable as error:
+        return {"unreadable": str(error)}
+
+
+_BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def _parse(code: str, what: str) -> ast.Module:
     try:
-        loaded = link.receive()
-        if "error" in loaded:
-            trouble = _show(link.error(*loaded["error"]))
-            return {"passed": 0, "total": 0, "reason": f"the submission does not load: {trouble}"}
-    except SubmissionFailed as error:
-        return {"passed": 0, "total": 0, "reason": str(error)}
-    if not entry_point and _defines_check_only(tree):
+        return ast.parse(code)
+    except _BROKEN as error:
+        raise Unreadable(f"the {what} does not compile: {error}") from None
+
+
+class Grading:
+    """
+    One submission against the tests of one row. What makes the row unreadable is found before the submission is asked
+    for anything, but for an argument that cannot be passed on.
+
+    Args:
+        connection, job: As for [`run`].
+    """
+
+    def __init__(self, connection: socket.socket, job: dict):
+        code = job["code"]
+        self.tree = _parse(code, "test code")
+        preamble = job.get("preamble") or ""
+        self.entry_point, self.to_the_end = job.get("entry_point"), job.get("partial", False)
+        if not any(word in code for word in _CAN_FAIL):
+            raise Unreadable("there is nothing in the tests that could fail")
         try:
-            entry_point = _only_function(link)
-        except BaseException as error:
-            return {"passed": 0, "total": 1, "reason": _show(error)}
-        if entry_point is None:
-            return {"unreadable": "the tests define `check` and never call it: give an `entry_point`"}
-    bound: list[str] = [entry_point] if entry_point and hasattr(builtins, entry_point) else []
-    result = _run(code, tree, link, entry_point, to_the_end, bound)
-    if result.pop("used") or "unreadable" in result:
-        return result
-    # nothing but builtins was named: then those that the submission defines are what is tested
-    bound = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and hasattr(builtins, node.id)})
-    if not bound:
-        return {"unreadable": "the tests never use the submission (name its function, or give an `entry_point`)"}
-    result = _run(code, tree, link, entry_point, to_the_end, bound)
-    if result.pop("used"):
-        return result
-    return {"passed": 0, "total": 1, "reason": f"the submission defines none of {', '.join(bound)}"}
+            self.reading = Reading(self.tree, self.entry_point, _parse(preamble, "preamble") if preamble else None)
+            self.statements = _compile(self.reading)
+        except _BROKEN as error:
+            raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
+        if not self.reading.total and not any(isinstance(node, ast.ClassDef) for node in self.tree.body):
+            raise Unreadable("there is no test in the tests")
+        allow_nan = _NAN.search(code) is not None
+        self.link = Link(connection, allow_nan, "StopIteration" in code, self._own_class, self._given_by_tests)
+        self.names = Names(self.link, self.reading)
+        self.source, self.preamble = code, preamble
+        bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
+        _numeric.guard(code, allow_nan, self.link.fail, numpy=bare)
+        self.names[_Calls.FLOAT], self.names[_Calls.TYPE] = _numeric.checked_float, _numeric.plain_type
+
+    def _own_class(self, name: str) -> type | None:
+        return self.names.own_class(name)
+
+    def _given_by_tests(self) -> bool:
+        """Whether the call of the test code that runs now has nothing of the submission in its arguments."""
+        frame: Any = sys._getframe()
+        while frame is not None and frame.f_code.co_filename != _FILE:
+            frame = frame.f_back
+        if frame is None:
+            return False
+        where = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+        return not self.reading.flow.arguments.get(where, {"?"})  # type: ignore[arg-type]
+
+    def run(self) -> dict[str, Any]:
+        try:
+            loaded = self.link.receive()
+            if "error" in loaded:
+                return self._failed(f"the submission does not load: {_show(self.link.error(*loaded['error']))}")
+            if self.entry_point is None and leaves_check(self.tree):
+                self.entry_point = _only_function(self.link)
+                if self.entry_point is None:
+                    return self._failed("the tests call one function, and the submission does not define just one")
+            self._prepare()
+            return self._run()
+        except SubmissionFailed as error:
+            return self._failed(str(error))
+        except (TypeError, LookupError) as error:
+            return self._failed(f"malformed message: {error}")
+
+    def _failed(self, reason: str) -> dict[str, Any]:
+        return {"passed": 0, "total": max(1, self.reading.total), "reason": reason}
+
+    def _prepare(self) -> None:
+        """The modules that the tests find, and the names that the preamble gives them."""
+        sys.modules[TESTS] = module = types.ModuleType(TESTS)
+        sys.stdout = io.StringIO()
+        for name in MODULES:
+            sys.modules[name] = Submission(name, self.names)
+        if self.reading.preamble:
+            try:
+                exec(compile(self.preamble, "<preamble>", "exec", dont_inherit=True), self.names)
+            except SubmissionFailed:
+                raise
+            except BaseException as error:
+                raise Unreadable(f"the preamble does not run: {_show(error)}") from None
+            for name in [name for name in self.names if name in self.reading.submission]:
+                del self.names[name]
+        module.__dict__.update(self.names)
+
+    def _run(self) -> dict[str, Any]:
+        link, passed, done, reason = self.link, 0, 0, "all tests pass"
+        try:
+            for label, test in self._tests():
+                done += 1
+                trouble = _attempt(test, link)
+                if link.unsupported:
+                    raise Unreadable(link.unsupported)
+                if trouble is None:
+                    passed += 1
+                    continue
+                if passed == done - 1:
+                    reason = f"{label}: {trouble}"
+                if not self.to_the_end or link.failed:
+                    break
+        except _SetupFailed as error:
+            done, reason = done + 1, str(error) if passed == done else reason
+        if not done:
+            raise Unreadable("there is no test in the tests")
+        if link.failed:
+            passed, reason = passed if self.to_the_end else 0, link.failed if passed == done - 1 else reason
+        total = max(done, self.reading.total if self.collected is None else self.collected)
+        return {"passed": passed, "total": total, "reason": reason}
+
+    collected: int | None = None  # tests, once the functions among them are known
+
+    def _tests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Runs what is no test, and yields what is one, in the order of the source."""
+        names = self.names
+        with _quiet_main("unittest" in self.source):
+            for node, code in self.statements:
+                if is_test(node):
+                    yield f"line {node.lineno} of the tests", partial(exec, code, names)
+                    continue
+                try:
+                    exec(code, names)
+                except Unreadable:
+                    raise
+                except BaseException as error:
+                    raise _SetupFailed(f"line {node.lineno} of the tests: {_show(error)}") from None
+        collected = list(self._functions())
+        self.collected = sum(map(is_test, self.tree.body)) + len(collected)
+        yield from collected
+
+    def _functions(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        if self.entry_point and leaves_check(self.tree):
+            yield "check", lambda: self.names["check"](self._entry())
+        own = {node.name for node in self.tree.body if isinstance(node, SETUP) and hasattr(node, "name")}
+        for name, value in list(self.names.items()):
+            if isinstance(value, types.FunctionType) and name.startswith("test") and value.__globals__ is self.names:
+                if name in own:
+                    for args in _parameters(value):
+                        yield name, partial(_call, value, **args)
+            elif isinstance(value, type) and value.__module__ == TESTS:
+                yield from _methods(name, value)
+
+    def _entry(self) -> Any:
+        """What the row says that is tested: of the submission, whatever the tests call by the same name."""
+        assert self.entry_point is not None
+        if self.entry_point.isidentifier():
+            return self.names.find(self.entry_point)
+        found = {name: self.names.find(name) for name in self.reading.entry}
+        return eval(compile(self.entry_point, "<entry point>", "eval", dont_inherit=True), found)
 
 
-def _defines_check_only(tree: ast.Module) -> bool:
-    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
-    others = [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
-    return defined and not any(
-        isinstance(part, ast.Name) and part.id == "check" for node in others for part in ast.walk(node)
-    )
+def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
+    calls = _Calls(reading)
+    body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
+    return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
 
 
 def _only_function(link: Link) -> str | None:
@@ -88,58 +212,32 @@ def _only_function(link: Link) -> str | None:
     return functions[0] if type(functions) is list and len(functions) == 1 and type(functions[0]) is str else None
 
 
-def _run(
-    source: str, tree: ast.Module, link: Link, entry_point: str | None, to_the_end: bool, bound: list[str]
-) -> dict[str, Any]:
-    names = Names(link, tree)
-    passed, total, reason = 0, 0, "all tests pass"
-    sys.modules[TESTS] = module = types.ModuleType(TESTS)
-    module.__dict__.update(names)
-    for name in MODULES:
-        sys.modules[name] = Submission(name, names)
-    sys.stdout = io.StringIO()
-    try:
-        found = []
-        for name in bound:
-            with contextlib.suppress(KeyError):
-                names[name] = names.find(name)
-                found.append(name)
-        names.used = bool(found or (bound and entry_point))
-        for label, test in _tests(source, tree, names, entry_point):
-            total += 1
-            trouble = _attempt(test, link)
-            if link.unsupported:
-                raise Unreadable(link.unsupported)
-            if trouble is None:
-                passed += 1
-                continue
-            if passed == total - 1:
-                reason = f"{label}: {trouble}"
-            if not to_the_end or link.failed:
-                break
-        if link.failed:
-            passed = passed if to_the_end else 0
-            total = max(total, _count(tree), passed + 1)
-            reason = link.failed if total == passed + 1 else reason
-    except Unreadable as error:
-        return {"unreadable": str(error), "used": names.used}
-    except SubmissionFailed as error:
-        return {"passed": passed, "total": passed + 1, "reason": str(error), "used": True}
-    except _SetupFailed as error:
-        return {"passed": passed, "total": max(total + 1, _count(tree)), "reason": str(error), "used": names.used}
-    if not total:
-        return {"unreadable": "there is no test in the tests", "used": names.used}
-    if not to_the_end and passed < total:
-        total = max(total, _count(tree))
-    return {"passed": passed, "total": total, "reason": reason, "used": names.used}
+class _Calls(ast.NodeTransformer):
+    """Has the tests call `float` and `type` as `_numeric` has them."""
+
+    FLOAT, TYPE = "__checked_float__", "__plain_type__"
+
+    def __init__(self, reading: Reading):
+        self.own = reading.defined | reading.submission
+        self.needed = not reading.uses.keys().isdisjoint({"float", "type"})
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        name = getattr(node.func, "id", None)
+        if name == "float" or (name == "type" and len(node.args) == 1):
+            node.func = self._replaced(node.func)
+        elif name == "map" and node.args and getattr(node.args[0], "id", None) == "float":
+            node.args[0] = self._replaced(node.args[0])
+        return node
+
+    def _replaced(self, node: Any) -> ast.expr:
+        if node.id in self.own:
+            return node
+        return ast.copy_location(ast.Name(self.FLOAT if node.id == "float" else self.TYPE, ast.Load()), node)
 
 
 class _SetupFailed(Exception):
     """A statement that is no test raised: nothing after it can be trusted to mean what it says."""
-
-
-def _count(tree: ast.Module) -> int:
-    return sum(not isinstance(node, _SETUP) for node in tree.body)
 
 
 def _attempt(test: Callable[[], Any], link: Link) -> str | None:
@@ -151,36 +249,6 @@ def _attempt(test: Callable[[], Any], link: Link) -> str | None:
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the submission may have raised them
         return _show(error)
     return link.failed
-
-
-def _tests(
-    source: str, tree: ast.Module, names: Names, entry_point: str | None
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Runs what is no test, and yields what is one, in the order of the source."""
-    calls_check = False
-    with _quiet_main("unittest" in source):
-        for node in tree.body:
-            code = compile(ast.Module([node], []), "<tests>", "exec", dont_inherit=True)
-            is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            if isinstance(node, _SETUP) or is_text:
-                try:
-                    exec(code, names)
-                except Unreadable:
-                    raise
-                except BaseException as error:
-                    raise _SetupFailed(f"line {node.lineno} of the tests: {_show(error)}") from None
-            else:
-                calls_check |= any(isinstance(part, ast.Name) and part.id == "check" for part in ast.walk(node))
-                yield f"line {node.lineno} of the tests", partial(exec, code, names)
-    check = names.get("check")
-    if entry_point and isinstance(check, types.FunctionType) and not calls_check:
-        yield "check", lambda: check(names[entry_point])
-    for name, value in list(names.items()):
-        if isinstance(value, types.FunctionType) and name.startswith("test") and value.__globals__ is names:
-            for args in _parameters(value):
-                yield name, partial(_call, value, **args)
-        elif isinstance(value, type) and value.__module__ == TESTS:
-            yield from _methods(name, value)
 
 
 def _methods(name: str, cls: type) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -202,14 +270,14 @@ def _methods(name: str, cls: type) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _run_case(case: Any) -> None:
     result = case.defaultTestResult()
-    case.run(result)
+    sys.modules["unittest"].TestSuite([case]).run(result)  # with what the class sets up
     for trouble in (*result.errors, *result.failures):
         raise AssertionError(trouble[1].strip().splitlines()[-1])
     if result.unexpectedSuccesses:
         raise AssertionError("unexpected success")
 
 
-def _call(function: Callable, **args: Any) -> None:
+def _call(function: Callable, /, **args: Any) -> None:
     result = function(**args)
     if inspect.iscoroutine(result):
         import asyncio  # large, and rarely needed

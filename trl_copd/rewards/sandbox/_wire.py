@@ -24,14 +24,21 @@ def receive(connection: socket.socket) -> tuple[Any, list[int]]:
         if not more:
             raise EOFError
         header += more
-    return pickle.loads(read(connection, struct.unpack("<I", header)[0])), descriptors
+    data = _read(connection, struct.unpack("<I", header)[0])
+    message = pickle.loads(data)
+    data[:] = bytes(len(data))  # what is forked from here on finds no inputs of others in freed memory
+    return message, descriptors
 
 
 def read(connection: socket.socket, size: int) -> bytes:
+    return bytes(_read(connection, size))
+
+
+def _read(connection: socket.socket, size: int) -> bytearray:
     data = bytearray()
     while len(data) < size:
         chunk = connection.recv(min(size - len(data), 1 << 20))
         if not chunk:
             raise EOFError
         data += chunk
-    return bytes(data)
+    return data

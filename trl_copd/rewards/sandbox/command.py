@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._confine import Limits
-from ._linux import SandboxError
+from ._linux import SEAMS, SandboxError, landlock_abi
 
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class CommandResult:
 
     Args:
         status (`str`):
-            `"ok"`: it ended by itself, whatever its exit code. `"cpu"`, `"memory"`, `"output"`, `"processes"`,
-            `"idle"`: it went over that limit. `"wall"`: the backstop ended it on a starved machine.
+            `"ok"`: it ended by itself, whatever its exit code. `"cpu"`, `"memory"`, `"disk"`, `"output"`,
+            `"processes"`, `"idle"`: it went over that limit. `"wall"`: the backstop ended it on a starved machine.
             `"infrastructure"`: it never ran; `stderr` says why.
         returncode (`int`): Exit code, or minus the signal that ended it.
         stdout, stderr (`bytes`): What it wrote, cut at the limit.
@@ -75,8 +75,8 @@ def run_command(
         outputs (`Sequence[str]`, *optional*): Names of files in the working directory to bring back.
         level (`str`, *optional*): `"full"`, `"landlock"` or `"rlimit"`; the best available by default.
         max_output (`int`, *optional*, defaults to 1 MiB): Bytes of stdout and stderr together.
-        disk_mib (`int`, *optional*, defaults to 64): Size of the tmpfs and of each file, MiB.
-        processes (`int`, *optional*, defaults to 64): Processes (at level `full`: and threads) at a time.
+        disk_mib (`int`, *optional*, defaults to 64): Size of all its files, and of each one, MiB.
+        processes (`int`, *optional*, defaults to 64): Processes and threads at a time.
         environment (`Mapping[str, str]`, *optional*): Additions to PATH, LANG, LC_ALL, TZ, HOME and TMPDIR.
         idle_seconds (`float`, *optional*): How long it may wait for nothing; `cpu_seconds`, at least 5, by default.
 
@@ -127,7 +127,8 @@ def trusted_python(module: str) -> list[str]:
     return [sys.executable, "-P", "-s", "-S", "-B", "-c", code, _HERE]
 
 
-TRUSTED_ENVIRONMENT = {**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+_SEAMS = {name: os.environ[name] for name in SEAMS if name in os.environ}
+TRUSTED_ENVIRONMENT = {**_ENVIRONMENT, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", **_SEAMS}
 
 
 def _launch(job: dict) -> dict:
@@ -140,6 +141,32 @@ def _launch(job: dict) -> dict:
     if process.returncode != 0:
         return {"status": "infrastructure", "stderr": process.stderr[-2000:]}
     return pickle.loads(process.stdout)
+
+
+# What a program that attacks may still do, by level
+_NOT_STOPPED = {
+    "full": "holes of the kernel itself, and what the processor leaks",
+    "landlock": (
+        "holes of the kernel itself; names and CPU time of the user's other processes can be seen; and, on a kernel "
+        "before 6.12 (Landlock below version 6), signals are kept out by seccomp alone"
+    ),
+    "rlimit": (
+        "a program that attacks: it reads and writes what this user may, opens connections, signals processes, and "
+        "can hold memory and files that nobody counts"
+    ),
+}
+
+
+@functools.cache
+def announce(level: str) -> None:
+    """Say, once per process and level, how programs are confined here and what that does not stop."""
+    version = landlock_abi() if sys.platform == "linux" and level != "rlimit" else 0
+    missing = " without Landlock" if level == "full" and not version else ""
+    logger.log(
+        logging.INFO if level == "full" and version else logging.WARNING,
+        "Programs run at sandbox level %s%s%s. It does not stop %s. See SECURITY.md.",
+        level, missing, f" (Landlock {version})" if version else "", _NOT_STOPPED[level],
+    )  # fmt: skip
 
 
 @functools.cache

@@ -1,264 +1,22 @@
 """
-Where submissions run: slots, each a fork server of the sandbox and one of the oracle, shared by all code rewards of a
-process. Slots are started when they are first needed, belong to the process that started them (a fork gets its own),
-and end with it.
+Where submissions run: slots, shared by all code rewards of a process. Slots are started when they are first needed,
+belong to the process that started them (a fork gets its own), and end with it.
 """
 
 import atexit
 import contextlib
-import json
 import os
-import select
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
-from . import _cases, _wire
 from ._linux import SandboxError
-from ._paths import python_paths
-from .command import TRUSTED_ENVIRONMENT, require_level, trusted_python
+from .command import announce, require_level
+from .slot import CaseRun, Execution, JobRun, Slot
+from .turns import Turns
 
 
-_BACKSTOP = 10.0  # wall seconds per CPU second
-
-
-@dataclass(frozen=True)
-class Execution:
-    """
-    What one submission may use, per case.
-
-    Args:
-        cpu_seconds (`float`): CPU time.
-        memory_mib (`int`): Memory, MiB.
-        disk_mib (`int`): Size of the tmpfs and of the output, MiB.
-        processes (`int`): Processes and threads at a time.
-        idle_seconds (`float`): Time in which it neither runs nor waits for a processor (it sleeps, or hangs).
-    """
-
-    cpu_seconds: float = 4.0
-    memory_mib: int = 1024
-    disk_mib: int = 32
-    processes: int = 64
-    idle_seconds: float = 4.0
-
-    def as_limits(self, cases: int = 1) -> dict[str, Any]:
-        return {**vars(self), "wall_seconds": _BACKSTOP * self.cpu_seconds * cases}
-
-
-@dataclass
-class CaseRun:
-    """
-    One run of a program.
-
-    Args:
-        output (`bytes`): Standard output.
-        code (`int`): Exit code, or minus the signal that ended it.
-        cpu (`float`): CPU time of the run, seconds.
-        errors (`bytes`): End of the standard error.
-    """
-
-    output: bytes
-    code: int
-    cpu: float
-    errors: bytes = b""
-
-
-@dataclass
-class JobRun:
-    """
-    One job of the sandbox.
-
-    Args:
-        status (`str`): `"ok"`, the limit that ended it (`"cpu"`, `"memory"`, `"processes"`, `"idle"`, `"wall"`), or
-            `"infrastructure"`.
-        reason (`str`): Why, where it is not `"ok"`.
-        cpu (`float`): CPU time of the submission, and of the oracle if that was more, seconds.
-        result (`dict`, *optional*): What the oracle says; `None` if it did not come to that.
-        cases (`list[CaseRun]`): What the runs gave, in order, as far as it went.
-    """
-
-    status: str
-    reason: str = ""
-    cpu: float = 0.0
-    result: dict[str, Any] | None = None
-    cases: list[CaseRun] = field(default_factory=list)
-
-
-class Slot:
-    """Runs one submission at a time. Not safe in threads: `Slots` hands a slot to one thread at a time."""
-
-    def __init__(self, level: str, packages: Sequence[str]):
-        self.settings = {"level": level, **python_paths(packages)}
-        self._processes: list[subprocess.Popen] = []
-        self._controls: list[socket.socket] = []
-
-    def start(self) -> None:
-        """
-        Raises:
-            SandboxError: The sandbox cannot be set up.
-        """
-        for module, settings in (("_server", self.settings), ("_oracle", {"paths": list(sys.path)})):
-            ours, theirs = socket.socketpair()
-            process = subprocess.Popen(
-                trusted_python(module),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=TRUSTED_ENVIRONMENT,
-                cwd="/",
-            )
-            theirs.close()
-            self._processes.append(process)
-            self._controls.append(ours)
-            _wire.send(ours, settings)
-        for control in self._controls:
-            try:
-                word, _ = _wire.receive(control)
-            except (EOFError, OSError):
-                word = {"status": "infrastructure", "reason": "a server of the sandbox did not start"}
-            if word["status"] != "ready":
-                self.close()
-                raise SandboxError(word["reason"])
-
-    def close(self) -> None:
-        for control in self._controls:
-            with contextlib.suppress(OSError):
-                control.shutdown(socket.SHUT_RDWR)  # the servers' word to end, even if a fork of ours holds it open
-            control.close()
-        for process in self._processes:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._controls, self._processes = [], []
-
-    @property
-    def alive(self) -> bool:
-        return bool(self._processes) and all(process.poll() is None for process in self._processes)
-
-    def run_tests(self, sources: list[str], tests: dict[str, Any], execution: Execution) -> JobRun:
-        """
-        A submission against test code.
-
-        Args:
-            sources (`list[str]`): Code to load in the sandbox: a preamble, if any, and the submission.
-            tests (`dict`): For the oracle: `code`, and optionally `entry_point` and `partial`.
-            execution ([`Execution`]): Limits.
-        """
-        server, oracle = self._controls
-        channel, theirs = socket.socketpair()
-        left, right = socket.socketpair()
-        limits = execution.as_limits()
-        oracle_seconds = execution.cpu_seconds + 1  # it decodes what the submission may send at length
-        try:
-            _wire.send(
-                oracle, {"limits": {**limits, "oracle_seconds": oracle_seconds}}, [theirs.fileno(), right.fileno()]
-            )
-            _wire.send(server, {"code": sources, "limits": limits}, [left.fileno()])
-            for end in (theirs, left, right):
-                end.close()
-            data = json.dumps(tests).encode()
-            channel.sendall(len(data).to_bytes(4, "little") + data)
-            return self._attend_tests(channel, execution)
-        except (EOFError, OSError) as error:
-            self.close()
-            return JobRun("infrastructure", f"a server of the sandbox ended: {type(error).__name__}")
-        except BaseException:
-            self.close()  # what this job still says must not be read as the next one's
-            raise
-        finally:
-            for end in (channel, theirs, left, right):
-                end.close()
-
-    def _attend_tests(self, channel: socket.socket, execution: Execution) -> JobRun:
-        server, oracle = self._controls
-        ended: dict[str, Any] | None = None
-        oracle_cpu: float | None = None
-        answer, result, answered = bytearray(), None, False
-        deadline: float | None = None  # of the tests, once the submission is gone: they may sleep, or wait for it
-        poll = select.poll()
-        for end in (channel, server, oracle):
-            poll.register(end, select.POLLIN)
-        while not (answered and ended is not None and oracle_cpu is not None):
-            left = None if deadline is None else 1000 * max(0.0, deadline - time.monotonic())
-            events = {descriptor for descriptor, _ in poll.poll(left)}
-            if not events:
-                _wire.send(oracle, {"stop": True})
-                deadline = None
-            if oracle.fileno() in events:
-                word, _ = _wire.receive(oracle)
-                if "pid" in word and ended is None:
-                    _wire.send(server, {"companion": word["pid"]})
-                oracle_cpu = word.get("cpu")
-            if server.fileno() in events:
-                ended, _ = _wire.receive(server)
-                if ended["status"] == "infrastructure" and oracle_cpu is None:
-                    _wire.send(oracle, {"stop": True})
-                elif oracle_cpu is None:
-                    over = ended["status"] != "ok"  # then it has failed whatever the tests say
-                    grace = execution.idle_seconds if over else _BACKSTOP * execution.cpu_seconds
-                    deadline = time.monotonic() + grace
-            if channel.fileno() in events:
-                chunk = channel.recv(65536)
-                answer += chunk
-                if len(answer) >= 4 and len(answer) == 4 + int.from_bytes(answer[:4], "little"):
-                    result, answered = json.loads(answer[4:]), True
-                elif not chunk:
-                    answered = True
-                if answered:
-                    poll.unregister(channel)
-                    if ended is None:
-                        _wire.send(server, {"stop": True})
-        assert ended is not None and oracle_cpu is not None
-        if ended["status"] == "infrastructure":
-            return JobRun("infrastructure", ended["reason"])
-        run = JobRun(ended["status"], cpu=max(ended["cpu"], oracle_cpu), result=result)
-        if run.status == "ok" and result is None:
-            run.status, run.reason = "oracle", "the tests went over their own limit of time or memory"
-        return run
-
-    def run_cases(
-        self, sources: list[str], inputs: list[bytes], execution: Execution
-    ) -> Generator[CaseRun | JobRun, bool | None]:
-        """
-        A program on one input after another. Yields a [`CaseRun`] for each, and a [`JobRun`] without cases at last; a
-        consumer that has seen enough sends `True`.
-        """
-        (server, _), (ours, theirs) = self._controls, socket.socketpair()
-        reader = ours.makefile("rb")
-        stopped = finished = False
-        try:
-            job = {"code": sources, "inputs": inputs, "limits": execution.as_limits(len(inputs))}
-            _wire.send(server, job, [theirs.fileno()])
-            theirs.close()
-            while len(header := reader.read(_cases.HEADER.size)) == _cases.HEADER.size:
-                _, code, cpu, size, length = _cases.HEADER.unpack(header)
-                case = CaseRun(reader.read(size), code, cpu, reader.read(length))
-                if (yield case):
-                    _wire.send(server, {"stop": True})
-                    stopped = True
-                    break
-            ended, _ = _wire.receive(server)
-            finished = True
-            if ended["status"] == "infrastructure":
-                yield JobRun("infrastructure", ended["reason"])
-            else:
-                yield JobRun("ok" if stopped else ended["status"], cpu=ended["cpu"])
-        except (EOFError, OSError) as error:
-            self.close()
-            finished = True
-            yield JobRun("infrastructure", f"a server of the sandbox ended: {type(error).__name__}")
-        finally:
-            if not finished:
-                self.close()  # whoever asked went away: what this job still says must not be read as the next one's
-            reader.close()
-            for end in (ours, theirs):
-                end.close()
+__all__ = ["CaseRun", "Execution", "JobRun", "Slot", "Slots", "shared_slots"]
 
 
 class Slots:
@@ -276,40 +34,31 @@ class Slots:
         self.count = count
         self._free = [Slot(level, packages) for _ in range(count)]
         self._condition = threading.Condition()
-        self._alone = 0  # threads that wait to be alone, or are
+        self._turns = Turns()
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[Slot]:
         """A slot for this thread, started."""
+        with self._turns.beside(), self._taken() as slot:
+            yield slot
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[Slot]:
+        """A slot while no other one works: for a grade that was near a limit."""
+        with self._turns.alone(), self._taken() as slot:
+            yield slot
+
+    @contextlib.contextmanager
+    def _taken(self) -> Iterator[Slot]:
         with self._condition:
-            self._condition.wait_for(lambda: self._free and not self._alone)
+            self._condition.wait_for(lambda: self._free)
             slot = self._free.pop()
         try:
             yield self._started(slot)
         finally:
             with self._condition:
                 self._free.append(slot)
-                self._condition.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[Slot]:
-        """A slot while no other one works: for a grade that was near a limit."""
-        with self._condition:
-            self._condition.wait_for(lambda: not self._alone)
-            self._alone = 1
-            try:
-                self._condition.wait_for(lambda: len(self._free) == self.count)
-            except BaseException:  # Ctrl-C while it waits must not keep the others out
-                self._alone = 0
-                self._condition.notify_all()
-                raise
-            slot = self._free[-1]
-        try:
-            yield self._started(slot)
-        finally:
-            with self._condition:
-                self._alone = 0
-                self._condition.notify_all()
+                self._condition.notify()
 
     def _started(self, slot: Slot) -> Slot:
         if not slot.alive:
@@ -344,6 +93,7 @@ def shared_slots(level: str | None, packages: tuple[str, ...], count: int) -> Sl
             _owner = os.getpid()
         key = (require_level(level), packages)
         if key not in _shared:
+            announce(key[0])
             _shared[key] = Slots(*key, count)
         return _shared[key]
 

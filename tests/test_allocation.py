@@ -1,0 +1,75 @@
+"""Who gets a round's rollouts, as pure data: turns, promises and plans against values by hand."""
+
+import math
+
+import pytest
+
+from trl_copd.allocation import Allocation, Turns
+from trl_copd.schedule import BranchPlan, Schedule
+from trl_copd.topology import STUDENT, Edge, build_topology
+
+
+def test_a_turn_comes_in_one_of_so_many_calls():
+    turns = Turns()
+    seen = [turns.due({"a": 1.0, "b": 0.5, "c": 0.1}) for _ in range(10)]
+    assert [sum(name in due for due in seen) for name in "abc"] == [10, 5, 1]
+    assert seen[0] == ["a", "b", "c"], "everybody begins"
+    assert seen[1] == ["a"] and seen[2] == ["a", "b"]
+
+
+def test_turns_are_shared_out_in_proportion():
+    turns = Turns()
+    assert turns.split({"a": 3.0, "b": 1.0}, 4) == ["a", "a", "b", "a"]
+    # 1 of 3 each: what is left over counts for the next call
+    thirds = Turns()
+    drawn = [name for _ in range(3) for name in thirds.split({"a": 1.0, "b": 1.0, "c": 1.0}, 4)]
+    assert sorted(drawn) == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+
+
+def test_a_promise_is_signal_times_room():
+    allocation = Allocation(["easy", "hard", "unseen", "dense"])
+    allocation.observe("easy", 0.5, 0.9)
+    allocation.observe("hard", 0.25, 0.0)
+    allocation.observe("dense", 0.5, 3.0)  # rewards beyond 1 say nothing of the room
+    assert allocation.promise("easy") == pytest.approx(0.05)
+    assert allocation.promise("hard") == 0.25 and allocation.promise("dense") == 0.5
+    assert allocation.promise("unseen") == 1.0
+    assert allocation.weights(["easy", "hard"]) == {"easy": pytest.approx(0.2), "hard": 1.0}
+    allocation.observe("easy", 0.0, 1.0)  # smoothed: 0.35 and 0.93
+    assert allocation.promise("easy") == pytest.approx(0.35 * 0.07)
+    assert allocation.weights(["easy", "hard"])["easy"] == 0.1, "the floor"
+    allocation.observe("hard", math.nan, math.nan)  # nothing was graded: nothing is learnt of it
+    assert allocation.promise("hard") == 0.25
+
+
+def test_who_has_learnt_rests_and_the_student_does_not():
+    topology = build_topology("student", ("a", "b"))
+    allocation = Allocation(["a", "b"], floor=0.25)
+    allocation.observe("a", 0.0, 1.0)
+    allocation.observe("b", 0.5, 0.5)
+    plans = Schedule(1, 1).plan(topology, 1, 4)
+    rested = [allocation.rest(plans) for _ in range(5)]
+    assert [plan["a"].idle for plan in rested] == [False, True, True, True, False]
+    assert all(not plan["b"].idle and plan[STUDENT] == plans[STUDENT] for plan in rested)
+    edge = Edge("a", STUDENT, "a")
+    assert edge in rested[1][STUDENT].edges, "a rests and still teaches"
+    assert allocation.rest({STUDENT: BranchPlan(False, (edge,))}) == {STUDENT: BranchPlan(False, (edge,))}
+
+
+def test_without_any_signal_all_take_part():
+    allocation = Allocation(["a", "b"])
+    for name in ("a", "b"):
+        allocation.observe(name, 0.0, 0.0)
+    assert allocation.weights() == {"a": 1.0, "b": 1.0}
+
+
+def test_a_budget_says_when_the_last_phase_begins():
+    schedule = Schedule(4, 0, reuse=1, final_opd_steps=2, budget=100, reserve=20)
+    for index, spent in enumerate((0, 30, 60, 79)):
+        schedule.advance(index, [], spent)
+    assert not schedule.is_final(3, 99) and schedule.phase(3, 99) == "rlvr"
+    schedule.advance(4, [], 80)
+    assert schedule.is_final(4, 99) and schedule.phase(4, 99) == "opd" and schedule.opd_begins(4, 99)
+    again = Schedule(4, 0, reuse=1, final_opd_steps=2, budget=100, reserve=20)
+    again.load_state_dict(schedule.state_dict())
+    assert again.is_final(4, 99) and not again.is_final(3, 99)

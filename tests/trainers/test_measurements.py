@@ -1,0 +1,105 @@
+"""
+A measurement depends on the weights alone: not on the mode that training, an evaluation or a resume has left the model
+in. Bases with dropout of their own (GPT-2, OPT, `attention_dropout`) tell.
+"""
+
+import pytest
+import torch
+from tiny import CHARACTERS, build_experts, build_trainer, distance, history, lora, rows, tiny_model, weights
+from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, TrainerCallback
+
+
+TOKENS = {"vocab_size": 4 + len(CHARACTERS), "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+def gpt2():
+    torch.manual_seed(0)
+    config = GPT2Config(**TOKENS, n_positions=64, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3,
+                        tie_word_embeddings=False)  # fmt: skip
+    assert config.attn_pdrop == config.resid_pdrop == config.embd_pdrop == 0.1
+    return GPT2LMHeadModel(config).float().eval()
+
+
+def opt():
+    torch.manual_seed(0)
+    config = OPTConfig(**TOKENS, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4,
+                       max_position_embeddings=64, word_embed_proj_dim=32, init_std=0.3, dropout=0.2)  # fmt: skip
+    return OPTForCausalLM(config).float().eval()
+
+
+BASES = {
+    "gpt2": (gpt2, {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
+    "opt": (opt, {}),
+    "attention_dropout": (lambda: tiny_model(attention_dropout=0.2), {}),
+    "lora_dropout": (tiny_model, {"lora_dropout": 0.3}),
+}
+# the phases follow what is measured: a measurement that differs moves weights
+OVERLAP = {"schedule": "overlap", "overlap_low": 0.97, "overlap_high": 0.98, "overlap_every": 1, "rlvr_steps": 3,
+           "opd_steps": 3, "max_steps": 6, "save_strategy": "steps", "save_steps": 1}  # fmt: skip
+
+
+def build(folder, base, **overrides):
+    make, config = BASES[base]
+    return build_trainer(folder, model=make(), peft_config=lora(**config), **OVERLAP | overrides)
+
+
+class Kill(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 4:  # the checkpoint of round 3 is the last
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_resumed_run_measures_what_the_uninterrupted_one_did(tmp_path, base):
+    whole = build(tmp_path / "whole", base)
+    whole.train()
+    killed = build(tmp_path / "killed", base)
+    killed.add_callback(Kill())
+    with pytest.raises(KeyboardInterrupt):
+        killed.train()
+    torch.manual_seed(5)
+    resumed = build(tmp_path / "killed", base)
+    resumed.train(resume_from_checkpoint=True)
+    assert history(resumed) == history(whole)
+    assert resumed.schedule.state_dict() == whole.schedule.state_dict()
+    assert any("opd/overlap" in key for log in history(whole) for key in log)
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(resumed, name)) == 0.0, name
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_overlap_and_matrix_are_the_same_in_whichever_mode_the_model_is(tmp_path, base):
+    trainer = build(tmp_path, base, max_steps=1, save_strategy="no", experts=build_experts(2, eval_dataset=rows(5, 4)))
+    trainer.train()
+    model, measured = trainer.peft_model, []
+    for training in (True, False):
+        model.train(training)
+        assert trainer.round.overlap.measure(5) and model.training is training
+        matrix = trainer.capability_matrix()
+        assert model.training is training
+        measured.append(([log for log in history(trainer) if any("overlap" in key for key in log)][-1], matrix))
+    assert measured[0] == measured[1]
+
+
+@pytest.mark.parametrize("base", ["gpt2", "lora_dropout"])
+def test_rounds_are_sampled_in_the_mode_that_grpo_samples_in(tmp_path, base):
+    trainer = build(tmp_path, base, max_steps=2, save_strategy="no", overlap_every=1)
+    modes, generate, probe = [], trainer.engine.generate, trainer.overlap._sample
+
+    def generate_and_note(prompt_ids, names, greedy=False):
+        modes.append((trainer.overlap._sample is probing, trainer.peft_model.training))
+        return generate(prompt_ids, names, greedy)
+
+    def probing():
+        trainer.overlap._sample = probing
+        try:
+            return probe()
+        finally:
+            trainer.overlap._sample = noted
+
+    def noted():
+        return probing()
+
+    trainer.engine.generate, trainer.overlap._sample = generate_and_note, noted
+    trainer.train()
+    assert set(modes) == {(False, True), (True, False)}  # rounds in training mode, probes never

@@ -1,0 +1,117 @@
+"""The reference of `math_reward`, in the forms in which data sets hold it."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..base import Verdict
+from .bounds import MAX_CHARS, NoGrammar, Unreadable
+from .extract import last_boxed
+from .plain import number, of_float, words
+from .text import normalise
+from .units import split_unit
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A reference: its text as found and normalised, its value if it is a plain number, its words if it is words."""
+
+    raw: str
+    text: str
+    number: Fraction | None = None
+    words: str | None = None
+    symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
+
+    @property
+    def key(self) -> str:
+        """What the workers are given."""
+        return self.raw if self.symbolic else self.text
+
+    @property
+    def plain(self) -> bool:
+        return self.number is not None or self.words is not None
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """Stands for a reference that is no text and no number: one may be deep, contain itself, or raise when printed."""
+
+    problem: str
+
+
+def plain_reference(reference: Any) -> Any:
+    if reference is None or type(reference) in (str, bool):
+        return reference
+    if isinstance(reference, str):
+        return str.__str__(reference)
+    if isinstance(reference, float):
+        return float(reference)
+    if isinstance(reference, int):
+        bits = int.bit_length(reference)
+        return int(reference) if bits <= 4 * MAX_CHARS else _Foreign(f"a number of {bits} bits")
+    return reference if type(reference) is _Foreign else _Foreign(f"{type(reference).__name__}")
+
+
+_MARKED = re.compile(r"####([^\n]*)")
+_PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
+
+
+_COUNTED = re.compile(r"(\S[^()]*?) «?\(«?([A-Za-z0-9][^()=^\\»]*|\$|%)»?\)»?")
+
+
+# "Answer: 5" in the box
+_PREFIX = re.compile(
+    r"^«? ?(?:the )?(?:final |correct )?answer(?:s? (?:is|are)| ?[:=])+ ?:? ?(?:» ?)?(?=.)", re.IGNORECASE
+)
+
+
+def without_prefix(text: str) -> str:
+    return _PREFIX.sub("", text)
+
+
+def counted_noun(text: str, reference: bool = False) -> str:
+    """
+    ASDiv's `9 (apples)` as `9 «apples»`. In a reference, words in parentheses that no vocabulary has are dropped: what
+    they are does not matter to the number.
+    """
+    if "; " in text:
+        return "; ".join(counted_noun(part.strip(), reference) for part in text.split(";"))
+    match = _COUNTED.fullmatch(text)
+    if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
+        return text
+    noun = f"{match[1]} «{match[2]}»"
+    value, unit = split_unit(noun)
+    if value == match[1] and unit and unit.dimensions and unit.multiple == 1:
+        return noun
+    return match[1] if reference else noun
+
+
+def read_reference(solution: Any) -> "Gold | Verdict":
+    try:
+        if isinstance(solution, str):
+            marked = _MARKED.findall(solution)
+            boxed = last_boxed(solution)
+            raw = marked[-1] if marked else boxed if boxed is not None else solution
+        elif isinstance(solution, int) and not isinstance(solution, bool):
+            raw = str(solution)
+        elif isinstance(solution, float):
+            raw = of_float(solution)
+        else:
+            found = solution.problem if isinstance(solution, _Foreign) else type(solution).__name__
+            return Verdict(None, f"a solution must be a str, an int or a float, got {found}")
+        text = normalise(raw)
+        if text[0] == "«":  # in \text{}; "The answer is 72" is prose
+            text = without_prefix(text)
+        text = counted_noun(text, reference=True)
+        value = number(text)
+        said = words(text) if value is None else None
+        # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
+        bare = said or re.sub(r"\\[A-Za-z]+|«[A-Za-z ]{0,40}»|is an[y]? integer", "", text)
+        if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
+            return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
+    except NoGrammar:
+        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True)
+    except Unreadable as problem:
+        return Verdict(None, str(problem))
+    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdigit() else None)

@@ -1,0 +1,60 @@
+"""What a base or its tokenizer is refused for: as given, or once TRL has loaded it."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class ModelNotFoundError(io.UnsupportedOperation):
+    """A path that leads nowhere: an `OSError`, as transformers raises, and a `ValueError`, as any other bad value."""
+
+
+def check_model_path(name: str, argument: str = "model") -> None:
+    """
+    Refuse a path that leads nowhere, which transformers would take for a Hub id.
+
+    Raises:
+        ModelNotFoundError: It looks like a path, and there is no folder.
+    """
+    like_a_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if like_a_path and not Path(name).is_dir():
+        raise ModelNotFoundError(f"{argument}={name!r} is neither a folder (looked in {Path.cwd()}) nor a Hub id.")
+
+
+def check_model(model: PreTrainedModel, peft_config: PeftConfig) -> None:
+    """
+    Refuse a base that would train on something else than what was meant.
+
+    Raises:
+        ValueError: With what came, why it cannot work, and what to do.
+    """
+    if model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{type(model).__name__} is an encoder-decoder: its completions are the decoder's alone, while TRL's GRPO "
+            "takes what follows the prompt and would train on one token. Use a causal language model."
+        )
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if tied and getattr(peft_config, "trainable_token_indices", None):
+        raise ValueError(
+            "`trainable_token_indices` with tied embeddings (tie_word_embeddings=True) puts the trained tokens into "
+            "the LM head as well, which all branches share and TRL reads directly. Leave them out, or use a base "
+            "whose embeddings are not tied."
+        )
+
+
+def check_tokenizer(processing_class: Any) -> None:
+    """
+    Refuse a tokenizer without an end token: no completion could end, and none could be told from a cut one.
+
+    Raises:
+        ValueError: With what to do.
+    """
+    tokenizer: PreTrainedTokenizerBase = getattr(processing_class, "tokenizer", processing_class)
+    if getattr(tokenizer, "eos_token_id", None) is None:
+        raise ValueError(
+            "The tokenizer has no end token (eos_token), so that no completion could end by itself. Set "
+            "`processing_class.eos_token` to the token that ends the model's answers."
+        )
