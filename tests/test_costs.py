@@ -345,6 +345,28 @@ def test_a_base_that_is_built_by_the_first_run(tmp_path, capsys):
     assert parse(["--config", recipe])["model"] == str(target)
 
 
+QWEN3_4B = {
+    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 2560, "num_hidden_layers": 36,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728,
+    "vocab_size": 151936, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+def test_four_experts_of_4b_on_80_gb(tmp_path, capsys):
+    """As configured it does not fit, and the advice says with what it does: smaller chunks and micro-batches."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(QWEN3_4B))
+    run = ["--model", str(path), "--experts", "4", "--device", "a100", "--rank", "32"]
+    run += ["--prompt-length", "256", "--completion-length", "2048"]
+    assert main([*run, "--rows", "128"]) == 1
+    said = capsys.readouterr().out
+    assert "KV cache: 208.12, the peak" in said and "+ update                                       97.39 GiB" in said
+    assert "It fits with rollout_chunk_rows=" in said and "gradient_accumulation_steps=" in said
+    assert main([*run, "--rows", "16", "--accumulation", "8", "--rollout-chunk-rows", "128"]) == 0
+    peak = float(capsys.readouterr().out.split("  peak")[1].split()[0])
+    assert 50 < peak < 60
+
+
 def test_the_prompts_of_a_recipe_are_counted(tmp_path, capsys):
     rows = [{"prompt": "1" * (5 + i % 7), "solution": "a"} for i in range(40)]  # the tokenizer has a token a character
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

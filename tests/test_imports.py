@@ -31,7 +31,7 @@ ROOMS = [
     },
     {"distillation", "divergence"},
     {"sharding", "adapters"},
-    {"shared_prompts", "forwards"},
+    {"shared_prompts", "precision", "forwards"},
     {"engines"},
     {"report", "show"},
     {"measure"},

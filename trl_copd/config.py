@@ -67,6 +67,10 @@ class CoPDConfig(GRPOConfig):
             Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
+        score_in_fp32 (`bool`, *optional*, defaults to `False`):
+            Whether teachers and learners of cross rows are scored, and overlap is measured, in float32 where the model
+            computes in 16 bits. The LM head is so in any case. It removes the noise of rounding (`docs/precision.md`)
+            and makes scoring several times slower on a GPU.
         opd_max_completion_length (`int`, *optional*):
             Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
             keeps all of them.
@@ -163,6 +167,10 @@ class CoPDConfig(GRPOConfig):
         default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
+    score_in_fp32: bool = field(
+        default=False,
+        metadata={"help": "Whether cross rows are scored, and overlap is measured, in float32."},
+    )
     opd_max_completion_length: int | None = field(
         default=None, metadata={"help": "Tokens after which a cross rollout is cut, >= 1; None keeps all."}
     )
@@ -337,7 +345,7 @@ class CoPDConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, types):
                 names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
                 raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        for name in ("matrix_at_end", "check_data", "live_view"):
+        for name in ("matrix_at_end", "check_data", "live_view", "score_in_fp32"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
         if not isinstance(self.share_prompts, bool) and self.share_prompts != "auto":

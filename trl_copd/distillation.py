@@ -70,8 +70,8 @@ def symmetric_kl(learner_logits: torch.Tensor, teacher_logits: torch.Tensor, mas
     Returns:
         `torch.Tensor`: Divergence per position in nats, 0 where masked, shape `(B, T)`.
     """
-    learner = F.log_softmax(learner_logits.float(), dim=-1)  # (B, T, V)
-    teacher = F.log_softmax(teacher_logits.float(), dim=-1)  # (B, T, V)
+    learner = F.log_softmax(learner_logits, dim=-1, dtype=torch.float32)  # (B, T, V), cast inside: no further copy
+    teacher = F.log_softmax(teacher_logits, dim=-1, dtype=torch.float32)  # (B, T, V)
     # KL(p||q) + KL(q||p) = sum (p - q) (log p - log q)
     both = ((learner.exp() - teacher.exp()) * (learner - teacher)).sum(-1)  # (B, T)
     return 0.5 * both * mask

@@ -9,6 +9,7 @@ from accelerate.logging import get_logger
 from peft import PeftModel
 
 from . import adapters, sharding
+from .precision import Precision
 from .shared_prompts import SharedPrompts
 
 
@@ -24,12 +25,20 @@ class Forwards:
 
     Args:
         model ([`~peft.PeftModel`]): Holds the adapters.
+        precision ([`Precision`], *optional*): Of scoring; that of the model if absent.
         shared_prompts ([`SharedPrompts`], *optional*): Lets rows of one prompt share it, in update and scoring.
     """
 
-    def __init__(self, model: PeftModel, shared_prompts: SharedPrompts | None = None):
-        self.model, self.shared_prompts = model, shared_prompts
+    def __init__(
+        self, model: PeftModel, precision: Precision | None = None, shared_prompts: SharedPrompts | None = None
+    ):
+        self.model, self.precision, self.shared_prompts = model, precision, shared_prompts
         self.stackable: dict[frozenset[str], bool] = {}
+
+    @property
+    def scores_in_float32(self) -> bool:
+        """Whether a 16-bit model is scored and compared in float32."""
+        return self.precision is not None and self.precision.everything
 
     def can_stack(self, names: Sequence[str]) -> bool:
         """Whether the adapters can share a forward; warns once with the reason if they cannot."""
@@ -60,30 +69,52 @@ class Forwards:
             self.model.train(training)
 
     @contextmanager
-    def inference(self, names: Sequence[str]) -> Iterator[Iterator[slice]]:
+    def inference(self, names: Sequence[str], like: Sequence[str] | None = None) -> Iterator[Iterator[slice]]:
         """
         Run the model without dropout over rows, the i-th under `names[i]`.
 
         Yields the slices of rows to run one after the other: all at once if the adapters can be stacked.
-        """
-        runs, counts = run_lengths(names)
-        with self.without_dropout(), sharding.gathered(self.model):
-            if self.can_stack([name for name in runs if name != adapters.BASE]):
-                with adapters.grouped(self.model, runs, counts) as groups, self.sharing(groups):
-                    yield iter([slice(0, len(names))])
-            else:
-                yield self._one_by_one(runs, counts)
 
-    def _one_by_one(self, runs: list[str], counts: list[int]) -> Iterator[slice]:
-        start = 0
-        for name, count in zip(runs, counts, strict=True):
-            with adapters.only(self.model, name), self.sharing():
-                yield slice(start, start + count)
-            start += count
+        Args:
+            names (`Sequence[str]`): Adapter of each row; rows of one adapter are consecutive.
+            like (`Sequence[str]`, *optional*): Names by which the rows are grouped instead. Adapters with equal
+                weights then give equal numbers to the bit: both go through the same operations.
+        """
+        runs, counts = run_lengths(names, like)
+        with self.without_dropout(), sharding.gathered(self.model), self._acting(runs, like) as over:
+            yield over(counts)
+
+    @contextmanager
+    def _acting(
+        self, runs: list[str], like: Sequence[str] | None = None
+    ) -> Iterator[Callable[[list[int]], Iterator[slice]]]:
+        """Apply `runs[i]` to the i-th run of rows; yields what tells, for the lengths of the runs, what to run."""
+
+        def at_once(counts: list[int]) -> Iterator[slice]:
+            with groups.resized(counts), self.sharing(groups):
+                yield slice(0, sum(counts))
+
+        def one_by_one(counts: list[int]) -> Iterator[slice]:
+            start = 0
+            for name, count in zip(runs, counts, strict=True):
+                with adapters.only(self.model, name), self.sharing():
+                    yield slice(start, start + count)
+                start += count
+
+        if self.can_stack([name for name in {*runs, *(like or ())} if name != adapters.BASE]):
+            with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
+                yield at_once
+        else:
+            yield one_by_one
 
     @torch.no_grad()
     def score(
-        self, batch: dict[str, torch.Tensor], names: Sequence[str], logps: LogProbabilities, rows: int
+        self,
+        batch: dict[str, torch.Tensor],
+        names: Sequence[str],
+        logps: LogProbabilities,
+        rows: int,
+        like: Sequence[str] | None = None,
     ) -> torch.Tensor:
         """
         Log-probabilities of a batch's completions, row by row under `names[i]`, nats, shape `(B, T)`.
@@ -95,18 +126,38 @@ class Forwards:
             names (`Sequence[str]`): Adapter of each row; rows of one adapter are consecutive.
             logps (`Callable`): Gives a forward's log-probabilities.
             rows (`int`): Most rows in one forward.
+            like (`Sequence[str]`, *optional*): See `inference`.
         """
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         length, scored = batch["completion_ids"].size(1), []
-        for start in range(0, len(names), rows):
-            part = slice(start, start + rows)
-            with self.inference(names[part]) as groups:
-                scored += [logps(ids[part][group], mask[part][group], length) for group in groups]
+
+        def runs(part: slice) -> tuple[list[str], list[int]]:
+            return run_lengths(names[part], like and like[part])
+
+        parts = [slice(start, start + rows) for start in range(0, len(names), rows)]
+        with self.without_dropout(), sharding.gathered(self.model), self._scoring():
+            for acting, same in groupby(parts, key=lambda part: runs(part)[0]):  # patched once for all alike
+                with self._acting(acting, like) as over:
+                    for part in same:
+                        scored += [logps(ids[part][group], mask[part][group], length) for group in over(runs(part)[1])]
         return torch.cat(scored)
 
+    def _scoring(self) -> AbstractContextManager:
+        return nullcontext() if self.precision is None else self.precision.scoring()
 
-def run_lengths(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Consecutive equal names and how often each occurs: `a a b` gives `[a, b]` and `[2, 1]`."""
-    runs = [(name, len(list(run))) for name, run in groupby(names)]
+    @contextmanager
+    def comparing(self, names: Sequence[str], like: Sequence[str] | None = None) -> Iterator[Iterator[slice]]:
+        """As `inference`, in the precision of scoring; the head's is up to the caller."""
+        with nullcontext() if self.precision is None else self.precision.comparing():
+            with self.inference(names, like) as groups:
+                yield groups
+
+
+def run_lengths(names: Sequence[str], like: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
+    """
+    Consecutive equal names and how often each occurs: `a a b` gives `[a, b]` and `[2, 1]`. With `like`, runs end where
+    the name there changes as well.
+    """
+    runs = [(name, len(list(run))) for (name, _), run in groupby(zip(names, like or names, strict=True))]
     return [name for name, _ in runs], [count for _, count in runs]

@@ -1,6 +1,14 @@
 """The state of torch's random generators, to be kept and put back."""
 
+from contextlib import AbstractContextManager
+
 import torch
+
+
+def forked() -> AbstractContextManager:
+    """For the length of a context, draws move none of the generators that `random_state` knows."""
+    # by itself, torch would keep the state of every GPU that it sees, and warn about it
+    return torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else [])
 
 
 def random_state() -> list[torch.Tensor]:

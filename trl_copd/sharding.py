@@ -17,6 +17,9 @@ from torch.utils._pytree import tree_map
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 
+FSDP_MARK = "_is_fsdp_managed_module"  # of a module that accelerate has sharded
+
+
 def sharded_modules(model: nn.Module) -> list[FSDPModule]:
     """The modules that `fully_shard` was applied to, the root first; none without FSDP2."""
     return [module for module in model.modules() if isinstance(module, FSDPModule)]
@@ -28,10 +31,10 @@ def gathered(model: nn.Module) -> Iterator[None]:
     Hold all parameters whole on every process, so that processes may run forwards of different number and length.
 
     Sampling ends earlier in one process than in another; with a gather in each forward the others would wait for ever.
-    Inside another `gathered` it does nothing.
+    transformers' `generate` runs without an exchange per token as well. Inside another `gathered` it does nothing.
     """
     modules = sharded_modules(model)
-    groups = [group for module in modules for group in module._get_fsdp_state()._fsdp_param_groups]
+    groups = [group for module in modules for group in _parameter_groups(module._get_fsdp_state())]
     if all(group.is_unsharded and group.post_forward_mesh_info is None for group in groups):
         yield
         return
@@ -42,11 +45,35 @@ def gathered(model: nn.Module) -> Iterator[None]:
     for group in groups:
         group.post_forward_mesh_info = None  # do not reshard after a forward; `set_reshard_after_forward` has no undo
     try:
-        yield
+        with _out_of_step(model):
+            yield
     finally:
         for group, policy in zip(groups, policies, strict=True):
             group.post_forward_mesh_info = policy
         reshard(model)
+
+
+def _parameter_groups(state: Any) -> list[Any]:
+    """The groups of parameters that a module gathers; before torch 2.13 there was one, or none."""
+    if hasattr(state, "_fsdp_param_groups"):
+        return list(state._fsdp_param_groups)
+    return [state._fsdp_param_group] if state._fsdp_param_group is not None else []
+
+
+@contextmanager
+def _out_of_step(model: nn.Module) -> Iterator[None]:
+    """
+    Let `generate` take the model for one that is not sharded, which is true while it is gathered.
+
+    By accelerate's mark transformers sets `synced_gpus`: an all-reduce per token, in which a process without rows, or
+    with fewer chunks of them, does not take part.
+    """
+    marked = [module for module in model.modules() if vars(module).pop(FSDP_MARK, False)]
+    try:
+        yield
+    finally:
+        for module in marked:
+            setattr(module, FSDP_MARK, True)
 
 
 def reshard(model: nn.Module) -> None:
@@ -58,6 +85,11 @@ def reshard(model: nn.Module) -> None:
 def full(tensor: torch.Tensor) -> torch.Tensor:
     """The whole of a sharded tensor; any other tensor as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's shard of a sharded tensor; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

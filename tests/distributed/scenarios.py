@@ -42,6 +42,9 @@ SCENARIOS = {
     "mutual": {"topology": "mutual", "loss_type": "dapo", "gradient_checkpointing": True, "opd_fraction": 0.4},
     "mopd": {"topology": "mopd", "beta": 0.04},
     "hub": {"topology": "hub", "hub": "code", "num_iterations": 2},
+    # real rollouts of unlike number: of one probe prompt for two processes, of three in chunks of two rows
+    "one_probe": {"topology": "mutual", "max_steps": 3, "rlvr_steps": 1, "probe_prompts": 1},
+    "chunked_probes": {"topology": "mutual", "max_steps": 1, "probe_prompts": 3, "rollout_chunk_rows": 5},
     # fresh samples and Adam: compared within one number of processes only
     "resume": {
         "topology": "mopd",
@@ -53,6 +56,8 @@ SCENARIOS = {
         "save_steps": 3,
     },
 }
+
+SAMPLED = ("one_probe", "chunked_probes", "resume")  # with rollouts of the engine's own
 
 
 def run(name: str, folder: Path) -> dict[str, Any]:
@@ -74,7 +79,7 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
     moved = Moved(trainer)
     trainer.add_callback(moved)
-    if name != "resume":
+    if name not in SAMPLED:
         replay(trainer)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.save_model(str(folder / "final"))

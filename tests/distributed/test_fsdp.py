@@ -46,6 +46,15 @@ def test_a_sharded_run_equals_one_process(single, fsdp, scenario):
         assert two["moved"] == MOVING[scenario]
 
 
+@pytest.mark.parametrize("scenario", ["one_probe", pytest.param("chunked_probes", marks=pytest.mark.slow)])
+def test_processes_may_sample_unlike_numbers_of_rows(fsdp, scenario):
+    """Under FSDP2 a process may have fewer rows to sample than another, fewer calls of `generate`, or none."""
+    result = fsdp[scenario]
+    assert (result["processes"], result["kind"]) == (2, "DistributedType.FSDP")
+    overlaps = [value for log in result["logs"] for key, value in log.items() if key.endswith("opd/overlap")]
+    assert len(overlaps) == 6 * (2 if scenario == "one_probe" else 1) and all(0 <= value <= 1 for value in overlaps)
+
+
 @pytest.mark.parametrize("scenario", ["resume"])
 def test_a_sharded_run_is_resumed(fsdp, scenario):
     """A run under FSDP2, stopped in a phase and resumed, ends with the same weights, moments and logs, bit for bit."""

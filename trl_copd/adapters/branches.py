@@ -4,10 +4,10 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from ..randomness import forked
 from ..topology import STUDENT
 from .configs import widened
 from .parts import BASE, INITIAL, adapter_modules, branch_parameters, layer_parts, part_parameters
@@ -28,7 +28,7 @@ def create_branches(model: PeftModel, branches: Sequence[str], trained: dict[str
     """
     initial = adapter_modules(model, INITIAL)
     _keep_differentiable(model)
-    with torch.random.fork_rng():  # the fresh weights are overwritten: their draws must not move the run's stream
+    with forked():  # the fresh weights are overwritten: their draws must not move the run's stream
         for branch in branches:
             if branch in trained:
                 model.load_adapter(trained[branch], adapter_name=branch, is_trainable=True)

@@ -124,7 +124,9 @@ class _GroupedForward:
     def __call__(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         result = self.layer.base_layer(x, *args, **kwargs)
         if self.factors is None:
-            self.factors = self._stack()  # lazily: the layer's weights are on their device by now
+            # lazily: the layer's weights are on their device by now; cast once, and not in each forward
+            down, up = self._stack()
+            self.factors = down.to(result.dtype), up.to(result.dtype)
         down, up = self.factors  # (K, d_in, r), (K, r, d_out)
         hidden = self.layer.lora_dropout[self._first](x.to(down.dtype))
         hidden = torch.bmm(self.groups.split(hidden), down)  # (K, n * L, r)

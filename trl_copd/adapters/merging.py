@@ -16,6 +16,7 @@ from peft.tuners.lora import ParamWrapper
 from peft.utils.merge_utils import dare_linear, task_arithmetic, ties
 
 from .. import sharding
+from ..randomness import forked
 from ..topology import STUDENT
 from .pairs import Pair, factors, fused_experts, has_pair, pair_layers, read_pair, write_pair
 from .parts import adapter_modules
@@ -68,7 +69,7 @@ def merged_student(
     active = model.active_adapters[0]
     parts = [part for expert in experts for part in adapter_modules(model, expert)]
     # PEFT draws initial weights that the merge overwrites, and shards cannot be put together
-    with torch.random.fork_rng(), torch.no_grad(), sharding.whole_parameters(model, parts):
+    with forked(), torch.no_grad(), sharding.whole_parameters(model, parts):
         torch.manual_seed(0)  # the same draw in every process and at every evaluation
         model.add_adapter(STUDENT, _student_config(model, experts, method))
         for layer in pair_layers(model).values():

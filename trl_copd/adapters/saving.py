@@ -136,11 +136,21 @@ def export_adapter(model: PeftModel, adapter: str, directory: str | Path, null: 
 
 
 def weights_digest(model: PeftModel, adapter: str) -> str:
-    """A short text that changes with any bit of an adapter's weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for parameter in branch_parameters(model, adapter):
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    """
+    A short text that changes with any bit of an adapter's weights.
+
+    Of each parameter the number of times that it was written in place, which does not count writes to `.data`, and the
+    sum of its bits as whole numbers, which a permutation would not change. Both stay where the weights are: copying
+    and hashing those of five adapters of 264 MB took seven seconds a round.
+    """
+    parameters = [sharding.local(parameter.detach()) for parameter in branch_parameters(model, adapter)]
+    sums = torch.stack([_as_integers(parameter).sum(dtype=torch.int64) for parameter in parameters]).tolist()
+    written = [parameter._version for parameter in branch_parameters(model, adapter)]
+    return hashlib.blake2b(repr((sums, written)).encode(), digest_size=16).hexdigest()
+
+
+def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.itemsize])
 
 
 def load_adapter(model: PeftModel, adapter: str, directory: str | Path) -> None:

@@ -110,11 +110,13 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         if args or rows != {sum(groups.rows)} or not _can_share(inputs):  # beams have rows of their own
             return forward(*args, **inputs)
         cache = inputs["past_key_values"]
-        first = _first_of_like(per_row.values(), groups)  # (N,)
+        first = _first_of_like(per_row.values(), groups)  # (N,), on the CPU
+        # moved once: as an index in its place the CPU's would be copied for each input and for each layer of the cache
+        device = next(iter(per_row.values())).device
+        unique, source = first.nonzero().squeeze(1).to(device), (first.cumsum(0) - 1).to(device)
         with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
-            output = forward(**inputs | {key: value[first] for key, value in per_row.items()})
-        source = first.cumsum(0) - 1  # (N,): where each row's prompt has gone
-        cache.batch_select_indices(source)
+            output = forward(**inputs | {key: value[unique] for key, value in per_row.items()})
+        cache.batch_select_indices(source)  # (N,): where each row's prompt has gone
         output.logits = output.logits[source]
         return output
 

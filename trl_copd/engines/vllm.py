@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from peft import PeftModel
 from trl.generation.vllm_generation import empty_cache, extract_logprobs
@@ -21,6 +20,7 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from ..config import CoPDConfig
 from ..experts import Expert
+from ..randomness import forked
 from ..topology import Topology
 from .multi_lora import HeldAdapter, MultiLoRAEngine
 from .sampling import Sampling
@@ -59,8 +59,6 @@ class VLLMEngine(MultiLoRAEngine):
             self.llm = LLM(**options)
         accelerator.wait_for_everyone()
         self.sync(self.branches)  # an adapter that vLLM cannot serve fails before training
-        if self._sleeps:
-            self.llm.sleep(level=1)
 
     def _load(self, adapter: HeldAdapter) -> None:
         request = LoRARequest(adapter.name, next(self._numbers), str(adapter.folder))
@@ -71,26 +69,33 @@ class VLLMEngine(MultiLoRAEngine):
         self.llm.llm_engine.remove_lora(self._requests.pop(adapter.name).lora_int_id)
 
     def sync(self, adapters):
-        self._wake()
-        super().sync(adapters)
+        with self._awake():
+            super().sync(adapters)
 
     def _sample(self, prompt_ids, adapters, greedy):
         params = self._sampling_params(sampling_options(self.sampling, greedy))
         requests = [self._requests[adapter.name] for adapter in adapters]
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
-        self._wake()
-        # a cold cache in every call, as it is after a resume: blocks of an earlier call would change the last digits
-        self.llm.reset_prefix_cache()
-        outputs = self.llm.generate(prompts, params, lora_request=requests, use_tqdm=False)
-        if self._sleeps:
-            self.llm.sleep(level=1)  # level 2 would drop the base, which nobody sends again
+        with self._awake():
+            # a cold cache in every call, as it is after a resume: blocks of an earlier call would change last digits
+            self.llm.reset_prefix_cache()
+            outputs = self.llm.generate(prompts, params, lora_request=requests, use_tqdm=False)
         logprobs, _ = extract_logprobs(outputs)  # (N, T, 1)
         return [list(row.outputs[0].token_ids) for row in outputs], [[token[0] for token in row] for row in logprobs]
 
-    def _wake(self) -> None:
-        if self._sleeps and self.llm.llm_engine.is_sleeping():
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Wake the engine, and let it sleep again whatever happens: training needs the memory."""
+        if not self._sleeps:
+            yield
+            return
+        if self.llm.llm_engine.is_sleeping():
             empty_cache()  # as TRL: vLLM needs the memory that the training has cached
             self.llm.wake_up()
+        try:
+            yield
+        finally:
+            self.llm.sleep(level=1)  # level 2 would drop the base, which nobody sends again
 
     def _sampling_params(self, options: dict[str, Any]) -> SamplingParams:
         structured = options.pop("structured_outputs", None)
@@ -157,7 +162,7 @@ def _random_state_kept() -> Iterator[None]:
     """Undo that vLLM seeds every generator of the process with a seed of its own."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with forked():
             yield
     finally:
         random.setstate(python)

@@ -14,6 +14,7 @@ from ..engines.base import Engine
 from ..experts import Expert
 from ..forwards import Forwards
 from ..history import Matrix
+from ..randomness import forked
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..topology import STUDENT
 
@@ -92,7 +93,7 @@ class CapabilityMatrix:
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
         ungraded, binary = 0, True
-        with self.forwards.without_dropout(), student(), torch.random.fork_rng():
+        with self.forwards.without_dropout(), student(), forked():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
                     grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)

@@ -5,18 +5,25 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from trl.trainer.utils import pad
 
 from .. import sharding
 from ..distillation import symmetric_kl, topk_overlap
+from ..divergence import last_hidden_states
 from ..engines.base import Engine
 from ..forwards import Forwards
+from ..precision import float32, in_16_bits, logits
 from ..prompts import derived_seed
+from ..randomness import forked
 from ..show.recorder import Recorder
 from ..topology import Edge
 
 
-LOGITS_BUDGET = 2**26  # numbers in one tensor of logits: 256 MiB in float32
+logger = get_logger(__name__)
+
+LOGITS_BUDGET = 2**24  # numbers in one tensor of logits: 64 MiB in float32
+TOKENS_BUDGET = 2**14  # positions of learner and teacher in one forward
 Rollouts = list[tuple[list[int], list[int]]]  # prompt ids and completion ids of each row
 
 
@@ -38,6 +45,7 @@ class Overlap:
         pad_token_id (`int`): Of the tokenizer.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         recorder ([`Recorder`]): Logs what is measured.
+        thresholds (`Sequence[float]`): Overlaps that decide something; a warning says which lie in the noise.
     """
 
     def __init__(
@@ -55,12 +63,14 @@ class Overlap:
         pad_token_id: int,
         accelerator: Accelerator,
         recorder: Recorder,
+        thresholds: Sequence[float] = (),
     ):
         self.edges = [edge for edge in edges if probes.get(edge.domain)]
         self.probes, self.every, self.turns, self.top_k = probes, every, turns, top_k
         self.temperature, self.seed, self.pad_token_id = temperature, seed, pad_token_id
         self.forwards, self.engine, self.tokenize = forwards, engine, tokenize
-        self.accelerator, self.recorder = accelerator, recorder
+        self.accelerator, self.recorder, self.thresholds = accelerator, recorder, thresholds
+        self._noisy = in_16_bits(forwards.model, accelerator.mixed_precision) and not forwards.scores_in_float32
 
     @torch.no_grad()
     def measure(self, round_index: int) -> list[float]:
@@ -77,11 +87,14 @@ class Overlap:
         # without dropout, however training or an evaluation has left the model: a resumed run measures the same.
         # Gathered, because a process may have fewer probe prompts than another, or none
         with self.forwards.without_dropout(), sharding.gathered(self.forwards.model):
-            with torch.random.fork_rng(), self.recorder.untracked():
+            with forked(), self.recorder.untracked():
                 torch.manual_seed(derived_seed(self.seed, "probe", str(round_index)))
                 rollouts = self._sample(edges)
             for index, edge in enumerate(edges):
                 totals[index] = self.compare(edge, rollouts[edge.learner, edge.domain])
+            if self._noisy:
+                self._measure_floor(rollouts[edges[0].learner, edges[0].domain])
+                self._noisy = False  # once
         totals = self.accelerator.reduce(totals, reduction="sum")
         metrics = {}
         for edge, (overlap, divergence, tokens) in zip(edges, totals.tolist(), strict=True):
@@ -120,18 +133,52 @@ class Overlap:
     def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:
         """Sums over tokens of top-k overlap and symmetric KL, and the number of tokens, shape `(3,)`."""
         totals = torch.zeros(3, device=self.accelerator.device)
-        longest = max((len(completion) for _, completion in rollouts), default=1)
-        vocabulary = self.forwards.model.config.get_text_config().vocab_size
-        size = max(1, LOGITS_BUDGET // (2 * longest * vocabulary))
+        longest = max((len(prompt) + len(completion) for prompt, completion in rollouts), default=1)
+        size = max(1, TOKENS_BUDGET // (2 * longest))
         for start in range(0, len(rollouts), size):
-            learner, teacher, mask = self._both_logits(edge, rollouts[start : start + size])
-            overlap = topk_overlap(learner, teacher, mask, self.top_k)
-            divergence = symmetric_kl(learner, teacher, mask)
-            totals += torch.stack([overlap.sum(), divergence.sum(), mask.sum()])
+            totals += self._compare_rows([edge.learner, edge.teacher], rollouts[start : start + size])
         return totals
 
-    def _both_logits(self, edge: Edge, rollouts: Rollouts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits over the completions under learner and teacher, `(B, T, V)` each, and the mask `(B, T)`."""
+    def _measure_floor(self, rollouts: Rollouts) -> None:
+        """
+        Log what 16 bits alone make of a policy that is compared with itself, as it is in float32: a symmetric KL below
+        and an overlap above say nothing.
+        """
+        policy, totals = self.edges[0].learner, torch.zeros(3, device=self.accelerator.device)
+        for row in rollouts:
+            rounded = self._states([policy, policy], [row])[0]
+            with float32(self.forwards.model.get_base_model()):
+                exact = self._states([policy, policy], [row])[0]
+            totals += self._compare_states(rounded, exact)
+        overlap, divergence, tokens = self.accelerator.reduce(totals, reduction="sum").tolist()
+        overlap, divergence = overlap / tokens, divergence / tokens
+        self.recorder.log_alone({"opd/floor/overlap": overlap, "opd/floor/symmetric_kl": divergence})
+        for threshold in self.thresholds:
+            if threshold >= overlap:
+                logger.warning(
+                    f"An overlap of {threshold} decides about phases, but in 16 bits a policy has {overlap:.3f} with "
+                    "itself (and a symmetric KL of "
+                    f"{divergence:.1e}): it would not be reached. Lower it, or set score_in_fp32=True."
+                )
+
+    def _compare_rows(self, policies: Sequence[str], rollouts: Rollouts) -> torch.Tensor:
+        """As `compare`, for two policies on rows of one forward."""
+        return self._compare_states(*self._states(policies, rollouts))
+
+    def _compare_states(self, learner: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """As `compare`, from hidden states `(N, H)` each; logits are made for a few positions at a time."""
+        causal_lm = self.forwards.model.get_base_model()
+        totals = torch.zeros(3, device=self.accelerator.device)
+        size = max(1, LOGITS_BUDGET // causal_lm.config.get_text_config().vocab_size)
+        for states in zip(learner.split(size), teacher.split(size), strict=True):
+            both = [logits(causal_lm, part).div_(self.temperature) for part in states]  # (n, V) each
+            visited = both[0].new_ones(both[0].size(0))
+            overlap, divergence = topk_overlap(*both, visited, self.top_k), symmetric_kl(*both, visited)
+            totals += torch.stack([overlap.sum(), divergence.sum(), visited.sum()])
+        return totals
+
+    def _states(self, policies: Sequence[str], rollouts: Rollouts) -> tuple[torch.Tensor, torch.Tensor]:
+        """Last hidden states before each completion token under two policies, `(N, H)` each."""
         device = self.accelerator.device
         prompts = [torch.tensor(prompt) for prompt, _ in rollouts]
         completions = [torch.tensor(completion) for _, completion in rollouts]
@@ -141,13 +188,13 @@ class Overlap:
             mask.append(pad([torch.ones_like(t) for t in tensors], padding_value=0, padding_side=side).to(device))
         length, rows = ids[1].size(1), len(rollouts)
         input_ids, attention_mask = torch.cat(ids, dim=1).repeat(2, 1), torch.cat(mask, dim=1).repeat(2, 1)
-        logits = []
-        names = [edge.learner] * rows + [edge.teacher] * rows
-        with self.forwards.inference(names) as groups, self.accelerator.autocast():
-            for part in groups:
-                output = self.forwards.model(
-                    input_ids=input_ids[part], attention_mask=attention_mask[part], logits_to_keep=length + 1
-                )
-                logits.append(output.logits[:, -length - 1 : -1] / self.temperature)
-        both = torch.cat(logits)
-        return both[:rows], both[rows:], mask[1]
+        names = [policies[0]] * rows + [policies[1]] * rows
+        like = ["first"] * rows + ["second"] * rows  # a policy beside itself goes the way of two
+        model = self.forwards.model
+        with self.forwards.comparing(names, like) as groups, self.accelerator.autocast():
+            with last_hidden_states(model.get_base_model()) as states:
+                for part in groups:
+                    model(input_ids=input_ids[part], attention_mask=attention_mask[part], logits_to_keep=1)
+        visited = mask[1].bool()
+        both = torch.cat([state[:, -length - 1 : -1] for state in states])  # (2 B, T, H)
+        return both[:rows][visited], both[rows:][visited]

@@ -11,7 +11,8 @@ from .inputs import Device, ModelSize, Run
 
 
 HEAD_TILE = (4096, 32768)  # tokens and vocabulary entries that TRL's LM head projects at once
-LOGITS_BUDGET = 2**26  # numbers in one tensor of logits while overlap is measured, see `evaluation`
+LOGITS_BUDGET = 2**24  # numbers in one tensor of logits while overlap is measured, see `measure/overlap.py`
+TOKENS_BUDGET = 2**14  # positions of learner and teacher in one forward then
 BLOCK_4BIT = 64  # bitsandbytes: one float32 scale for so many 4-bit weights
 # Tiles that are alive at once in the backward of TRL's LM head: its PyTorch version holds the logits, three forms of
 # their gradient and the intermediate results; its Triton version works in place.
@@ -119,9 +120,12 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
 
 def _measuring(size: ModelSize, run: Run, adapter: int) -> dict[str, float]:
     rows = min(run.probe_rows(), run.chunk_rows or run.probe_rows())
-    logits = min(LOGITS_BUDGET, 2 * run.probe_prompts * run.completion_length * size.vocabulary)
+    logits = min(LOGITS_BUDGET, run.probe_prompts * run.completion_length * size.vocabulary)
     generating = rows * (kv_bytes(size, run, run.tokens) + 3 * 4 * size.vocabulary) + run.branches * adapter
-    comparing = logits * (2 * run.value_bytes + 12) + 2 * adapter
+    # both logits, their log-probabilities and probabilities, a difference; before that the forward to hidden states
+    tokens = max(2 * run.tokens, min(TOKENS_BUDGET, 2 * run.probe_prompts * run.tokens))
+    forward = tokens * run.value_bytes * (4 * size.hidden + 3 * size.mlp)
+    comparing = max(7 * 4 * logits, forward) + 2 * tokens * size.hidden * run.value_bytes + 2 * adapter
     return {"probe rollouts or logits": max(generating, comparing)}
 
 

@@ -23,6 +23,9 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
         if key == "num_items_in_batch":
             merged[key] = sum(batch[key] for batch in batches)
             continue
+        if isinstance(batches[-1][key], list):  # an entry per row
+            merged[key] = [row for batch in batches for row in batch.get(key, [None] * len(batch["prompt_ids"]))]
+            continue
         tensors = [batch[key] if key in batch else _untaught(batch, batches[-1][key]) for batch in batches]
         if key == "advantages":  # a sequence's advantage holds for each of its tokens
             tensors = [

@@ -30,6 +30,7 @@ from ..spelling import did_you_mean
 from ..topology import STUDENT, Topology, build_topology
 from .branches import flatten_rewards
 from .model_checks import check_model, check_model_path, check_tokenizer
+from .precision_checks import check_precision
 from .settings import check_crossing, check_settings
 
 
@@ -131,6 +132,7 @@ def plan_run(
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
+    check_precision(model, args)
     check_engine(args, model, peft_config, topology, checked, quantization_config)
     check_hub(args)
     if processing_class is not None:

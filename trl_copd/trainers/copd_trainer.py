@@ -17,7 +17,6 @@ from trl import GRPOTrainer
 
 from .. import adapters, sharding
 from ..config import CoPDConfig
-from ..engines import EngineUnavailable
 from ..experts import Expert
 from ..measure.matrix import Matrix, matrix_metrics, write_matrix
 from ..run.card import weights_round, write_model_card
@@ -29,7 +28,7 @@ from ..run.resuming import checkpoint_to_resume, load_state
 from ..show.completions import log_completions
 from .branches import give_rates
 from .checks import plan_run
-from .ending import card, complete_stage, description, end_after_signal, finish, save_complete_rounds
+from .ending import card, complete_stage, description, ending, finish
 from .parts import build_parts, create_adapters
 from .round import OutOfRollouts
 
@@ -134,22 +133,13 @@ class CoPDTrainer(GRPOTrainer):
             EngineUnavailable: The engine was waited for in vain. The rounds up to there are in a checkpoint.
             OSError: The last checkpoint could not be written.
         """
-        try:
+        with ending(self):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
             with self.interruption.listening():
                 result = super().train(folder, *args, **kwargs)
             self.saver.raise_if_unsaved()
             finish(self)
             return result
-        except SystemExit:
-            end_after_signal(self)
-            raise
-        except EngineUnavailable as error:
-            save_complete_rounds(self, error)
-            raise
-        finally:
-            best = self.state.best_global_step if self.args.load_best_model_at_end else None
-            self.progress.close(self.last_matrix, best)
 
     def get_train_dataloader(self) -> DataLoader:
         """A loader of micro-steps; the rows of the branches come from their own streams when a generation is due."""

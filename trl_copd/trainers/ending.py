@@ -1,5 +1,7 @@
 """How a run ends, and what it says of itself: figures, card, `copd.json`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,33 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
+from ..engines import EngineUnavailable
 from ..measure.matrix import matrix_table
 from ..run import checkpoints
 from ..run.card import Card, weights_round, write_model_card
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..run.resuming import describe_run
 from ..run.saver import write_run_file
+from ..run.watch import Watch
 from ..show.figures import draw_figures
+from .faults import RewardError
+
+
+@contextmanager
+def ending(run: GRPOTrainer) -> Iterator[None]:
+    """Whatever ends the run inside: what can be saved is saved, other processes are told, the terminal is put back."""
+    with Watch(run.accelerator, agreed=(EngineUnavailable, RewardError)).watching():
+        try:
+            yield
+        except SystemExit:
+            end_after_signal(run)
+            raise
+        except EngineUnavailable as error:
+            save_complete_rounds(run, error)
+            raise
+        finally:
+            best = run.state.best_global_step if run.args.load_best_model_at_end else None
+            run.progress.close(run.last_matrix, best)
 
 
 def finish(run: GRPOTrainer) -> None:

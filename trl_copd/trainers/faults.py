@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from accelerate.utils import gather_object
 from torch import nn
 from trl.trainer.utils import is_async_callable
 
@@ -14,6 +15,11 @@ from trl.trainer.utils import is_async_callable
 logger = get_logger(__name__)
 
 MOST_IN_A_ROW = 10  # of one fault in one branch; then the run stops
+FAILED = -math.inf  # stands for the rewards of a function that raised
+
+
+class RewardError(RuntimeError):
+    """A reward function raised, in this process or in another: every process has this error."""
 
 
 class Faults:
@@ -31,6 +37,7 @@ class Faults:
         self.branch = branch
         self.counts: Counter[str] = Counter()  # so far in the run, by kind
         self.in_a_row: Counter[str] = Counter()  # of these, without a success in between
+        self.failures: list[Exception] = []  # of this process's reward functions, until the processes have met
 
     def count(self, fault: str, times: int, warning: str) -> None:
         """Add to a fault's count; the first time the warning is logged."""
@@ -46,6 +53,19 @@ class Faults:
             raise RuntimeError(f"{error} {MOST_IN_A_ROW} times in a row: the run stops. Checkpoints are intact.")
 
     # ---- Kinds of faults --------------------------------------------------------------------------------------------
+
+    def raise_together(self, rewards: torch.Tensor) -> None:
+        """
+        Raise on every process if a reward function has failed on one: its own error there, elsewhere what it said.
+
+        Args:
+            rewards (`torch.Tensor`): Rewards of all processes, `(rows, functions)`, from functions that are `guarded`.
+        """
+        if not rewards.isneginf().any():
+            return
+        own, self.failures[:] = self.failures[:1], []
+        reasons = gather_object([str(error) for error in own])  # nothing from a process where all went well
+        raise own[0] if own else RewardError(f"In another process: {reasons[0]}")
 
     def ungrade_non_finite(self, rewards: torch.Tensor, counted: bool) -> torch.Tensor:
         """
@@ -114,28 +134,42 @@ class Faults:
         self.counts, self.in_a_row = Counter(state["faults"]), Counter(state["in_a_row"])
 
 
-def guarded(func: Callable, who: str) -> Callable:
-    """A reward function whose errors say whose they are, and whose NaN or infinite values are all `inf`."""
-    if isinstance(func, nn.Module):  # TRL runs a reward model itself
+def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
+    """
+    A reward function whose errors say whose they are, and whose NaN or infinite values are all `inf`.
+
+    Args:
+        func (`Callable`): A reward function, or a model, which TRL runs itself.
+        who (`str`): Names it in errors.
+        failures (`list[Exception]`): Takes its errors. The rows are then `FAILED`: the rewards of all processes are
+            gathered next, and a process that raised before would leave the others waiting.
+    """
+    if isinstance(func, nn.Module):
         return func
 
-    def check(values: Any) -> list[float | None]:
-        return [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
+    def check(values: Any, rows: int) -> list[float | None]:
+        grades = [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
+        if len(grades) != rows:
+            raise ValueError(f"{len(grades)} rewards for {rows} completions")
+        return grades
 
-    def explain(error: Exception) -> RuntimeError:
-        return RuntimeError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
+    def fail(error: Exception, rows: int) -> list[float | None]:
+        explained = RewardError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
+        explained.__cause__ = error
+        failures.append(explained)
+        return [FAILED] * rows
 
-    def call(*args, **kwargs):
+    def call(*args, completions, **kwargs):
         try:
-            return check(func(*args, **kwargs))
+            return check(func(*args, completions=completions, **kwargs), len(completions))
         except Exception as error:
-            raise explain(error) from error
+            return fail(error, len(completions))
 
-    async def call_async(*args, **kwargs):
+    async def call_async(*args, completions, **kwargs):
         try:
-            return check(await func(*args, **kwargs))
+            return check(await func(*args, completions=completions, **kwargs), len(completions))
         except Exception as error:
-            raise explain(error) from error
+            return fail(error, len(completions))
 
     return call_async if is_async_callable(func) else call
 

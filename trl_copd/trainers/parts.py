@@ -14,6 +14,7 @@ from ..engines import Engine, build_engine
 from ..forwards import Forwards
 from ..measure.matrix import CapabilityMatrix
 from ..measure.overlap import Overlap
+from ..precision import Precision
 from ..run.saver import Saver
 from ..run.weights import Weights
 from ..shared_prompts import SharedPrompts
@@ -69,7 +70,8 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
     check_model(model.get_base_model(), plan.peft_config)
-    forwards = Forwards(model, SharedPrompts(model) if args.shares_prompts(topology) else None)
+    precision = Precision(model, run.temperature, args.score_in_fp32)
+    forwards = Forwards(model, precision, SharedPrompts(model) if args.shares_prompts(topology) else None)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None
@@ -109,6 +111,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         pad_token_id=host.pad_token_id,
         accelerator=accelerator,
         recorder=recorder,
+        thresholds=(args.overlap_low, args.overlap_high) if args.schedule == "overlap" else (),
     )
     round_ = Round(
         args=args,

@@ -168,7 +168,7 @@ class Learner(Policy):
         )
         # TRL has loaded and checked them all for the run; an error in one of them names its expert
         self.reward_funcs = [
-            guarded(func, f"Expert {name!r}: the reward {label!r}")
+            guarded(func, f"Expert {name!r}: the reward {label!r}", self.faults.failures)
             for func, label in zip(self.reward_funcs, self.reward_func_names, strict=True)
         ]
 
@@ -235,8 +235,9 @@ class Learner(Policy):
             self.cross_accuracy[domain] = first.nanmean().item()
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        """TRL's rewards, of all processes; what is not finite counts as ungraded."""
+        """TRL's rewards, of all processes; what is not finite is ungraded, what one could not grade ends all."""
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self.faults.raise_together(rewards)
         rewards = self.faults.ungrade_non_finite(rewards, counted=True)
         self.shown = signals(rewards, self.reward_weights, self.rows.domains, self.num_generations)
         return rewards
@@ -249,6 +250,7 @@ class Learner(Policy):
         rewards = super()._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
         self._pending_metrics.clear()
         self._pending_extra_logs.clear()
+        self.faults.raise_together(rewards)
         return self.faults.ungrade_non_finite(rewards, counted=False)
 
     # ---- The loss ---------------------------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ class Teaching:
         self.forwards, self.logps, self.rows = forwards, logps, rows
         self.divergence, self.accelerator, self.recorder = divergence, accelerator, recorder
 
-    def score(self, batch: dict[str, torch.Tensor], names: list[str]) -> torch.Tensor:
+    def score(self, batch: dict[str, torch.Tensor], names: list[str], like: list[str] | None = None) -> torch.Tensor:
         """Log-probabilities of the batch's completions, row by row under `names[i]`, nats, `(B, T)`."""
-        return self.forwards.score(batch, names, self.logps, self.rows)
+        return self.forwards.score(batch, names, self.logps, self.rows, like)
 
     def teach(self, learner: str, faults: Faults, batch: dict[str, torch.Tensor], edges: list[Edge]) -> None:
         """
@@ -63,16 +63,19 @@ class Teaching:
             edges (`list[Edge]`): The edge of each row.
         """
         mask, beta = batch["completion_mask"], self.betas[learner]
-        learner_logps = self.score(batch, [learner] * len(edges))  # (B, T)
+        teachers = [edge.teacher for edge in edges]
+        learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
         with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
-            teacher_logps = self.score(batch, [edge.teacher for edge in edges])  # (B, T)
+            teacher_logps = self.score(batch, teachers)  # (B, T)
         mask = self._teachable(teacher_logps - learner_logps, mask, learner, faults)
         self._log_sampled_kl(learner, (learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
         if self.divergence is None:
             batch["advantages"] = token_advantages(teacher_logps, learner_logps, mask, beta, self.clip)
             return
         length = mask.size(1)
-        batch["teacher_states"] = torch.cat([state[:, -length - 1 : -1] for state in states])  # (B, T, H)
+        taught_states = torch.cat([state[:, -length - 1 : -1] for state in states])  # (B, T, H)
+        # a row's own (n, H), without padding, so that native rows hold none
+        batch["teacher_states"] = [row[taught] for row, taught in zip(taught_states, mask.bool(), strict=True)]
         batch["taught"] = mask
         batch["advantages"] = beta * mask.float()
 
@@ -119,7 +122,8 @@ class Teaching:
             def steer(logps: torch.Tensor) -> tuple[torch.Tensor, float | None]:
                 taught = inputs["taught"].bool()  # (B, T)
                 learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
-                values = self.divergence(learner, inputs["teacher_states"][taught])  # (N,)
+                teacher = [row for row in inputs["teacher_states"] if row is not None]  # none of native rows
+                values = self.divergence(learner, torch.cat([learner[:0], *teacher]))  # (N,)
                 fixed = logps.detach()
                 steered = fixed.masked_scatter(taught, (fixed[taught] - (values - values.detach())).to(fixed.dtype))
                 return torch.where(taught, steered, logps), self._mean(values.detach())
