@@ -8,14 +8,14 @@ import torch
 from accelerate.logging import get_logger
 from peft import PeftModel
 
-from . import adapters, sharding
+from . import adapters, pixels, sharding
 from .shared_prompts import SharedPrompts
 
 
 logger = get_logger(__name__)
 
-# (ids, mask, completion length) to log-probabilities of the completions, nats
-LogProbabilities = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+# (ids, mask, completion length, further inputs by name) to log-probabilities of the completions, nats
+LogProbabilities = Callable[..., torch.Tensor]
 
 
 class Forwards:
@@ -102,7 +102,9 @@ class Forwards:
         for start in range(0, len(names), rows):
             part = slice(start, start + rows)
             with self.inference(names[part]) as groups:
-                scored += [logps(ids[part][group], mask[part][group], length) for group in groups]
+                for group in groups:
+                    own = slice(start + group.start, start + group.stop)
+                    scored.append(logps(ids[own], mask[own], length, **pixels.of_rows(batch, own)))
         return torch.cat(scored)
 
 

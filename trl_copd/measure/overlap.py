@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from trl.trainer.utils import pad
 
-from .. import sharding
+from .. import pixels, sharding
 from ..distillation import symmetric_kl, topk_overlap
 from ..engines.base import Engine
 from ..forwards import Forwards
@@ -114,7 +114,7 @@ class Overlap:
         completions, _ = self.engine.generate(prompt_ids, names)
         rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
-            rollouts[key].append((list(prompt), completion))
+            rollouts[key].append((prompt, completion))
         return rollouts
 
     def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:
@@ -145,9 +145,9 @@ class Overlap:
         names = [edge.learner] * rows + [edge.teacher] * rows
         with self.forwards.inference(names) as groups, self.accelerator.autocast():
             for part in groups:
-                output = self.forwards.model(
-                    input_ids=input_ids[part], attention_mask=attention_mask[part], logits_to_keep=length + 1
-                )
+                inputs = pixels.model_inputs(([prompt for prompt, _ in rollouts] * 2)[part], length, device)
+                inputs |= {"input_ids": input_ids[part], "attention_mask": attention_mask[part]}
+                output = self.forwards.model(**inputs, logits_to_keep=length + 1)
                 logits.append(output.logits[:, -length - 1 : -1] / self.temperature)
         both = torch.cat(logits)
         return both[:rows], both[rows:], mask[1]
