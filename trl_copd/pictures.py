@@ -1,14 +1,18 @@
 """Pictures in a dataset's rows: where they may stand, how they are opened, how they come into the messages."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, IterableDataset
-from PIL import Image, ImageOps
 from trl.data_utils import is_conversational, prepare_multimodal_messages
+
+
+if TYPE_CHECKING:  # Pillow is there where pictures are: runs on text go without it
+    from PIL import Image
 
 
 COLUMNS = ("images", "image")  # TRL reads the first of them that is there
@@ -46,14 +50,14 @@ def without_columns(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in COLUMNS}
 
 
-def pictures_of(prompt: Any) -> list[Image.Image]:
+def pictures_of(prompt: Any) -> "list[Image.Image]":
     """The pictures of a prepared prompt, in their order."""
     if isinstance(prompt, str):
         return []
     return [part["image"] for part in _parts(prompt) if part["type"] == "image"]
 
 
-def open_picture(value: Any) -> Image.Image:
+def open_picture(value: Any) -> "Image.Image":
     """
     A picture, read to its end and in RGB.
 
@@ -70,7 +74,7 @@ def open_picture(value: Any) -> Image.Image:
         value = _read(Path(value).read_bytes())
     elif isinstance(value, (bytes, bytearray)):
         value = _read(bytes(value))
-    if not isinstance(value, Image.Image):
+    if not is_picture(value):
         raise TypeError(f"a picture must be a PIL image, a path or a file's bytes, not {type(value).__name__}")
     if value.mode in DEEP_MODES or ";" in value.mode:
         raise ValueError(
@@ -81,6 +85,11 @@ def open_picture(value: Any) -> Image.Image:
         return value if value.mode == "RGB" else value.convert("RGB")
     except OSError as error:  # PIL reads a file when its pixels are first asked for
         raise OSError(f"its picture cannot be read: {error}") from error
+
+
+def is_picture(value: Any) -> bool:
+    """Whether the value is a `PIL.Image`."""
+    return "PIL.Image" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image)
 
 
 def check_pictures(dataset: Dataset | IterableDataset, expert: str, argument: str) -> bool:
@@ -142,7 +151,9 @@ def _parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [part for content in contents if isinstance(content, list) for part in content]
 
 
-def _read(data: bytes) -> Image.Image:
+def _read(data: bytes) -> "Image.Image":
+    from PIL import Image, ImageOps
+
     try:
         picture = Image.open(BytesIO(data))
         picture.load()

@@ -8,12 +8,12 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftConfig, PeftModel
-from PIL import Image
 from trl.trainer.utils import get_callable_name
 
 from .. import adapters
 from ..config import CoPDConfig
 from ..experts import Expert
+from ..pictures import is_picture
 
 
 FORMAT = 2  # of what is recorded; checkpoints of another format are refused
@@ -111,7 +111,7 @@ def _printable(value: Any) -> Any:
         return {key: _printable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_printable(item) for item in value]
-    if isinstance(value, Image.Image):
+    if is_picture(value):
         return f"{value.mode} {value.size} {hashlib.sha256(value.tobytes()).hexdigest()}"
     return value
 
