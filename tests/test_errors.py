@@ -51,7 +51,7 @@ EXPERTS = {
     "empty dataset": (lambda: Expert("a", rows().take(0), letter_reward), ValueError, "is empty"),
     "dataset type": (lambda: Expert("a", [{"prompt": "1"}], letter_reward), TypeError, "datasets.Dataset"),
     "images": (lambda: Expert("a", Dataset.from_list([{"prompt": "1", "image": 1, "solution": "1"}]), letter_reward),
-               ValueError, "text only"),
+               ValueError, "row 0 of `train_dataset`: it has a picture, but its prompt is a text"),
     "no reward": (lambda: Expert("a", rows(), []), ValueError, "no reward function"),
     "reward type": (lambda: Expert("a", rows(), 3), TypeError, "callable"),
     "reward class": (lambda: Expert("a", rows(), MathReward), TypeError, "Pass an instance"),

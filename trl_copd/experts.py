@@ -13,6 +13,7 @@ from torch import nn
 from trl.trainer.utils import get_callable_name
 
 from . import rewards
+from .pictures import check_pictures
 from .rewards.base import AsyncReward, VerifierReward
 from .spelling import suggesting
 
@@ -43,7 +44,8 @@ class Expert:
         name (`str`):
             Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
         train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
-            Rows with a `prompt` (text or messages) and the columns that the rewards read.
+            Rows with a `prompt` (text or messages) and the columns that the rewards read. Pictures stand in a column
+            `image` or `images`, or in the messages: PIL images, paths or files' bytes.
         reward_funcs (`Callable` or `list`):
             As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
@@ -79,7 +81,7 @@ class Expert:
         self._check_name()
         self._check_rewards()
         self._check_adapter_and_rate()
-        _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
+        self.sees = _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
         column = self.domain_column
         if column is not None and column not in (self.train_dataset.column_names or [column]):
             raise ValueError(
@@ -88,7 +90,7 @@ class Expert:
                 "`domain_column` out."
             )
         for domain, dataset in self.eval_datasets.items():
-            _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
+            self.sees |= _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
 
     @property
     def eval_datasets(self) -> dict[str, Dataset | IterableDataset]:
@@ -247,8 +249,8 @@ def _required_columns(func: Callable) -> set[str]:
     } - TRL_REWARD_ARGS
 
 
-def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> None:
-    """Refuse what cannot be trained on, naming what is there and what is missing."""
+def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> bool:
+    """Refuse what cannot be trained on, naming what is there and what is missing; whether it holds pictures."""
     if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
         raise TypeError(
             f"Expert {expert!r}: `{argument}` holds several splits ({', '.join(map(str, dataset))}). Pass one of "
@@ -286,11 +288,7 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
             "hands something else to every reward function. Rename the column."
         )
     _check_prompts(dataset, expert, argument)
-    if "image" in found or "images" in found:
-        raise ValueError(
-            f"Expert {expert!r}: `{argument}` holds images (found: {shown}); CoPDTrainer supports text only for now. "
-            "Remove the image columns, or train this expert with GRPOTrainer."
-        )
+    return check_pictures(dataset, expert, argument)
 
 
 def _check_prompts(dataset: Dataset | IterableDataset, expert: str, argument: str) -> None:

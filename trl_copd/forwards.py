@@ -8,15 +8,15 @@ import torch
 from accelerate.logging import get_logger
 from peft import PeftModel
 
-from . import adapters, sharding
+from . import adapters, pixels, sharding
 from .precision import Precision
 from .shared_prompts import SharedPrompts
 
 
 logger = get_logger(__name__)
 
-# (ids, mask, completion length) to log-probabilities of the completions, nats
-LogProbabilities = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+# (ids, mask, completion length, further inputs by name) to log-probabilities of the completions, nats
+LogProbabilities = Callable[..., torch.Tensor]
 
 
 class Forwards:
@@ -140,7 +140,9 @@ class Forwards:
             for acting, same in groupby(parts, key=lambda part: runs(part)[0]):  # patched once for all alike
                 with self._acting(acting, like) as over:
                     for part in same:
-                        scored += [logps(ids[part][group], mask[part][group], length) for group in over(runs(part)[1])]
+                        for group in over(runs(part)[1]):
+                            own = slice(part.start + group.start, part.start + group.stop)
+                            scored.append(logps(ids[own], mask[own], length, **pixels.of_rows(batch, own)))
         return torch.cat(scored)
 
     def _scoring(self) -> AbstractContextManager:

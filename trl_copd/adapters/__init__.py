@@ -10,6 +10,7 @@ from .configs import (
     widened,
 )
 from .groups import QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
+from .language import is_multimodal, on_language_model
 from .merging import merged_student, set_to_average
 from .pairs import check_mergeable, unpaired
 from .parts import BASE, INITIAL, base_weights, branch_parameters
@@ -45,9 +46,11 @@ __all__ = [
     "create_branches",
     "export_adapter",
     "grouped",
+    "is_multimodal",
     "load_adapter",
     "merged_student",
     "merging_settings",
+    "on_language_model",
     "only",
     "read_adapter_config",
     "save_adapter",

@@ -15,6 +15,7 @@ from peft.utils import AuxiliaryTrainingWrapper
 from torch import nn
 
 from .branches import only
+from .language import is_multimodal, reaches_beyond_language
 from .parts import BASE
 
 
@@ -23,10 +24,13 @@ QUANTISED_LAYERS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes': base product
 
 def stacking_obstacle(model: PeftModel, adapters: Sequence[str]) -> str | None:
     """Why the adapters cannot share one batched product per factor, or `None` if they can."""
-    for module in model.modules():
+    sees = is_multimodal(model.get_base_model().config)
+    for name, module in model.named_modules():
         if isinstance(module, AuxiliaryTrainingWrapper):
             return "a module in `modules_to_save` or trainable tokens has one copy per adapter"
         if isinstance(module, BaseTunerLayer):
+            if sees and reaches_beyond_language(name):
+                return "an adapter reaches beyond the language model, where rows are parts of pictures, not prompts"
             obstacle = _layer_obstacle(module, adapters)
             if obstacle is not None:
                 return obstacle

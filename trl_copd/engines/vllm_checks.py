@@ -57,6 +57,12 @@ def check_vllm(
             "use_vllm=True, but the model is in memory only, and vLLM loads the base from its id or folder. Save it "
             "with `save_pretrained` and pass the folder."
         )
+    seeing = [name for name, expert in experts.items() if expert.sees]
+    if seeing:
+        raise ValueError(
+            f"use_vllm=True, but expert {seeing[0]!r} has pictures: prompts go to vLLM as token ids, without what the "
+            "processor makes of their pictures. Set use_vllm=False."
+        )
     for name, config in peft_configs.items():
         _check_adapter(name, config)
     rank = lora_rank(peft_configs, merged_experts(topology, args, experts))

@@ -14,6 +14,7 @@ from ..engines.base import Engine
 from ..experts import Expert
 from ..forwards import Forwards
 from ..history import Matrix
+from ..pictures import prepared
 from ..randomness import forked
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..topology import STUDENT
@@ -96,7 +97,8 @@ class CapabilityMatrix:
         with self.forwards.without_dropout(), student(), forked():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
-                    grades = self._grade(names, expert_name, list(dataset), num_generations)  # (adapters, rows)
+                    rows = [prepared(row) for row in dataset]
+                    grades = self._grade(names, expert_name, rows, num_generations)  # (adapters, rows)
                     ungraded += int(grades.isnan().sum())
                     for name, row in zip(names, grades, strict=True):
                         matrix[name][domain] = _mean(row)

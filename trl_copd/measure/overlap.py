@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from trl.trainer.utils import pad
 
-from .. import sharding
+from .. import pixels, sharding
 from ..distillation import symmetric_kl, topk_overlap
 from ..divergence import last_hidden_states
 from ..engines.base import Engine
@@ -127,7 +127,7 @@ class Overlap:
         completions, _ = self.engine.generate(prompt_ids, names)
         rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
-            rollouts[key].append((list(prompt), completion))
+            rollouts[key].append((prompt, completion))
         return rollouts
 
     def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:
@@ -194,7 +194,9 @@ class Overlap:
         with self.forwards.comparing(names, like) as groups, self.accelerator.autocast():
             with last_hidden_states(model.get_base_model()) as states:
                 for part in groups:
-                    model(input_ids=input_ids[part], attention_mask=attention_mask[part], logits_to_keep=1)
+                    inputs = pixels.model_inputs(([prompt for prompt, _ in rollouts] * 2)[part], length, device)
+                    inputs |= {"input_ids": input_ids[part], "attention_mask": attention_mask[part]}
+                    model(**inputs, logits_to_keep=1)
         visited = mask[1].bool()
         both = torch.cat([state[:, -length - 1 : -1] for state in states])  # (2 B, T, H)
         return both[:rows][visited], both[rows:][visited]

@@ -14,6 +14,16 @@ from .json_schema import JSONReward, json_reward
 from .math import MathReward, math_reward
 from .proofs import CoqReward, LeanReward, coq_reward, lean_reward
 from .sql import SQLReward, sql_reward
+from .vision import (
+    CountReward,
+    IoUReward,
+    NumberReward,
+    OCRReward,
+    count_reward,
+    iou_reward,
+    number_reward,
+    ocr_reward,
+)
 
 
 __all__ = [
@@ -22,12 +32,16 @@ __all__ = [
     "CodeReward",
     "CodeSandbox",
     "CoqReward",
+    "CountReward",
     "ExactMatchReward",
     "GymReward",
     "InstructionReward",
+    "IoUReward",
     "JSONReward",
     "LeanReward",
     "MathReward",
+    "NumberReward",
+    "OCRReward",
     "SQLReward",
     "SandboxFusion",
     "Verdict",
@@ -35,12 +49,16 @@ __all__ = [
     "choice_reward",
     "code_reward",
     "coq_reward",
+    "count_reward",
     "exact_match_reward",
     "gym_rows",
     "instruction_reward",
+    "iou_reward",
     "json_reward",
     "lean_reward",
     "math_reward",
+    "number_reward",
+    "ocr_reward",
     "sql_reward",
 ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from transformers import TrainerState
 from transformers.utils import is_rich_available
 from trl import GRPOConfig
-from trl.trainer.utils import print_prompt_completions_sample
+from trl.trainer.utils import print_prompt_completions_sample, strip_images_from_messages
 
 from ..run import folder
 from .progress import PhaseProgress
@@ -71,7 +71,7 @@ def completions_table(name: str, branch: Logged, step: int) -> pd.DataFrame:
                 "step": step,
                 "branch": name,
                 "edge": edges,
-                "prompt": list(logs["prompt"]),
+                "prompt": [strip_images_from_messages(prompt) for prompt in logs["prompt"]],
                 "completion": list(logs["completion"]),
                 **{reward: list(values) for reward, values in logs["rewards"].items()},
                 **{column: list(values) for column, values in logs["extra"].items()},
@@ -83,11 +83,30 @@ def completions_table(name: str, branch: Logged, step: int) -> pd.DataFrame:
 
 def _of_one_kind(table: pd.DataFrame) -> pd.DataFrame:
     """Write messages as JSON where a column holds texts as well: a column of Parquet or of a tracker has one type."""
-    table = table.copy()
+    table = _with_like_prompts(table)
     for column in ("prompt", "completion"):
         if len({isinstance(value, str) for value in table[column]}) > 1:
             table[column] = [value if isinstance(value, str) else json.dumps(value) for value in table[column]]
     return table
+
+
+def _with_like_prompts(table: pd.DataFrame) -> pd.DataFrame:
+    """Write every content of messages in parts, as soon as one is: a column of Parquet has one type."""
+    prompts = [prompt for prompt in table["prompt"] if isinstance(prompt, list)]
+    if not any(isinstance(message.get("content"), list) for prompt in prompts for message in prompt):
+        return table.copy()
+    return table.assign(prompt=[_in_parts(prompt) for prompt in table["prompt"]])
+
+
+def _in_parts(prompt: Any) -> Any:
+    if not isinstance(prompt, list):
+        return prompt
+    return [
+        {**message, "content": [{"type": "text", "text": message["content"]}]}
+        if isinstance(message.get("content"), str)
+        else message
+        for message in prompt
+    ]
 
 
 def _print(name: str, table: pd.DataFrame, rewards: list[str], step: int, samples: int | None) -> None:

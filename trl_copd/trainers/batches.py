@@ -3,6 +3,8 @@
 import torch
 from trl.trainer.utils import pad
 
+from .. import pixels
+
 
 def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) -> dict[str, torch.Tensor]:
     """
@@ -20,6 +22,8 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
         return batches[0]
     merged = {}
     for key in batches[-1]:
+        if key in pixels.FIELDS:
+            continue
         if key == "num_items_in_batch":
             merged[key] = sum(batch[key] for batch in batches)
             continue
@@ -35,7 +39,7 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
         value = pad_token_id if key in ("prompt_ids", "completion_ids") else 0
         side = "left" if key.startswith("prompt") else "right"
         merged[key] = pad([row for tensor in tensors for row in tensor], padding_value=value, padding_side=side)
-    return merged
+    return merged | pixels.join(batches)
 
 
 def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:

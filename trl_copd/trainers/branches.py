@@ -12,6 +12,7 @@ from .. import adapters
 from ..allocation import Allocation
 from ..config import CoPDConfig
 from ..experts import Expert
+from ..pictures import prepared
 from ..prompts import (
     BranchPrompts,
     Mixture,
@@ -26,6 +27,7 @@ from ..topology import Topology
 from .data_pass import DataPass
 from .policy import Learner
 from .teaching import Teaching
+from .vision_checks import check_processor
 
 
 logger = get_logger(__name__)
@@ -75,10 +77,12 @@ def split_domains(
     for name, expert in experts.items():
         rows = expert.train_dataset
         check_chat_template(name, rows, processing_class)
+        check_processor(expert, processing_class)
         probed = args.overlap_every > 0 and any(edge.domain == name for edge in topology.edges)
         if probed and args.distils:
             held_out = next(iter(expert.eval_datasets.values()), None)
             rows, probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, args.prompts_per_generation)
+            probes[name] = [prepared(row) for row in probes[name]]
             if not probes[name]:
                 logger.warning(f"Expert {name!r} has no rows to spare for measuring overlap: give it eval_dataset.")
         domains[name] = rows

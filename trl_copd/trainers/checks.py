@@ -32,6 +32,7 @@ from .branches import flatten_rewards
 from .model_checks import check_model, check_model_path, check_tokenizer
 from .precision_checks import check_precision
 from .settings import check_crossing, check_settings
+from .vision_checks import check_vision
 
 
 logger = get_logger(__name__)
@@ -130,6 +131,7 @@ def plan_run(
     frozen = tuple(name for name, expert in checked.items() if expert.frozen)
     topology = build_topology(args.topology, tuple(checked), args.hub, frozen)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
+    peft_config = check_vision(checked, args, model, peft_config)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
     check_precision(model, args)

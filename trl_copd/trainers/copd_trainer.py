@@ -56,7 +56,7 @@ class CoPDTrainer(GRPOTrainer):
         model (`str` or [`~transformers.PreTrainedModel`]): The base: id, path or model, as in TRL.
         experts (`list[Expert]`): The domains and their rewards.
         args ([`CoPDConfig`], *optional*): Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
-        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Loaded from the model id if absent.
+        processing_class (*optional*): Tokenizer, or processor for pictures; loaded from the model id if absent.
         callbacks, quantization_config (*optional*): As in TRL.
         optimizers (`tuple`, *optional*): `(None, scheduler)`; an optimizer is chosen with `args.optim`.
         peft_config ([`~peft.PeftConfig`]): Of every adapter; all start as copies of one initial adapter.

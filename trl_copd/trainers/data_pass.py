@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from ..config import CoPDConfig
 from ..experts import Expert
+from ..pictures import COLUMNS, may_hold_pictures, prepared
 
 
 ROWS_AT_ONCE = 256  # rendered and tokenized by one call
@@ -158,11 +159,16 @@ class DataPass:
 
     def _faults(self, rows: Dataset, bar: tqdm) -> dict[int, str]:
         """The faults of a dataset by row, of all processes."""
-        prompts = rows.select_columns("prompt")
+        columns = ("prompt", *COLUMNS) if may_hold_pictures(rows) else ("prompt",)
+        prompts = rows.select_columns([name for name in columns if name in rows.column_names])
         messages, found = isinstance(prompts[0]["prompt"], list), {}
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         for start in range(rank * ROWS_AT_ONCE, len(rows), processes * ROWS_AT_ONCE):
-            chunk = prompts[start : start + ROWS_AT_ONCE]["prompt"]
+            if len(columns) > 1:  # `Expert` has opened every picture: none is bad
+                stop = min(start + ROWS_AT_ONCE, len(rows))
+                chunk = [prepared(prompts[index])["prompt"] for index in range(start, stop)]
+            else:
+                chunk = prompts[start : start + ROWS_AT_ONCE]["prompt"]
             found |= {start + index: fault for index, fault in self.check.faults(chunk, messages).items()}
             bar.update(len(chunk) * processes)
         return dict(sorted(gather_object(list(found.items()))))
@@ -175,7 +181,11 @@ class DataPass:
         messages, columns = isinstance(first["prompt"], list), set(first)
 
         def check(number: int, row: dict[str, Any]) -> None:
-            fault = self.check.fault(row.get("prompt"), messages)
+            fault = shape_fault(row.get("prompt"), messages)
+            try:
+                fault = fault or self.check.fault(prepared(row)["prompt"], messages)
+            except Exception as error:  # of many kinds, for a picture that cannot be opened or has no place
+                fault = str(error)
             missing = sorted(columns - set(row))
             if fault is None and missing:
                 fault = f"it has no column {missing[0]!r}, which the first row has"

@@ -4,12 +4,15 @@ import copy
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 
+from .. import pixels
 from ..config import CoPDConfig
 from ..engines import Sampling
+from ..pictures import pictures_of
 from .policy import Borrower, Policy
 
 
@@ -32,18 +35,34 @@ class Host:
     def pad_token_id(self) -> int:
         return self.run._tokenizer.pad_token_id
 
-    def tokenize(self, prompts: list) -> tuple[list[list[int]], Any, dict[str, Any]]:
-        """Token ids of prompts, images and further model inputs; texts and messages may be mixed."""
-        # TRL takes all prompts for texts or all for messages, by the first one
-        runs = [list(run) for _, run in groupby(prompts, key=lambda prompt: is_conversational({"prompt": prompt}))]
-        if len(runs) <= 1:
-            return GRPOTrainer._tokenize_prompts(self.run, prompts)
-        ids = [row for run in runs for row in GRPOTrainer._tokenize_prompts(self.run, run)[0]]
-        return ids, None, {}  # text only: see `Expert`
+    def tokenize(self, prompts: list) -> tuple[list[list[int]], list[list] | None, dict[str, Any]]:
+        """Token ids and pictures of prompts, as TRL takes them; the third stands beside the ids, see `PromptIds`."""
+        ids = self.token_ids(prompts)
+        images = [pictures_of(prompt) for prompt in prompts]  # `[]` without one: processors take no `None` among lists
+        return ids, images if any(images) else None, {}
 
     def token_ids(self, prompts: list) -> list[list[int]]:
-        """Token ids of prompts."""
-        return self.tokenize(prompts)[0]
+        """Token ids of prompts; those of a multimodal model with its further inputs, see [`PromptIds`]."""
+        distinct = {id(prompt): prompt for prompt in prompts}  # a prompt's rows share it: its pictures are made once
+        texts = [prompt for prompt in distinct.values() if not pictures_of(prompt)]
+        made = {id(prompt): self._processed([prompt])[0] for prompt in distinct.values() if pictures_of(prompt)}
+        # TRL takes all prompts for texts or all for messages, by the first one
+        for _, run in groupby(texts, key=lambda prompt: is_conversational({"prompt": prompt})):
+            alike = list(run)
+            made |= {id(prompt): ids for prompt, ids in zip(alike, self._processed(alike), strict=True)}
+        return [made[id(prompt)] for prompt in prompts]
+
+    def _processed(self, prompts: list) -> list[list[int]]:
+        """What TRL and the processor make of one prompt with pictures, or of several without."""
+        ids, _, fields = GRPOTrainer._tokenize_prompts(self.run, prompts)
+        if not fields:
+            return ids
+        per_token = {key: value for key, value in fields.items() if key in pixels.PER_TOKEN}
+        tensors = {key: torch.as_tensor(np.array(value)) for key, value in fields.items() if key not in per_token}
+        return [
+            pixels.PromptIds(row, {key: value[index] for key, value in per_token.items()} | tensors)
+            for index, row in enumerate(ids)
+        ]
 
     def completions(self, prompts: list, prompt_ids: list[list[int]], ids: list[list[int]]) -> list[Any]:
         """
@@ -62,7 +81,8 @@ class Host:
     def generate_rows(self, prompt_ids: list[list[int]], greedy: bool = False) -> list[list[int]]:
         """One completion per prompt, by transformers' `generate`."""
         sampler = self._greedy() if greedy else self.run
-        return GRPOTrainer._generate_single_turn(sampler, prompt_ids, None, {}, self.run.num_generations)[0]
+        fields = pixels.multimodal_fields(prompt_ids)
+        return GRPOTrainer._generate_single_turn(sampler, prompt_ids, None, fields, self.run.num_generations)[0]
 
     def _greedy(self) -> Borrower:
         """The run, but for sampling settings that take the most likely token."""
@@ -73,9 +93,9 @@ class Host:
             self.run, generation_config=config, generation_kwargs={**self.run.generation_kwargs, **neutral}
         )
 
-    def logps(self, ids: torch.Tensor, mask: torch.Tensor, length: int) -> torch.Tensor:
+    def logps(self, ids: torch.Tensor, mask: torch.Tensor, length: int, **fields: Any) -> torch.Tensor:
         """Log-probabilities of the last `length` tokens of every row, nats, `(B, T)`."""
-        return GRPOTrainer._get_per_token_logps_and_entropies(self.run, self.run.model, ids, mask, length)[0]
+        return GRPOTrainer._get_per_token_logps_and_entropies(self.run, self.run.model, ids, mask, length, **fields)[0]
 
     def sampling(self, args: CoPDConfig) -> Sampling:
         """How completions are sampled."""

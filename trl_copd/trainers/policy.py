@@ -14,7 +14,9 @@ from accelerate.utils import gather_object
 from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 
+from .. import pixels
 from ..experts import Expert
+from ..pictures import without_columns
 from ..prompts import BranchPrompts
 from ..topology import Edge
 from .batches import concat_batches, keep_prompts_together
@@ -91,10 +93,28 @@ class Policy(Borrower):
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         return self.rollouts[1]
 
-    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
-        """TRL's; rows of one prompt share it, if the run's `share_prompts` says so."""
-        with self.forwards.sharing():
-            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+    def _get_per_token_logps_and_entropies(self, model, ids, mask, length, batch_size=None, **kwargs):
+        """
+        TRL's; rows of one prompt share it, if the run's `share_prompts` says so. A forward over rows without a
+        picture, among others with some, gets no pixels.
+        """
+        pictures = kwargs.get("num_images")
+        if pictures is None or all(pictures):
+            with self.forwards.sharing():
+                return super()._get_per_token_logps_and_entropies(model, ids, mask, length, batch_size, **kwargs)
+        fields = {name: kwargs.pop(name) for name in pixels.FIELDS if name in kwargs}
+        size, parts = batch_size or len(ids), []
+        for start in range(0, len(ids), size):
+            rows = slice(start, start + size)
+            own = pixels.of_rows(fields, rows)
+            score = super()._get_per_token_logps_and_entropies
+            parts.append(score(model, ids[rows], mask[rows], length, **own, **kwargs))
+        logps, entropies, losses = zip(*parts, strict=True)
+        return (
+            torch.cat(logps),
+            torch.cat(entropies) if entropies[0] is not None else None,
+            torch.stack(losses).mean() if losses[0] is not None else None,
+        )
 
 
 class Taught(Policy):
@@ -181,7 +201,7 @@ class Learner(Policy):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batches = []
         if self.rows.native:
-            batches.append(super()._generate_and_score_completions(self.rows.native))
+            batches.append(super()._generate_and_score_completions([without_columns(row) for row in self.rows.native]))
         if self.rows.cross:
             batches.append(self._be_taught())
         return concat_batches(batches, self._tokenizer.pad_token_id)
@@ -190,7 +210,7 @@ class Learner(Policy):
         """TRL's; of rows that are shuffled over micro-batches, those of one prompt share it if they stay together."""
         buffered = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is buffered or not self._may_deal_rows_out():
+        if self._buffered_inputs is buffered or "num_images" in inputs or not self._may_deal_rows_out():
             return inputs
         self._buffered_inputs = keep_prompts_together(self._buffered_inputs)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
@@ -208,7 +228,7 @@ class Learner(Policy):
         """The batch of the cross rows, with what their teachers, as they are now, say about them."""
         taught, edges = self.taught, self.rows.edges
         taught._metrics, taught._logs = fresh_metrics(), fresh_logs(self.args.generation_batch_size)
-        batch = taught._generate_and_score_completions(self.rows.cross)
+        batch = taught._generate_and_score_completions([without_columns(row) for row in self.rows.cross])
         prefix = "cross/" if self.expert is not None else ""  # the student has no native rows to tell apart
         for key, values in taught._metrics["train"].items():
             if key.startswith("completions/"):
@@ -236,7 +256,8 @@ class Learner(Policy):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """TRL's rewards, of all processes; what is not finite is ungraded, what one could not grade ends all."""
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        # the rows as drawn: TRL has them without their columns of pictures, which a reward may read
+        rewards = super()._calculate_rewards(self.rows.native, prompts, completions, completion_ids_list)
         self.faults.raise_together(rewards)
         rewards = self.faults.ungrade_non_finite(rewards, counted=True)
         self.shown = signals(rewards, self.reward_weights, self.rows.domains, self.num_generations)

@@ -16,6 +16,7 @@ from ..config import CoPDConfig
 from ..engines import Engine, EngineUnavailable
 from ..forwards import Forwards
 from ..measure.overlap import Overlap
+from ..pictures import prepared
 from ..randomness import random_state, set_random_state
 from ..schedule import BranchPlan, Schedule
 from ..show.recorder import Recorder
@@ -158,6 +159,7 @@ class Round:
         """This process's share of the branch's rows, an equal number of native and of cross rows on each."""
         size, times = self.args.prompts_per_generation, self.args.num_generations
         native, cross = branch.prompts.draw(plan, size, self.args.opd_fraction, self._edge_weights(branch, plan))
+        native, cross = [prepared(row) for row in native], [(edge, prepared(row)) for edge, row in cross]
         column = branch.expert and branch.expert.domain_column
         domains = [str(row[column]) if column else branch.name for row in native]
         crossing = [pair for pair in cross for _ in range(times)]
