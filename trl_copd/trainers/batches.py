@@ -64,6 +64,11 @@ def keep_prompts_together(batches: list[dict[str, torch.Tensor | None]]) -> list
     order = torch.argsort(first[prompt], stable=True).chunk(len(batches))
     dealt: list[dict[str, torch.Tensor | None]] = [{} for _ in batches]
     for key, value in batches[0].items():
+        if isinstance(value, list):  # a value of each row, as teachers' states are
+            rows_of = [row for batch in batches for row in batch[key]]
+            for batch, part in zip(dealt, order, strict=True):
+                batch[key] = [rows_of[place] for place in part.tolist()]
+            continue
         whole = value if value is None or value.dim() == 0 else torch.cat([batch[key] for batch in batches])
         for batch, part in zip(dealt, order, strict=True):
             batch[key] = whole if whole is None or whole.dim() == 0 else whole[part]
