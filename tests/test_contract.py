@@ -106,7 +106,7 @@ def test_what_a_branch_owns_after_a_run(tmp_path):
     assert changed == CHANGED_IN_PLACE, "GRPOTrainer keeps new state in a container: decide whose it is"
     for branch in trainer.branches.values():
         assert set(vars(branch)) == OWN, "GRPOTrainer keeps new state: decide whose it is"
-        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled"}
+        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled", "mask_truncated_completions"}
     with pytest.raises(TypeError, match="CoPDTrainer.train"):
         trainer.branches["math"].train()
 
@@ -178,8 +178,8 @@ HOOKS = {
     "_finish_current_push",
 }  # fmt: skip
 BRANCH_HOOKS = {
-    "train", "_tokenize_prompts", "_generate_single_turn", "_generate_and_score_completions", "_calculate_rewards",
-    "_compute_loss", "_get_per_token_logps_and_entropies",
+    "train", "_prepare_inputs", "_tokenize_prompts", "_generate_single_turn", "_generate_and_score_completions",
+    "_calculate_rewards", "_compute_loss", "_get_per_token_logps_and_entropies",
 }  # fmt: skip
 
 

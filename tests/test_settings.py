@@ -10,7 +10,7 @@ from tiny import build_experts, build_trainer, distance, history, letter_reward,
 from transformers import LlamaForSequenceClassification
 
 from trl_copd import CoPDConfig, Expert
-from trl_copd.engines.grouped import _drops
+from trl_copd.shared_prompts import drops
 from trl_copd.trainers.settings import REFUSED
 
 
@@ -110,7 +110,7 @@ def test_rows_under_noise_do_not_share_a_prefill(tmp_path):
     noisy = build_trainer(tmp_path, build_experts(2), neftune_noise_alpha=5.0)
     embedding = noisy.peft_model.get_input_embeddings()
     embedding.neftune_noise_alpha = 5.0  # as transformers does for the length of a training
-    assert _drops(embedding.train()) and not _drops(embedding.eval())
+    assert drops(embedding.train()) and not drops(embedding.eval())
 
 
 # ---- num_generations_eval -------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def checkpoint_to_resume(asked: str | bool | None, args: CoPDConfig, fingerprint
     folder = Path(_last_complete_checkpoint(args.output_dir) if asked is True else asked)
     if not (folder / RUN_FILE).is_file():
         raise ValueError(
-            f"{str(folder)!r} is not a CoPD checkpoint: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
+            f"{str(folder)!r} is no checkpoint of a CoPD run: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
             "that CoPDTrainer wrote."
         )
     reason = checkpoints.defect(folder)
