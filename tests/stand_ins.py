@@ -100,7 +100,7 @@ def _add_dataset(home: Path, repo: str, configuration: str, splits: dict[str, li
 @functools.cache
 def tiny_base() -> Path:
     folder = Path(FOLDER.name, "tiny-base")
-    tiny.tiny_model().save_pretrained(folder)
+    tiny.tiny_model(max_position_embeddings=512).save_pretrained(folder)
     tiny.tiny_tokenizer().save_pretrained(folder)
     return folder
 

@@ -365,7 +365,7 @@ def test_rows_of_a_prompt_are_dealt_into_as_few_micro_batches_as_possible():
 def test_groups_stay_together_where_it_changes_no_update(tmp_path, overrides, together):
     trainer = build_trainer(
         tmp_path, build_experts(2), topology="mutual", opd_steps=0, max_steps=1, overlap_every=0, logging_steps=5,
-        **{"per_device_train_batch_size": 8} | overrides,
+        **{"per_device_train_batch_size": 8, "share_prompts": "auto"} | overrides,
     )  # fmt: skip
     trainer.train()
     for branch in trainer.branches.values():

@@ -97,7 +97,8 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 def last_hidden_states(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
     """Collect what the model's backbone gives to its LM head, `(B, L, H)` per forward."""
     states: list[torch.Tensor] = []
-    hook = model.base_model.register_forward_hook(lambda module, inputs, output: states.append(output[0]))
+    # the decoder: OPT for one calls it past its backbone
+    hook = model.get_decoder().register_forward_hook(lambda module, inputs, output: states.append(output[0]))
     try:
         yield states
     finally:

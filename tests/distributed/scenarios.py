@@ -37,9 +37,15 @@ SHARED = {
     "probe_prompts": 4,
 }
 SCENARIOS = {
-    "student": {"topology": "student"},
+    "student": {"topology": "student", "share_prompts": True},
     # three cross prompts of eight: a group is split over the processes
-    "mutual": {"topology": "mutual", "loss_type": "dapo", "gradient_checkpointing": True, "opd_fraction": 0.4},
+    "mutual": {
+        "topology": "mutual",
+        "share_prompts": True,
+        "loss_type": "dapo",
+        "gradient_checkpointing": True,
+        "opd_fraction": 0.4,
+    },
     "mopd": {"topology": "mopd", "beta": 0.04},
     "hub": {"topology": "hub", "hub": "code", "num_iterations": 2},
     # real rollouts of unlike number: of one probe prompt for two processes, of three in chunks of two rows
@@ -90,7 +96,7 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
         "optimizer": sharding.full_optimizer_state(trainer.optimizer)["state"],
         "moved": moved.rounds,
-        "shares prompts": trainer.forwards.shared_prompts.trusted,
+        "shares prompts": trainer.forwards.shared_prompts is not None and trainer.forwards.shared_prompts.trusted,
         "matrix": trainer.last_matrix,
         "logs": [comparable(log) for log in trainer.state.log_history],
         "graded": of_every_process(trainer, Counter(graded)),

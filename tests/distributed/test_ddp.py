@@ -13,6 +13,9 @@ TOPOLOGIES = [
 EXPERTS = {"math", "code", "logic"}
 # of `logic`, in two steps of 16 rows a round: RLVR, RLVR, OPD, OPD, RLVR, RLVR, or in `mopd` four of RLVR, then OPD
 GRADED_ROWS = {"student": 4 * 32 + 2 * 16, "mutual": 4 * 32 + 2 * 20, "mopd": 4 * 32, "hub": 2 * 32 + 16}
+# Rows of each other's domains are graded for the log where a reward of the domain can. By hand, of `logic`: in `student`
+# 5 prompts of the student's and 4 of each other expert's, in `mutual` 3 of each other expert's, four completions each.
+CROSS_ROWS = {"student": 20 + 2 * 16, "mutual": 2 * 12, "mopd": 20, "hub": 8}
 MOVING = {
     "student": [EXPERTS] * 2 + [EXPERTS | {"student"}] * 2 + [EXPERTS] * 2,
     "mopd": [EXPERTS] * 4 + [{"student"}] * 2,
@@ -49,7 +52,7 @@ def test_rewards_are_graded_once_each_process_its_own(single, ddp, scenario):
     # the five held-out rows of `math` are filled up to six: one row more under base, three experts and student
     assert (first + second - one).total() == 5
     trained = sum(count for (domain, _, _), count in one.items() if domain == "logic")
-    assert trained == GRADED_ROWS[scenario]
+    assert trained == GRADED_ROWS[scenario] + CROSS_ROWS[scenario]
 
 
 @pytest.mark.parametrize("scenario", ["mutual"])

@@ -28,7 +28,7 @@ def watched(tmp_path, **overrides):
 @pytest.mark.parametrize(("topology", "learners", "most"), [("mutual", 3, 2), ("student", 4, 3), ("hub", 3, 2)])
 def test_a_measurement_compares_one_edge_of_every_learner_in_turn(tmp_path, topology, learners, most):
     hub = {"hub": "code"} if topology == "hub" else {}
-    trainer, edges, sampled = watched(tmp_path, topology=topology, probe_prompts=2, **hub)
+    trainer, edges, sampled = watched(tmp_path, topology=topology, probe_prompts=2, overlap_edges="turns", **hub)
     assert list(edges) == [0, 1, 2, 3]
     assert all(len(due) == len({edge.learner for edge in due}) == learners for due in edges.values())
     assert all(count == 2 * learners for count in sampled.values())

@@ -90,15 +90,15 @@ def test_rounds_are_sampled_in_the_mode_that_grpo_samples_in(tmp_path, base):
         modes.append((trainer.overlap._sample is probing, trainer.peft_model.training))
         return generate(prompt_ids, names, greedy)
 
-    def probing():
+    def probing(*args):
         trainer.overlap._sample = probing
         try:
-            return probe()
+            return probe(*args)
         finally:
             trainer.overlap._sample = noted
 
-    def noted():
-        return probing()
+    def noted(*args):
+        return probing(*args)
 
     trainer.engine.generate, trainer.overlap._sample = generate_and_note, noted
     trainer.train()
