@@ -13,7 +13,7 @@ TOPOLOGIES = [
 EXPERTS = {"math", "code", "logic"}
 # of `logic`, in two steps of 16 rows a round: RLVR, RLVR, OPD, OPD, RLVR, RLVR, or in `mopd` four of RLVR, then OPD
 GRADED_ROWS = {"student": 4 * 32 + 2 * 16, "mutual": 4 * 32 + 2 * 20, "mopd": 4 * 32, "hub": 2 * 32 + 16}
-# Rows of each other's domains are graded for the log where a reward of the domain can. By hand, of `logic`: in `student`
+# Rows of each other's domains are graded for the log where a reward can. By hand, of `logic`: in `student`
 # 5 prompts of the student's and 4 of each other expert's, in `mutual` 3 of each other expert's, four completions each.
 CROSS_ROWS = {"student": 20 + 2 * 16, "mutual": 2 * 12, "mopd": 20, "hub": 8}
 MOVING = {
