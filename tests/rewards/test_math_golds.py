@@ -18,7 +18,14 @@ from trl_copd.rewards import MathReward, math_reward
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-ODD_NOUNS = {"8 (4-seater tables)", "100 (M&Ms)", "7 (groups of 8 people)", "13 (mL of soup)"}
+ODD_NOUNS = {
+    "4 (down votes)",
+    "0 (Lemon Head)",
+    "8 (4-seater tables)",
+    "100 (M&Ms)",
+    "7 (groups of 8 people)",
+    "13 (mL of soup)",
+}
 
 
 class TestGolds:

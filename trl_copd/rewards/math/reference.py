@@ -16,8 +16,8 @@ from .units import split_unit
 @dataclass(frozen=True)
 class Gold:
     """
-    A reference: its text as found and normalised, its value if it is a plain number, its words if it is words, and
-    the sentence around it, if there is one.
+    A reference: its text as found and normalised, its value if it is a plain number, its words if it is words, the
+    sentence around it, and what it counts, in `9 (apples)`.
     """
 
     raw: str
@@ -26,6 +26,7 @@ class Gold:
     words: str | None = None
     symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
     sentence: str | None = None
+    noun: str = ""
 
     @property
     def key(self) -> str:
@@ -61,7 +62,7 @@ _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
 
-_COUNTED = re.compile(r"(\S[^()]*?) «?\( ?«?([A-Za-z0-9][^()=^\\»]*|\$|%)»? ?\)»?")
+_COUNTED = re.compile(r"(\S[^()]*?) ?«?\( ?«?([A-Za-z0-9][^()=^\\»]*|\$|%)»? ?\)»?")
 # "Solution is: x = 2", and a sentence that ends in the one formula that it gives: "The mode is $1/3$."
 _SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
 _SENTENCE = re.compile(
@@ -81,21 +82,32 @@ def without_prefix(text: str) -> str:
     return _PREFIX.sub("", text)
 
 
-def counted_noun(text: str, reference: bool = False) -> str:
+def counted_noun(text: str, odd: str = "", reference: bool = False) -> str:
     """
     ASDiv's `9 (apples)` as `9 «apples»`. In a reference, words in parentheses that no vocabulary has are dropped: what
-    they are does not matter to the number.
+    they are does not matter to the number. In an answer, those of its reference are, `odd`.
     """
     if "; " in text:
-        return "; ".join(counted_noun(part.strip(), reference) for part in text.split(";"))
+        return "; ".join(counted_noun(part.strip(), odd, reference) for part in text.split(";"))
     match = _COUNTED.fullmatch(text)
     if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
         return text
+    glued = text[match.end(1)] != " "
+    if glued and len(match[2]) == 1 and match[2].casefold() != odd:
+        return text  # 5(m) is a product
     noun = f"{match[1]} «{match[2]}»"
     value, unit = split_unit(noun)
     if value == match[1] and unit and unit.dimensions and unit.multiple == 1:
         return noun
-    return match[1] if reference else noun
+    if reference or odd and _noun(text) == odd:
+        return match[1]
+    return text if glued else noun
+
+
+def _noun(text: str) -> str:
+    """The words in parentheses behind a number."""
+    match = _COUNTED.fullmatch(text)
+    return " ".join(match[2].casefold().split()) if match else ""
 
 
 def _claim(solution: str) -> str:
@@ -134,6 +146,7 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         text = normalise(raw)
         if text[0] == "«":  # in \text{}; "The answer is 72" is prose
             text = without_prefix(text)
+        noun = _noun(text)
         text = counted_noun(text, reference=True)
         value = number(text)
         said = words(text) if value is None else None
@@ -146,4 +159,4 @@ def read_reference(solution: Any) -> "Gold | Verdict":
     except Unreadable as problem:
         return Verdict(None, str(problem))
     known = said if said is None or not said.isdecimal() else None
-    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence)
+    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun)

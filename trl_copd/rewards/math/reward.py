@@ -173,7 +173,7 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
-        given = counted_noun(without_prefix(normalise(raw)))
+        given = counted_noun(without_prefix(normalise(raw)), gold.noun)
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
