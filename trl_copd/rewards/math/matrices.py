@@ -51,9 +51,9 @@ def _value(node: Node, matrices: list[Entries]) -> Node | Entries:
     parts = [_value(part, matrices) if isinstance(part, tuple) else part for part in node[1:]]
     if not any(isinstance(part, list) for part in parts):
         return node
-    if kind == "-":
-        return _each(parts[0], lambda cell: ("-", cell))
-    left, right = parts if len(parts) == 2 else (None, None)
+    left, right = (*parts, None)[:2] if kind in "-+*/" else (None, None)
+    if kind == "-" and isinstance(left, list):
+        return _each(left, lambda cell: ("-", cell))
     if kind == "+" and isinstance(left, list) and isinstance(right, list):
         if (len(left), len(left[0])) != (len(right), len(right[0])):
             raise Unreadable("a sum of matrices of different sizes")
