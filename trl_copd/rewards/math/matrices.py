@@ -20,8 +20,8 @@ def matrix_formula(text: str, read: Callable[[str], Reading]) -> Reading:
     Raises:
         Unreadable: Sizes do not fit, or a matrix stands where a number must.
     """
-    if "_{⊙" in text:
-        raise Unreadable("a name that no answer has")
+    if "⊙" in text:
+        raise Unreadable("a matrix beside a name that stands for one here")
     matrices: list[Entries] = []
     while (start := text.find("⟦")) >= 0:
         end = closing(text, start)
@@ -36,8 +36,6 @@ def matrix_formula(text: str, read: Callable[[str], Reading]) -> Reading:
     if not isinstance(found, list):
         raise Unreadable("a formula with a matrix")
     items = [Reading("scalar", cell) for row in found for cell in row]
-    if sum(map(_size, (item.value for item in items))) > 10 * MAX_NODES:
-        raise Unreadable("it has too many parts when it is multiplied out")
     return items[0] if len(items) == 1 else Reading("matrix", (len(found), len(found[0])), tuple(items))
 
 
@@ -87,6 +85,8 @@ def _product(left: Entries, right: Entries) -> Entries:
             for one, other in zip(row[1:], column[1:], strict=True):
                 total = ("+", total, ("*", one, other))
             rows[-1].append(total)
+    if sum(_size(cell) for row in rows for cell in row) > 10 * MAX_NODES:
+        raise Unreadable("it has too many parts when it is multiplied out")
     return rows
 
 
