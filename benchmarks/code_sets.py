@@ -265,10 +265,13 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--rows", type=int, help="rows per file, drawn with a fixed seed; all by default")
     parser.add_argument("--calls", action="store_true", help="LeetCodeDataset's examples as `fn_name` tests")
+    parser.add_argument(
+        "--packages", nargs="*", default=["numpy", "sortedcontainers"], help="that programs may import"
+    )
     parser.add_argument("--cpu-seconds", type=int, default=4, help="CPU time of a row, seconds")
     parser.add_argument("--show", action="store_true", help="print what was not graded as it should be")
     options = parser.parse_args()
-    reward = CodeReward(cpu_seconds=options.cpu_seconds)
+    reward = CodeReward(cpu_seconds=options.cpu_seconds, packages=options.packages)
     reward.check()
     result = {}
     for path in options.files:

@@ -122,7 +122,9 @@ def reordered(text: str) -> str:
 def commuted(text: str) -> str:
     """`a + b` as `b + a`."""
     match = re.fullmatch(r"([A-Za-z0-9\\{}^ ]+?) ?([+-]) ?([A-Za-z0-9\\{}^ ]+)", text)
-    if not match or re.search(r"\\(?:text|mbox|pm|circ)|[a-z]{4}", text.replace("sqrt", "").replace("frac", "")):
+    if not match or re.search(
+        r"\\(?:text|mbox|pm|circ|[gl]eq?|neq?|approx)|[a-z]{4}", text.replace("sqrt", "").replace("frac", "")
+    ):
         return text
     if match[1].count("{") != match[1].count("}"):
         return text
