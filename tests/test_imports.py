@@ -35,7 +35,7 @@ ROOMS = [
     {"sharding", "adapters"},
     {"shared_prompts", "precision", "forwards"},
     {"engines"},
-    {"report", "show"},
+    {"plots", "report", "show"},
     {"measure"},
     {"run"},
     {"trainers"},

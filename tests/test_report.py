@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trl_copd import history, report
+from trl_copd.plots import lines, style
 
 
 pytest.importorskip("matplotlib")
@@ -111,25 +112,25 @@ def test_edge_parts():
 def test_means():
     edges = {"a->s": ([1, 2], [0.5, 1.0]), "b->s": ([2, 3], [0.5, 0.0]), "s->a@b": ([3], [0.25])}
     assert history.mean_by_learner(edges) == {"s": ([2], [0.75]), "a": ([3], [0.25])}
-    assert report.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
-    assert report.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
+    assert style.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
+    assert style.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
 
 
 def test_spread_moves_only_what_is_too_close():
-    assert report.spread([0.25, 0.25, 0.875], 0.125) == [0.1875, 0.3125, 0.875]
-    assert report.spread([0.0, 0.5], 0.125) == [0.0, 0.5]
-    assert report.spread([0.9, 1.0, 1.0], 0.25) == pytest.approx([0.5, 0.75, 1.0], abs=0.01)  # stays in the panel
+    assert style.spread([0.25, 0.25, 0.875], 0.125) == [0.1875, 0.3125, 0.875]
+    assert style.spread([0.0, 0.5], 0.125) == [0.0, 0.5]
+    assert style.spread([0.9, 1.0, 1.0], 0.25) == pytest.approx([0.5, 0.75, 1.0], abs=0.01)  # stays in the panel
 
 
 def test_short_names_keep_both_ends():
-    assert report.short("code") == "code"
-    assert report.short("formal_proofs_in_lean", 11) == "forma…_lean" and len(report.short("x" * 40)) == report.LONGEST
+    assert style.short("code") == "code"
+    assert style.short("formal_proofs_in_lean", 11) == "forma…_lean" and len(style.short("x" * 40)) == style.LONGEST
 
 
 def test_colours_repeat_with_dashes():
     run = history.Run(tuple(f"e{i}" for i in range(10)) + ("student",), [], [], {})
-    looks = {(report.color_of(run, name), report.dashes_of(run, name)) for name in run.branches}
-    assert len(looks) == 11 and report.dashes_of(run, "e7") == "-" != report.dashes_of(run, "e8")
+    looks = {(style.color_of(run, name), style.dashes_of(run, name)) for name in run.branches}
+    assert len(looks) == 11 and style.dashes_of(run, "e7") == "-" != style.dashes_of(run, "e8")
 
 
 def test_matrix_rows_are_base_experts_student_and_end_in_the_mean(tmp_path):
@@ -168,18 +169,18 @@ def test_a_long_run_keeps_the_logged_values_under_the_running_mean(tmp_path):
     report.draw_lines(ax, run, run.rewards, smooth=True)
     logged, mean = ax.lines
     assert list(logged.get_ydata()) == values
-    assert list(mean.get_ydata())[2:-2] == report.running_mean(values, 2)[2:-2]
+    assert list(mean.get_ydata())[2:-2] == style.running_mean(values, 2)[2:-2]
 
 
 def test_edges_drawn_are_the_logged_values_in_one_colour_per_domain(tmp_path):
     run, ax = history.load_run(write(tmp_path)), axes()
-    report.draw_edges(ax, run, run.per_edge("opd/overlap"))
+    lines.draw_edges(ax, run, run.per_edge("opd/overlap"))
     assert drawn(ax) == {
         "student->code@math": ([2], [0.7]),
         "math->student": ([2, 4], [0.9, 0.95]),
         "code->student": ([2], [0.8]),
     }
-    assert [line.get_color() for line in ax.lines] == [report.PALETTE[0], report.PALETTE[0], report.PALETTE[1]]
+    assert [line.get_color() for line in ax.lines] == [style.PALETTE[0], style.PALETTE[0], style.PALETTE[1]]
 
 
 @pytest.mark.parametrize(("count", "grid"), [(2, (1, 2)), (5, (1, 5)), (8, (2, 4))])
@@ -192,7 +193,7 @@ def test_overlap_has_a_panel_per_learner_in_which_no_two_lines_look_alike(tmp_pa
     log = [{"step": step, **metrics} for step in (5, 10)]
     run = history.load_run(write(tmp_path, plan={**PLAN, "branches": experts}, log=log))
     figure = Figure()
-    report.overlap_figure(figure, run)
+    lines.overlap_figure(figure, run)
     titles = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
     assert list(titles) == [f"{name} learns" for name in experts]
     for learner in experts:
@@ -221,9 +222,81 @@ def test_matrix_shows_accuracy_and_gain(tmp_path):
     bold = {text.xy for text in ax.texts if text.get_weight() == "bold" and text.get_text()}
     assert bold == {(0, 1), (0, 3), (1, 2), (1, 3), (2, 3)}
     (image,) = ax.images
-    colors = image.get_array()
-    assert tuple(colors[0][0]) == (1, 1, 1)
-    assert tuple(colors[1][0]) == pytest.approx(report.GAIN) and tuple(colors[2][0]) == pytest.approx(report.LOSS)
+    colors = image.get_array()  # from white at 0 to one colour at 1, whatever else the run has
+    for place, value in {(0, 0): 0.5, (1, 0): 0.75, (2, 0): 0.25, (1, 1): 0.0}.items():
+        assert tuple(colors[place]) == pytest.approx([1 - value * (1 - full) for full in style.FULL])
+
+
+def test_matrix_shows_standard_errors_where_the_number_of_rows_is_known(tmp_path):
+    ax = axes()
+    report.draw_matrix(ax, history.load_run(write(tmp_path, plan={**PLAN, "held_out": {"math": 100, "code": 25}})))
+    errors = {text.xy: text.get_text() for text in ax.texts if text.get_text().startswith("±")}
+    assert errors[0, 0] == "±5.0" and errors[1, 0] == "±8.7"  # sqrt(.5 * .5 / 100), sqrt(.25 * .75 / 25)
+    assert errors[2, 0] == "±5.0" and (1, 1) not in errors  # half of sqrt(.05^2 + .0866^2); not measured
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["math\nn = 100", "code\nn = 25", "mean"]
+
+
+def test_shares_are_drawn_from_0_to_1_and_other_rewards_are_not(tmp_path):
+    run, ax = history.load_run(write(tmp_path)), axes()
+    report.draw_lines(ax, run, run.rewards)
+    assert ax.get_ylim() == (-0.03, 1.06)
+    lengths = history.load_run(write(tmp_path, log=[{"step": s, "math/reward": 20.0 + s} for s in (1, 2)]))
+    ax = axes()
+    report.draw_lines(ax, lengths, lengths.rewards)
+    assert ax.get_ylim()[1] < 23
+
+
+def test_a_null_run_looks_null(tmp_path):
+    """An overlap that moves by a thousandth fills a fiftieth of its axis, not all of it."""
+    edges = {"math->student": ([1, 2], [0.999, 1.0]), "code->student": ([1, 2], [1.0, 0.9995])}
+    run, ax = history.load_run(write(tmp_path)), axes()
+    report.draw_lines(ax, run, history.mean_by_learner(edges), bands=history.range_by_learner(edges))
+    low, high = ax.get_ylim()
+    assert high - low > 0.05 and history.range_by_learner(edges) == {"student": ([1, 2], [0.999, 0.9995], [1.0, 1.0])}
+    (band,) = ax.collections
+    assert {round(y, 4) for _, y in band.get_paths()[0].vertices} == {0.999, 0.9995, 1.0}
+
+
+def test_student_over_rounds_beside_other_runs(tmp_path):
+    log = [{"step": s, "student/math/reward": s / 10, "student/code/reward": 0.5, "math/reward": 1.0} for s in (1, 2)]
+    log.append({"step": 2, "eval_student/accuracy": 0.3, "eval_student/math": 0.1})
+    run, ax = history.load_run(write(tmp_path / "run", log=[*log, {"step": 4}])), axes()
+    write(tmp_path / "mixed", matrix={"base": {"math": 0.5, "code": 0.5}, "student": {"math": 0.9, "code": 0.7}})
+    apart = {
+        "math": {"math": 1.0, "code": 0.0},
+        "code": {"math": 0.0, "code": 0.5},
+        "student": {"math": 0.0, "code": 0},
+    }
+    write(tmp_path / "apart", matrix=apart)
+    beside = report.references(run, {"mixed": tmp_path / "mixed", "experts": tmp_path / "apart"})
+    assert beside == {"base": 0.375, "mixed": pytest.approx(0.8), "experts": 0.75}
+    report.draw_student(ax, run, beside)
+    shown = drawn(ax)
+    assert shown["math, sampled"] == ([1, 2], [0.1, 0.2]) and shown["code, sampled"] == ([1, 2], [0.5, 0.5])
+    assert shown["held out, averaged"] == ([2, 4], [0.3, 0.625])  # the matrix is the last point
+    assert {text.get_text() for text in ax.texts} >= {"base 0.38", "mixed 0.80", "experts 0.75"}
+    write(tmp_path / "none", matrix=None)
+    with pytest.raises(ValueError, match="no accuracy to compare with"):
+        report.references(run, {"mixed": tmp_path / "none"})
+
+
+def test_who_learnt_when(tmp_path):
+    log = [{"step": s, "math/rests": float(s > 2), "code/rests": 0.0, "math/reward": 0.5} for s in (1, 2, 3, 4)]
+    folder = write(tmp_path, log=log)
+    run, ax = history.load_run(folder), axes()
+    report.draw_allocation(ax, run)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["math", "code"]
+    filled = [area.get_paths()[0].get_extents().x0 for area in ax.collections if area.get_alpha() > 0]
+    assert filled == [0, 1, 0, 1, 2, 3]  # math learns in the first two rounds, code in all
+    assert "allocation" in [path.stem for path in report.draw_report(folder, formats=["png"])]
+
+
+def test_titles_name_run_topology_and_seed(tmp_path):
+    plan = {**PLAN, "fingerprint": {"settings": {"seed": 3}}}
+    assert style.title_of(history.load_run(write(tmp_path / "words", plan=plan))) == (
+        "words · topology student · seed 3 · 4 rounds"
+    )
+    assert style.title_of(history.load_run(write(tmp_path / "x", plan=None, log=None))) == "x"
 
 
 # The whole report.
@@ -234,7 +307,10 @@ def test_figures_of_a_complete_run(tmp_path, caplog):
     assert paths == [tmp_path / "figures" / f"{name}.png" for name in NAMES]
     for path in paths:
         assert_png(path)
+        assert path.with_suffix(".svg").read_text().startswith("<?xml")
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     assert not caplog.records
+    assert report.draw_report(tmp_path, formats=["svg"]) == [path.with_suffix(".svg") for path in paths]
 
 
 def test_many_experts_with_long_names_are_not_clipped(tmp_path):
@@ -293,7 +369,7 @@ def test_without_matplotlib(tmp_path, monkeypatch):
 
 
 def test_command_line(tmp_path):
-    command = [sys.executable, "-m", "trl_copd.report"]
+    command = [sys.executable, "-m", "trl_copd.report", "--formats", "png", "--"]
     root = Path(report.__file__).parent.parent
     done = subprocess.run([*command, write(tmp_path)], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -303,6 +379,7 @@ def test_command_line(tmp_path):
 
 
 def test_report_itself_imports_neither_torch_nor_trl():
-    source = Path(report.__file__).read_text()
-    imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith(("import", "from"))}
+    sources = [Path(report.__file__), *Path(style.__file__).parent.glob("*.py")]
+    code = "\n".join(path.read_text() for path in sources)
+    imported = {line.split()[1].split(".")[0] for line in code.splitlines() if line.startswith(("import", "from"))}
     assert not imported & {"torch", "trl", "transformers", "peft", "matplotlib"}

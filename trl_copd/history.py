@@ -4,7 +4,8 @@ import json
 import logging
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .topology import STUDENT
@@ -16,6 +17,7 @@ EDGE = re.compile(r"([\w-]+?)->([\w-]+)(?:@([\w-]+))?")  # teacher, learner, dom
 
 Matrix = dict[str, dict[str, float | None]]  # accuracy in [0, 1] per adapter and domain; `None`: nothing graded
 Series = dict[str, tuple[list[int], list[float]]]
+Bands = dict[str, tuple[list[int], list[float], list[float]]]  # steps, lowest, highest
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,47 @@ class Run:
         spans (`list[tuple[str, int, int]]`): Phases `(phase, start, end)` in rounds, end exclusive.
         history (`list[dict]`): `log_history` of transformers' `TrainerState`.
         matrix (`dict[str, dict[str, float | None]]`): Accuracy in [0, 1] per adapter and domain; may be empty.
+        name, topology (`str`), seed (`int`), *optional*: What tells it apart from other runs.
+        held_out (`dict[str, int]`): Completions per domain that the matrix was measured on, where that is known.
     """
 
     branches: tuple[str, ...]
     spans: list[tuple[str, int, int]]
     history: list[dict]
     matrix: dict[str, dict[str, float | None]]
+    name: str = ""
+    topology: str | None = None
+    seed: int | None = None
+    held_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def rewards(self) -> Series:
         found = series(self.history, "reward")
+        return {branch: found[branch] for branch in self.branches if branch in found}
+
+    @property
+    def student_rewards(self) -> Series:
+        """Accuracy of the student's cross rows, by domain."""
+        return {
+            domain: found[STUDENT]
+            for domain in self.branches
+            if STUDENT in (found := series(self.history, f"{domain}/reward"))
+        }
+
+    @property
+    def student_accuracy(self) -> tuple[list[int], list[float]] | None:
+        """The student's accuracy on held-out rows, averaged over the domains, wherever it was measured."""
+        steps, values = series(self.history, "accuracy").get(f"eval_{STUDENT}", ([], []))
+        last = max((entry["step"] for entry in self.history), default=0)
+        final = mean_of(self.matrix.get(STUDENT, {}))
+        if final is not None and last not in steps:
+            steps, values = [*steps, last], [*values, final]
+        return (steps, values) if steps else None
+
+    @property
+    def rests(self) -> Series:
+        """Share of the logged rounds in which a branch rested; empty unless `allocation="adaptive"`."""
+        found = series(self.history, "rests")
         return {branch: found[branch] for branch in self.branches if branch in found}
 
     def per_edge(self, suffix: str) -> Series:
@@ -82,17 +115,64 @@ def edge_parts(label: str) -> tuple[str, str, str]:
     return teacher, learner, domain or teacher
 
 
+def learners_of(edges: Iterable[str]) -> list[str]:
+    """The learners of these edges' labels, each once, in their order."""
+    return list(dict.fromkeys(edge_parts(label)[1] for label in edges))
+
+
 def mean_by_learner(edges: Series) -> Series:
     """Mean over the edges into each learner, at the steps where all of them were measured."""
+    return {
+        learner: (steps, [sum(values) / len(values) for values in columns])
+        for learner, (steps, columns) in _by_learner(edges).items()
+    }
+
+
+def range_by_learner(edges: Series) -> Bands:
+    """Lowest and highest of the edges into each learner, at the steps where all of them were measured."""
+    return {
+        learner: (steps, [min(values) for values in columns], [max(values) for values in columns])
+        for learner, (steps, columns) in _by_learner(edges).items()
+    }
+
+
+def _by_learner(edges: Series) -> dict[str, tuple[list[int], list[list[float]]]]:
     grouped: dict[str, list[dict[int, float]]] = {}
     for label, points in edges.items():
         grouped.setdefault(edge_parts(label)[1], []).append(dict(zip(*points, strict=True)))
-    means = {}
+    found = {}
     for learner, members in grouped.items():
         steps = sorted(set.intersection(*map(set, members)))
         if steps:
-            means[learner] = (steps, [sum(points[step] for points in members) / len(members) for step in steps])
-    return means
+            found[learner] = (steps, [[points[step] for points in members] for step in steps])
+    return found
+
+
+def mean_of(row: dict[str, float | None]) -> float | None:
+    """The mean over the domains of a row of the matrix; `None` if one of them is missing."""
+    values = [value for value in row.values() if value is not None]
+    return sum(values) / len(values) if values and len(values) == len(row) else None
+
+
+def standard_errors(run: Run, domains: list[str], rows: list[list[float | None]]) -> list[list[float | None]]:
+    """
+    One standard error of each cell of [`matrix_rows`], `None` where the number of rows is unknown or a value is no
+    share. It is that of an accuracy, sqrt(p (1 - p) / n), and of the mean over the domains.
+    """
+    found: list[list[float | None]] = []
+    for row in rows:
+        errors: list[float | None] = [
+            None if p is None or not 0 <= p <= 1 or not run.held_out.get(domain) else _error(p, run.held_out[domain])
+            for p, domain in zip(row, domains, strict=False)  # the mean has no domain
+        ]
+        known = [error for error in errors if error is not None]
+        whole = len(known) == len(errors) and bool(errors)
+        found.append([*errors, math.sqrt(sum(error**2 for error in known)) / len(errors) if whole else None])
+    return found
+
+
+def _error(share: float, rows: int) -> float:
+    return math.sqrt(share * (1 - share) / rows)
 
 
 def matrix_rows(run: Run) -> tuple[list[str], list[str], list[list[float | None]]]:
@@ -126,7 +206,9 @@ def load_run(output_dir: str | Path) -> Run:
         edges = [label for label in series(history, "opd/overlap") if EDGE.fullmatch(label)]
         names = [*series(history, "reward"), *(name for label in edges for name in edge_parts(label))]
         branches = sorted(dict.fromkeys(names), key=lambda name: name == STUDENT)
-    return Run(tuple(branches), phase_spans(plan, history), history, matrix)
+    settings = plan.get("fingerprint", {}).get("settings", {})
+    known = {"topology": plan.get("topology"), "seed": settings.get("seed"), "held_out": plan.get("held_out", {})}
+    return Run(tuple(branches), phase_spans(plan, history), history, matrix, root.resolve().name, **known)
 
 
 def _read(path: Path) -> dict:

@@ -24,6 +24,7 @@ def describe_run(
     rounds: int,
     fingerprint: dict[str, Any],
     spent: bool,
+    held_out: dict[str, int],
 ) -> dict[str, Any]:
     """
     What `copd.json` holds: the plan for figures, the fingerprint for resuming.
@@ -33,6 +34,7 @@ def describe_run(
         rounds (`int`): Its length.
         fingerprint (`dict`): What must be alike in a run that goes on from it.
         spent (`bool`): Whether the next round samples anew.
+        held_out (`dict[str, int]`): Completions per domain that the capability matrix grades.
     """
     return {
         "experts": list(topology.experts),
@@ -45,6 +47,7 @@ def describe_run(
         "rlvr_steps": args.rlvr_steps,
         "opd_steps": args.opd_steps,
         "final_opd_steps": args.final_opd_steps,
+        "held_out": held_out,
         "phases": [{"phase": p, "start": s, "end": e} for p, s, e in schedule.phases(rounds)],
         "splitting": _splitting(args),
         "generation_spent": spent,

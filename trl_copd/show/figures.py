@@ -17,6 +17,6 @@ def draw_figures(folder: str | Path, quiet: bool = False) -> None:
         logger.warning_once('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
         return
     try:
-        draw_report(folder, quiet)
+        draw_report(folder, quiet, formats=("png",))  # `trl-copd report` draws SVG and PDF as well
     except Exception as error:
         logger.warning(f"The figures were not drawn: {error!r}. Try `trl-copd report OUTPUT_DIR`.")

@@ -1,6 +1,6 @@
 """How a run ends, and what it says of itself: figures, card, `copd.json`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +87,13 @@ def description(run: GRPOTrainer) -> dict[str, Any]:
     if not run.round.is_last(rounds):
         rounds = max(run.state.max_steps, rounds)
     spent = run._step % run.round.micro_steps == 0
-    return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent)
+    held_out = {
+        domain: len(rows) * (run.args.num_generations_eval or 1)
+        for expert in run.experts.values()
+        for domain, rows in expert.eval_datasets.items()
+        if isinstance(rows, Sized)  # a streamed dataset does not say how long it is
+    }
+    return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent, held_out)
 
 
 def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any = None) -> Card:

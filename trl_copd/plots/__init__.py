@@ -1,0 +1,1 @@
+"""Panels of the figures that `trl_copd.report` puts together."""
