@@ -28,44 +28,39 @@ class CoPDConfig(GRPOConfig):
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
-            Rounds of RLVR in a cycle, >= 0. With `opd_steps=20` it is 0.5 : 1, in `docs/experiments.md` the best
-            of five for mutual teaching, and for a fresh student no worse than the paper's 1.5 : 1 (arXiv 2604.27083).
-            Before `final_opd_steps`, 30 and 10 with `opd_fraction=1/16` are better there.
+            Rounds of RLVR in a cycle, >= 0. `docs/experiments.md` compares ratios of `rlvr_steps` to `opd_steps`; the
+            paper's (arXiv 2604.27083) is 1.5 : 1.
         opd_steps (`int`, *optional*, defaults to `20`):
             Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
         final_opd_steps (`int`, *optional*, defaults to `0`):
             The last rounds of the run, out of `max_steps`, >= 0: the experts are frozen and teach the student alone.
             Only for `topology="student"`; with `student_init="merge"` the student starts them from the experts' mean.
-            In `docs/experiments.md` a fifth of all rollouts in it is what the student's accuracy owes most to.
         topology (`str`, *optional*, defaults to `"student"`):
-            Who teaches whom: `"student"`, `"mutual"` (the paper's Algorithm 1), `"hub"` or `"mopd"`. In
-            `docs/experiments.md`, each at its best, `"student"` is ahead of `"mutual"` and `"hub"` and on a level with
-            `"mopd"`, with `student_init="merge"`, `opd_loss="forward_kl"` and `final_opd_steps`, half of the rounds
-            there. Without a final phase it is behind `"mutual"`.
+            Who teaches whom. `"student"`: each expert teaches the student on its own domain, the student teaches each
+            expert on the others. `"mutual"` (the paper's Algorithm 1): every expert teaches every other. `"hub"`: the
+            expert `hub` and every other teach each other. `"mopd"`: frozen experts teach the student.
         hub (`str`, *optional*):
             Name of the expert that is the hub of `topology="hub"`.
         opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
-            Scale of the distillation advantage, > 0; one number, or one per learner (by name, or in the order of the
-            experts with the student last). The paper does not give its value; for mutual teaching, with gradients
-            clipped at 1, 0.1 is worse than 1 in `docs/experiments.md`, and 10 no better.
+            Scale of the distillation advantage, > 0: one number, or one per learner (by name, or in the order of the
+            experts with the student last). The paper does not give its value.
         opd_fraction (`float`, *optional*, defaults to `0.25`):
             Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1: of the P prompts of a
-            generation batch min(P - 1, max(1, round(f * P))). One stays native, so that RLVR does not pause: with
-            P = 1 an expert is not taught. A branch without a domain of its own (the student) is all cross. The
-            paper does not give its value. In `docs/experiments.md` 0.25 is about as good as 0.5 for mutual teaching,
-            and 1/16 too little; with 30 and 10 rounds before `final_opd_steps` 1/16 is enough.
+            generation batch min(P - 1, max(1, round(f * P))). At least one stays native; with P = 1 an expert is not
+            taught. All prompts of a branch without a domain of its own (the student) are cross. The paper does not
+            give its value.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
             `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
             over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
             `opd_top_k` most likely tokens and all others as one.
         opd_clip (`float`, *optional*):
-            Largest log-ratio of `"sampled"` in nats, > 0: what is beyond counts as the bound. `None` bounds nothing.
+            Largest log-ratio of `"sampled"` in nats, > 0. Larger ones are set to it. `None` sets no bound.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
         score_in_fp32 (`bool`, *optional*, defaults to `False`):
             Whether teachers and learners of cross rows are scored, and overlap is measured, in float32 where the model
-            computes in 16 bits. The LM head is so in any case. It removes the noise of rounding (`docs/precision.md`)
-            and makes scoring several times slower on a GPU.
+            computes in 16 bits. The LM head always is. Float32 removes the noise of rounding (`docs/precision.md`) and
+            makes scoring several times slower on a GPU.
         opd_max_completion_length (`int`, *optional*):
             Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
             keeps all of them.
@@ -79,8 +74,7 @@ class CoPDConfig(GRPOConfig):
             Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
         student_init (`str`, *optional*, defaults to `"fresh"`):
             Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
-            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there
-            (better in `docs/experiments.md`).
+            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there.
         merge_method (`str`, *optional*, defaults to `"average"`):
             How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
             weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms), `"svd"` is the
@@ -102,7 +96,7 @@ class CoPDConfig(GRPOConfig):
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
-            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
+            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` turns them off.
         overlap_edges (`str`, *optional*, defaults to `"all"`):
             Which edges a measurement compares: `"all"` takes all of them, up to K per branch; `"turns"` takes one edge
             of every learner, the next one each time, so that it costs one comparison per branch. `schedule="overlap"`

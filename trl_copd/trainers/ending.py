@@ -19,6 +19,7 @@ from ..run.resuming import describe_run
 from ..run.saver import write_run_file
 from ..run.watch import Watch
 from ..show.figures import draw_figures
+from ..show.summary import run_summary
 from .faults import RewardError
 
 
@@ -52,6 +53,9 @@ def finish(run: GRPOTrainer) -> None:
             raise
         if run.is_world_process_zero() and (run.args.disable_tqdm or not run.progress.shows_matrix):
             print(f"\nCapability matrix, {run.evaluation.title}:\n\n{matrix_table(matrix)}\n")
+        if run.is_world_process_zero():
+            base = get_config_model_id(run.model.config)
+            print(run_summary(matrix, held_out(run), list(run.experts), run.args.output_dir, base) + "\n")
     run.save_state()
     if run.is_world_process_zero():
         write_run_file(run.args.output_dir, description(run))
@@ -87,13 +91,17 @@ def description(run: GRPOTrainer) -> dict[str, Any]:
     if not run.round.is_last(rounds):
         rounds = max(run.state.max_steps, rounds)
     spent = run._step % run.round.micro_steps == 0
-    held_out = {
+    return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent, held_out(run))
+
+
+def held_out(run: GRPOTrainer) -> dict[str, int]:
+    """Completions per domain that the capability matrix grades."""
+    return {
         domain: len(rows) * (run.args.num_generations_eval or 1)
         for expert in run.experts.values()
         for domain, rows in expert.eval_datasets.items()
         if isinstance(rows, Sized)  # a streamed dataset does not say how long it is
     }
-    return describe_run(run.args, run.topology, run.schedule, rounds, run.fingerprint, spent, held_out)
 
 
 def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any = None) -> Card:
