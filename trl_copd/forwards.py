@@ -41,10 +41,17 @@ class Forwards:
         return self.precision is not None and self.precision.everything
 
     def can_stack(self, names: Sequence[str]) -> bool:
-        """Whether the adapters can share a forward; warns once with the reason if they cannot."""
-        key = frozenset(names)
+        """
+        Whether groups of rows can share a forward; warns once with the reason if they cannot.
+
+        Args:
+            names (`Sequence[str]`): Adapter of each group, or `"base"`. One group alone always can.
+        """
+        key = frozenset(names) - {adapters.BASE}
+        if len(names) < 2 or not key:
+            return len(names) < 2  # nothing can be stacked on nothing
         if key not in self.stackable:
-            obstacle = adapters.stacking_obstacle(self.model, names) if len(key) > 1 else None
+            obstacle = adapters.stacking_obstacle(self.model, sorted(key))
             if obstacle is not None and all(self.stackable.values()):
                 logger.warning(f"Branches are sampled and scored one after the other: {obstacle}.")
             self.stackable[key] = obstacle is None
@@ -101,7 +108,9 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        if self.can_stack([name for name in {*runs, *(like or ())} if name != adapters.BASE]):
+        # whom they are compared with must have gone the same way; `like` may name no adapters
+        others = {*(like or ())} & {*self.model.peft_config} - {*runs}
+        if self.can_stack([*runs, *others]):
             with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
                 yield at_once
         else:

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from ..adapters import BASE, RowGroups, grouped, only
+from ..adapters import RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..sharding import gathered
 from ..shared_prompts import drops
@@ -71,7 +71,7 @@ class TransformersEngine:
     def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool) -> list[list[int]]:
         names, counts = run_lengths(adapters)
         model = self.forwards.model
-        if self.stacks and self.forwards.can_stack([name for name in names if name != BASE]):
+        if self.stacks and self.forwards.can_stack(names):
             with grouped(model, names, counts) as groups:
                 with shared_prefill(model, groups) if self.share_prefill else nullcontext():
                     return self.generate_rows(prompt_ids, greedy)
