@@ -48,8 +48,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 from benchmarks.clock import PARTS, device_time, timed  # noqa: E402
-from recipes.demo_base import build_tokenizer  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer, Expert  # noqa: E402
+from trl_copd.recipes.demo_base import build_tokenizer  # noqa: E402
 
 
 COUNTS = (1, 2, 4, 8)

@@ -48,9 +48,9 @@ from peft import LoraConfig  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 from benchmarks.clock import PARTS, Clock, interleave, ratio, timed  # noqa: E402
-from recipes.build import build_base, build_experts  # noqa: E402
-from recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
+from trl_copd.recipes.build import build_base, build_experts  # noqa: E402
+from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {
@@ -187,8 +187,8 @@ def round_ratios(base: str, model: str, repeats: int, tokens: int, counts: list[
 
 def mean_round(clock: Clock) -> dict[str, float]:
     """
-    CPU seconds of each part of a mean round of the cycle, from OPD rounds that all begin with a measurement. RLVR rounds
-    sample and learn from as many rows, and score none of them.
+    CPU seconds of each part of a mean round of the cycle, from OPD rounds that all begin with a measurement. Rounds of
+    RLVR sample and learn from as many rows, and score none of them.
     """
     cost = {part: median(parts[part] for parts in clock.parts) for part in PARTS}
     return cost | {
