@@ -26,7 +26,6 @@ import argparse
 import gc
 import importlib.util
 import json
-import os
 import platform
 import subprocess
 import sys
