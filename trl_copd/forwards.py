@@ -110,7 +110,7 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        # whom they are compared with must have gone the same way; `like` may name no adapters
+        # whom they are compared with must go the same way; `like` may hold other labels than names of adapters
         others = {*(like or ())} & {*self.model.peft_config} - {*runs}
         if self.can_stack([*runs, *others]):
             with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:

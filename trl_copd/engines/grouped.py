@@ -14,6 +14,7 @@ from ..adapters import RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..sharding import gathered
 from ..shared_prompts import drops
+from .cache import make_room
 
 
 # Inputs of a forward that have the rows in front, and such as say nothing about a row. With others it is not shared.
@@ -117,6 +118,7 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
             output = forward(**inputs | {key: value[unique] for key, value in per_row.items()})
         cache.batch_select_indices(source)  # (N,): where each row's prompt has gone
+        make_room(cache)
         output.logits = output.logits[source]
         return output
 
