@@ -1,15 +1,15 @@
 """
 K experts and one student, end to end, at equal rollouts: `python benchmarks/end_to_end.py [--base demo]`.
 
-- `trl`: K runs of `GRPOTrainer`, one after the other, then TRL's `DistillationTrainer` once per expert, from student to
-  student, since it knows one teacher. Seconds are added up, memory is the most that one of these processes held.
+- `trl`: K runs of `GRPOTrainer`, one after the other, then TRL's `DistillationTrainer` once per expert, from student
+  to student, since it knows one teacher. Seconds are added up, memory is the most that one of these processes held.
 - `mopd`: the same with us, in one run: the experts' rounds, then a student that learns from all of them.
 - `student`: CoPD's own topology with as many rollouts, in which teaching begins while the experts still train.
 
-Every run samples rows of one length, 8 a step, and starts in a process of its own with one thread. The student's loss
-is the forward KL over the full vocabulary. `train` are CPU seconds of training alone, `cpu` those of the processes as a
-whole, imports, loading and saving included; `wall` is the clock's; `peak_mib` is the peak of resident memory, with an
-allocator that gives freed memory back. The last line is one JSON object.
+Every run samples rows of one length, 8 a step, and starts in a process of its own with one thread. The student's
+loss is the forward KL over the full vocabulary. `train` are CPU seconds of training alone, `cpu` those of the
+processes as a whole, imports, loading and saving included; `wall` is the clock's; `peak_mib` is the peak of resident
+memory, with an allocator that gives freed memory back. The last line is one JSON object.
 """
 
 import argparse

@@ -129,8 +129,10 @@ def test_learner_and_teacher_are_compared_in_one_forward(tmp_path, topology, cap
     (edge, *_) = trainer.overlap.edges
     rollouts = [([1, 5, 14, 6], [4, 7, 8]), ([1, 9, 14], [5]), ([1, 4, 14, 4, 4], [6, 2])]
     rows = []
-    handle = trainer.peft_model.get_base_model().model.layers[0].register_forward_pre_hook(
-        lambda module, args: rows.append(len(args[0]))
+    handle = (
+        trainer.peft_model.get_base_model()
+        .model.layers[0]
+        .register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
     )
     with caplog.at_level("WARNING"), torch.no_grad():
         together = trainer.overlap.compare(edge, rollouts)
