@@ -5,10 +5,10 @@ Per base (SmolLM2-135M and the demonstration's 0.3M model). Each group of figure
 thread, in which what is compared runs side by side; as many processes as there are cores run at a time. Ratios are of
 CPU time, which a busy machine changes little; wall time stands beside it.
 
-- `round_ratio[T][K]`: a round of CoPD at T completion tokens (topology `mutual`, cycles of 3 RLVR and 2 OPD rounds,
-  overlap measured every 5 rounds, all included) / K steps of plain `GRPOTrainer`. OPD rounds are timed that begin with
-  a measurement, and scoring and measuring weighted as in the cycle; a round of RLVR has the rest of it. The comparison
-  that `share_prompts` makes once in a run is not counted.
+- `round_ratio[T][K]`: a round of CoPD at T completion tokens / K steps of plain `GRPOTrainer`. Topology `mutual`,
+  `share_prompts="auto"`, cycles of 3 RLVR and 2 OPD rounds, overlap measured every 5 rounds, all included. OPD rounds
+  are timed that begin with a measurement, and scoring and measuring weighted as in the cycle; a round of RLVR has the
+  rest of it. The comparison that `share_prompts` makes once in a run is not counted.
 - `round_shares[T][K]`: what of it are rollouts, scoring of cross rows, measuring, and the update with all else.
 - `seconds[T]`: CPU and wall seconds of a step (`grpo`) and of a round of K branches.
 - `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`, at the fewest tokens;
@@ -120,6 +120,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
         "opd_steps": 1,
         "overlap_every": 2,
         "probe_prompts": BASES[base]["rows"] // GENERATIONS,  # as many as a branch has prompts in a round
+        "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
     }
