@@ -30,6 +30,7 @@ ROOMS = [
         "config_checks",
         "config_together",
         "spelling",
+        "style",
     },
     {"distillation", "divergence", "pixels"},
     {"sharding", "adapters"},

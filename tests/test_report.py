@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trl_copd import history, report
+from trl_copd import style as looks
 from trl_copd.plots import lines, style
 
 
@@ -112,8 +113,8 @@ def test_edge_parts():
 def test_means():
     edges = {"a->s": ([1, 2], [0.5, 1.0]), "b->s": ([2, 3], [0.5, 0.0]), "s->a@b": ([3], [0.25])}
     assert history.mean_by_learner(edges) == {"s": ([2], [0.75]), "a": ([3], [0.25])}
-    assert style.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
-    assert style.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
+    assert looks.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
+    assert looks.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
 
 
 def test_spread_moves_only_what_is_too_close():
@@ -123,8 +124,8 @@ def test_spread_moves_only_what_is_too_close():
 
 
 def test_short_names_keep_both_ends():
-    assert style.short("code") == "code"
-    assert style.short("formal_proofs_in_lean", 11) == "forma…_lean" and len(style.short("x" * 40)) == style.LONGEST
+    assert looks.short("code") == "code"
+    assert looks.short("formal_proofs_in_lean", 11) == "forma…_lean" and len(looks.short("x" * 40)) == looks.LONGEST
 
 
 def test_colours_repeat_with_dashes():
@@ -169,7 +170,7 @@ def test_a_long_run_keeps_the_logged_values_under_the_running_mean(tmp_path):
     report.draw_lines(ax, run, run.rewards, smooth=True)
     logged, mean = ax.lines
     assert list(logged.get_ydata()) == values
-    assert list(mean.get_ydata())[2:-2] == style.running_mean(values, 2)[2:-2]
+    assert list(mean.get_ydata())[2:-2] == looks.running_mean(values, 2)[2:-2]
 
 
 def test_edges_drawn_are_the_logged_values_in_one_colour_per_domain(tmp_path):
@@ -180,7 +181,7 @@ def test_edges_drawn_are_the_logged_values_in_one_colour_per_domain(tmp_path):
         "math->student": ([2, 4], [0.9, 0.95]),
         "code->student": ([2], [0.8]),
     }
-    assert [line.get_color() for line in ax.lines] == [style.PALETTE[0], style.PALETTE[0], style.PALETTE[1]]
+    assert [line.get_color() for line in ax.lines] == [looks.PALETTE[0], looks.PALETTE[0], looks.PALETTE[1]]
 
 
 @pytest.mark.parametrize(("count", "grid"), [(2, (1, 2)), (5, (1, 5)), (8, (2, 4))])

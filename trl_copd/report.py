@@ -29,8 +29,12 @@ from .history import (
 )
 from .plots.lines import draw_allocation, draw_lines, draw_student, overlap_figure
 from .plots.matrix import draw_matrix
-from .plots.style import STYLE, grid_of, short, title_of
+from .plots.style import grid_of, title_of
 from .spelling import Parser
+from .style import INK as INK
+from .style import MUTED, STYLE, short
+from .style import PALETTE as PALETTE
+from .style import SHADE as SHADE
 from .topology import STUDENT
 
 
@@ -145,7 +149,7 @@ def draw_report(
         with rc_context(STYLE):
             figure = Figure(figsize=size, layout="constrained", dpi=200)
             panels_figure(figure, run, parts) if parts else overlap_figure(figure, run)
-            figure.suptitle(title_of(run), x=0.01, ha="left", size=8.5, color="#767676")
+            figure.suptitle(title_of(run), x=0.01, ha="left", size=8.5, color=MUTED)
             for ending in formats:
                 figure.savefig(folder / f"{name}.{ending}")
         drawn.append(folder / f"{name}.{formats[0]}")

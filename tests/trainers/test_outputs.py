@@ -1,6 +1,8 @@
 """What a run shows and leaves behind: logs, capability matrix, model card, figures, conversational data, callbacks."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +50,27 @@ def test_logs(run):
         assert f"{edge}/opd/kl" not in rlvr and f"{edge}/opd/kl" in opd
         for log in measured:
             assert 0 <= log[f"{edge}/opd/overlap"] <= 1 and log[f"{edge}/opd/symmetric_kl"] >= 0
+
+
+def test_every_metric_is_on_the_page_of_metrics(run):
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    names = re.findall(
+        r"`([^`]+)`", "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
+    )
+    known = [re.sub(r"<\w+>|\*", "~", name) for name in names]
+    patterns = [re.compile(re.escape(name).replace("\\~", ".+").replace("~", ".+")) for name in known]
+    trainer, _ = run
+    summary = {
+        "step",
+        "train_runtime",
+        "train_samples_per_second",
+        "train_steps_per_second",
+        "total_flos",
+        "train_loss",
+    }
+    for log in trainer.state.log_history:
+        for name in log.keys() - summary:
+            assert any(pattern.fullmatch(name) for pattern in patterns), f"docs/metrics.md does not explain {name}"
 
 
 def test_capability_matrix_against_generation_by_hand(run):

@@ -1,20 +1,8 @@
 """Curves over rounds: rewards, overlap and KL per edge, the student."""
 
 from ..history import Bands, Run, Series, edge_parts, learners_of
-from .style import (
-    INK,
-    MARKERS,
-    MUTED,
-    color_of,
-    dashes_of,
-    finish,
-    grid_of,
-    limits,
-    running_mean,
-    short,
-    spread,
-    unit_limits,
-)
+from ..style import INK, MARKERS, MUTED, running_mean, short
+from .style import color_of, dashes_of, finish, grid_of, limits, spread, unit_limits
 
 
 LEAST_OVERLAP, LEAST_KL = 0.05, 0.02  # least range of an axis, a share and nats: less is noise

@@ -1,7 +1,11 @@
 """The capability matrix as a picture."""
 
 from ..history import Run, matrix_rows, standard_errors
-from .style import FULL, GAIN, INK, LOSS, MUTED, color_of, short
+from ..style import INK, MUTED, short
+from .style import FULL, color_of
+
+
+ABOVE, BELOW = "#0B5C8F", "#B4460F"  # text of what is above and below the base
 
 
 def draw_matrix(ax, run: Run) -> None:
@@ -24,7 +28,7 @@ def draw_matrix(ax, run: Run) -> None:
         ax.annotate(text, (j, i), (0, up), size=11, weight=weight, color=INK, **style)
         if gain is not None:
             ax.annotate(f"{100 * gain:+.1f}".replace("-", "−"), (j, i), (0, up - 12), size=8.5,
-                        color=GAIN if gain >= 0 else LOSS, **style)  # fmt: skip
+                        color=ABOVE if gain >= 0 else BELOW, **style)  # fmt: skip
         if known:
             ax.annotate(f"±{100 * errors[i][j]:.1f}", (j, i), (0, up - 12 - 10 * (gain is not None)), size=7.5,
                         color=MUTED, **style)  # fmt: skip
