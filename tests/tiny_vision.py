@@ -37,8 +37,8 @@ class ImageProcessor(Qwen2_5_VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-def vision_processor() -> ImageProcessor:
-    """Qwen's own processor over a tokenizer of characters; the PIL backend needs no torchvision."""
+def vision_tokenizer() -> PreTrainedTokenizerFast:
+    """A token a character, and Qwen's marks around pictures."""
     names = ["<pad>", "<bos>", "<eos>", "<unk>", *CHARACTERS, *MARKS]
     core = Tokenizer(models.WordLevel({token: index for index, token in enumerate(names)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -47,10 +47,15 @@ def vision_processor() -> ImageProcessor:
         additional_special_tokens=MARKS, padding_side="left", chat_template=TEMPLATE,
     )  # fmt: skip
     tokenizer.image_token, tokenizer.video_token = "<|image_pad|>", "<|video_pad|>"
+    return tokenizer
+
+
+def vision_processor() -> ImageProcessor:
+    """Qwen's own processor over a tokenizer of characters; the PIL backend needs no torchvision."""
     pictures = Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, size={"shortest_edge": 64, "longest_edge": 32 * 32}, min_pixels=64, max_pixels=1024
     )
-    return ImageProcessor(pictures, tokenizer, video_processor=None, chat_template=TEMPLATE)
+    return ImageProcessor(pictures, vision_tokenizer(), video_processor=None, chat_template=TEMPLATE)
 
 
 def vision_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
