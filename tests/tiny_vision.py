@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from trl_copd import CoPDConfig, CoPDTrainer
+from trl_copd import CoPDConfig, CoPDTrainer, Expert
 
 
 MARKS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
@@ -129,3 +129,19 @@ def build_seeing(output_dir, experts, peft_config=None, **overrides):
     return CoPDTrainer(
         vision_model(), experts, args, processing_class=vision_processor(), peft_config=peft_config or lora()
     )
+
+
+def two_experts(size: int = 20, **overrides) -> list[Expert]:
+    """An expert with pictures and one without."""
+    return [
+        Expert("eye", seen_rows(size), colour_reward, **overrides),
+        Expert("text", read_rows(size), colour_reward, **overrides),
+    ]
+
+
+def different_adapters(trainer) -> None:
+    """Give every adapter weights of its own, so that rows under the wrong one would show."""
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)

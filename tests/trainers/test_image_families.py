@@ -1,9 +1,8 @@
 """Experts that see on other vision-language models: what holds for Qwen2.5-VL holds there."""
 
 import pytest
-from test_image_rows import different_adapters
 from tiny import distance, lora, settings, weights
-from tiny_vision import colour_reward, mixed_rows, read_rows, seen_rows
+from tiny_vision import colour_reward, different_adapters, mixed_rows, read_rows, seen_rows
 from tiny_vision_families import FAMILIES
 from trl import GRPOConfig, GRPOTrainer
 
