@@ -104,6 +104,7 @@ def write_geometry(path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_recipe_after_the_paper_runs_with_a_tiny_base(tmp_path, monkeypatch):
     model, processor = qwen3_vl()
     model.save_pretrained(tmp_path / "base")
