@@ -21,7 +21,7 @@ from .config import CoPDConfig
 from .engines.vllm_checks import check_installed
 from .measure.matrix import matrix_table
 from .recipes import find_recipe, recipe_summaries
-from .recipes.build import build_base, build_experts, pool
+from .recipes.build import build_base, build_experts, load_processor, pool
 from .run.checkpoints import last_checkpoint
 from .spelling import did_you_mean
 from .trainers import CoPDTrainer
@@ -38,7 +38,7 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo` or `smollm2`: a base that is built on the spot, instead of
+        builtin_base (`str`, *optional*): `demo`, `smollm2` or `vision`: a base that is built on the spot, instead of
             `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
         method (`str`): `copd`; `experts`: the same rounds without distillation, then averaged; `mixed`: one policy on
@@ -48,7 +48,7 @@ class RecipeArguments:
 
     domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
     builtin_base: str | None = field(
-        default=None, metadata={"help": "'demo' or 'smollm2': build the base on the spot."}
+        default=None, metadata={"help": "'demo', 'smollm2' or 'vision': build the base on the spot."}
     )
     base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
     method: str = field(default="copd", metadata={"help": "'copd', 'experts' (no distillation) or 'mixed'."})
@@ -164,6 +164,7 @@ def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
         model=model,
         experts=experts,
         args=args,
+        processing_class=load_processor(recipe.builtin_base, model),
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
+from transformers import ProcessorMixin
 from trl.trainer.utils import get_callable_name
 
 from ..experts import Expert
@@ -17,7 +18,8 @@ from .rewards import find_reward
 from .rows import load_rows
 
 
-BUILTIN_BASES = ("demo", "smollm2")
+BUILTIN_BASES = ("demo", "smollm2", "vision")
+WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
@@ -29,7 +31,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
     Build one of `BUILTIN_BASES` unless it is there already.
 
     Args:
-        name (`str`): `"demo"` or `"smollm2"`.
+        name (`str`): `"demo"`, `"smollm2"` or `"vision"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
         domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
@@ -44,21 +46,35 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         raise ValueError(
             f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
         )
-    skills = _demo_skills(domains) if name == "demo" else {}
+    skills = _skills(domains, WARMED[name]) if name in WARMED else {}
     plain = set(skills) <= set(DEMO) and set(skills.values()) <= {ACCURACY}
     named = [] if plain else [f"{skill}{accuracy:g}" for skill, accuracy in skills.items()]
     target = folder / "-".join([name, *named, f"seed{seed}"])
     with PartialState().main_process_first():  # one process builds, the others find it done
-        if name == "demo":
+        if name in WARMED:
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
-                build_demo(target, seed, skills=None if plain else skills)
+                if name == "demo":
+                    build_demo(target, seed, skills=None if plain else skills)
+                else:
+                    from .vision_base import build_vision_base
+
+                    build_vision_base(target, seed, skills=skills)
                 done.touch()
         else:
             from .smollm2 import build_smollm2
 
             build_smollm2(target, warm_start_rows(domains, seed), seed=seed)
     return str(target)
+
+
+def load_processor(name: str | None, folder: str) -> ProcessorMixin | None:
+    """The processor of a base that was built on the spot and sees; `None` for others, whose TRL loads itself."""
+    if name != "vision":
+        return None
+    from .vision_base import PictureProcessor
+
+    return PictureProcessor.from_pretrained(folder)
 
 
 def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
@@ -117,6 +133,10 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
             from .domains import make_domain
 
             return make_domain(task, n_train, n_eval, seed)
+        if family == "scene":
+            from .scenes import scene_domain
+
+            return scene_domain(task, n_train, n_eval, seed)
         if family == "small":
             from .small import small_domain
 
@@ -127,11 +147,11 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     return load_rows(domain, n_train, n_eval, seed)
 
 
-def _demo_skills(domains: list[dict[str, Any]]) -> dict[str, float]:
-    """What a character-level base is warmed up on, and to which accuracy of sampling."""
+def _skills(domains: list[dict[str, Any]], family: str) -> dict[str, float]:
+    """What a demonstration's base is warmed up on, and to which accuracy of sampling."""
     skills = {}
     for domain in domains:
-        if str(domain.get("builtin")).startswith("demo/"):
+        if str(domain.get("builtin")).startswith(family):
             skills[_task(domain)[1]] = float(domain.get("base_accuracy", ACCURACY))
     return skills
 
@@ -140,19 +160,19 @@ def _check_base_accuracy(domain: dict[str, Any]) -> None:
     accuracy = domain.get("base_accuracy", ACCURACY)
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy <= 1:
         raise ValueError(f"Domain {domain['name']!r}: base_accuracy must be a number > 0 and <= 1, got {accuracy!r}.")
-    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith("demo/"):
+    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith((*WARMED.values(),)):
         raise ValueError(
-            f"Domain {domain['name']!r}: base_accuracy is how well the demonstration's base knows a demo/<skill>; "
-            "other domains have a base of their own. Remove it."
+            f"Domain {domain['name']!r}: base_accuracy is how well a demonstration's base knows a demo/<skill> or a "
+            "scene/<task>; other domains have a base of their own. Remove it."
         )
 
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:
     family, _, task = str(domain["builtin"]).partition("/")
-    if family not in ("demo", "gym", "small") or not task:
+    if family not in ("demo", "gym", "scene", "small") or not task:
         raise ValueError(
             f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is none of demo/<skill>, gym/<task>, "
-            "small/<task>."
+            "scene/<task>, small/<task>."
         )
     return family, task
 
