@@ -24,6 +24,7 @@ ROOMS = [
         "randomness",
         "run.folder",
         "pictures",
+        "worlds",
         "experts",
         "prompts",
         "config",

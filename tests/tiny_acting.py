@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+
 from datasets import Dataset
-from tiny import CHARACTERS, tiny_model, tiny_tokenizer
+from tiny import CHARACTERS, lora, settings, tiny_model, tiny_tokenizer
 from tokenizers import decoders
 
 
@@ -119,3 +121,52 @@ def talk_reward(completions, solution, **kwargs):
 
 def state_reward(completions, environments, **kwargs):
     return [environment.total / 4 + len(talk) / 8 for environment, talk in zip(environments, completions, strict=True)]
+
+
+def copd(folder, experts, model=None, **overrides):
+    from trl_copd import CoPDConfig, CoPDTrainer
+
+    args = CoPDConfig(**settings(folder, **{"max_completion_length": 60} | overrides))
+    model = acting_model() if model is None else model
+    return CoPDTrainer(model, experts, args, processing_class=acting_tokenizer(), peft_config=lora())
+
+
+TURNS = ["a5.", "b1.", "12.", "fa9.", "e.", "a1.b2.", "ga77.", "h0"]
+
+
+def scripted(prompt_ids, call: int, turns=TURNS) -> list[list[int]]:
+    """Turns that depend on conversation, place among equal ones and number of the call only."""
+    tokenizer, seen, completions = acting_tokenizer(), Counts(), []
+    for ids in map(tuple, prompt_ids):
+        seen[ids] += 1
+        text = turns[hash((ids, seen[ids], call)) % len(turns)]
+        completions.append(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return completions
+
+
+def replay_copd(trainer, turns=TURNS) -> list[list[str]]:
+    """Let a CoPDTrainer take `scripted` turns; a branch's calls are counted alone. Returns the adapters of each wave."""
+    calls, waves = Counts(), []
+
+    def generate(prompt_ids, names, greedy=False):
+        waves.append(list(dict.fromkeys(names)))
+        assert [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n] == waves[-1], "an adapter's rows are apart"
+        completions = []
+        for name in waves[-1]:
+            calls[name] += 1
+            own = [ids for ids, other in zip(prompt_ids, names, strict=True) if other == name]
+            completions += scripted(own, calls[name], turns)
+        return completions, None
+
+    trainer.engine.generate = generate
+    return waves
+
+
+def replay_grpo(trainer) -> None:
+    calls = Counts()
+
+    def single_turn(prompt_ids, *args, **kwargs):
+        calls["all"] += 1
+        return scripted(prompt_ids, calls["all"]), None
+
+    trainer._generate_single_turn = single_turn

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny import build_trainer, distance, lora, settings, weights
-from tiny_acting import Counter, Owner, a, acting_model, acting_tokenizer, b, rows, state_reward, talk_reward
+from tiny import distance, lora, settings, weights
+from tiny_acting import Counter, Owner, a, acting_model, acting_tokenizer, b, copd, replay_copd, replay_grpo, rows, state_reward, talk_reward
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_copd import CoPDConfig, CoPDTrainer, Expert
+from trl_copd import Expert
 
 
 LONG = {"max_completion_length": 60, "max_steps": 3}
@@ -75,11 +75,6 @@ def grpo(folder, name, **overrides):
     )
 
 
-def copd(folder, experts, **overrides):
-    args = CoPDConfig(**settings(folder / "copd", **LONG | overrides))
-    return CoPDTrainer(acting_model(), experts, args, processing_class=acting_tokenizer(), peft_config=lora())
-
-
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
@@ -99,7 +94,10 @@ def test_one_acting_expert_is_grpo_bit_for_bit(tmp_path, name, overrides):
     reference = grpo(tmp_path, name, **overrides)
     reference.train()
     world, rewards = WORLDS[name]
-    trainer = copd(tmp_path, [Expert("math", data(name), rewards, **world)], topology="mutual", opd_steps=0, **overrides)
+    trainer = copd(
+        tmp_path / "copd", [Expert("math", data(name), rewards, **world)],
+        topology="mutual", opd_steps=0, **LONG | overrides,
+    )  # fmt: skip
     start = weights(trainer, "math")
     trainer.train()
     assert distance(weights(reference, "default"), weights(trainer, "math")) == 0.0
@@ -109,3 +107,33 @@ def test_one_acting_expert_is_grpo_bit_for_bit(tmp_path, name, overrides):
         same = {key: value for key, value in their.items() if key.startswith(("completions/", "tools/", "reward"))}
         assert same == {key: our[f"math/{key}"] for key in same}
         assert their.get("num_tokens") == our.get("num_tokens") and their["loss"] == our["loss"]
+
+
+def test_acting_experts_are_their_separate_runs_on_replayed_rollouts(tmp_path):
+    """Two that act and one that answers at once; turns of all are sampled in waves, as many as the longest needs."""
+    worlds = {"tools": WORLDS["tools"], "plain": ({}, [talk_reward]), "environment": WORLDS["environment"]}
+    experts = [
+        Expert(name, rows(3 * i), rewards, **world) for i, (name, (world, rewards)) in enumerate(worlds.items())
+    ]
+    trainer = copd(tmp_path / "copd", experts, topology="mutual", opd_steps=0, max_steps=3)
+    waves = replay_copd(trainer)
+    trainer.train()
+    turns = []
+    for i, (name, (world, rewards)) in enumerate(worlds.items()):
+        reference = GRPOTrainer(
+            acting_model(),
+            list(rewards),
+            GRPOConfig(**settings(tmp_path / name, max_completion_length=60)),
+            rows(3 * i),
+            processing_class=acting_tokenizer(),
+            peft_config=lora(),
+            **world,
+        )
+        replay_grpo(reference)
+        single, calls = reference._generate_single_turn, []
+        reference._generate_single_turn = lambda *a, single=single, calls=calls, **k: calls.append(1) or single(*a, **k)
+        reference.train()
+        turns.append(len(calls))
+        assert distance(weights(reference, "default"), weights(trainer, name)) < 1e-6
+    assert waves[0] == list(worlds) and ["tools", "environment"] in waves
+    assert 3 < len(waves) < sum(turns)  # not one call for each turn of each
