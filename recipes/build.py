@@ -18,7 +18,7 @@ from trl_copd import Expert
 from trl_copd.spelling import did_you_mean
 
 
-BUILTIN_BASES = ("demo", "smollm2")
+BUILTIN_BASES = ("demo", "smollm2", "agent")
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
@@ -30,7 +30,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
     Build one of `BUILTIN_BASES` unless it is there already.
 
     Args:
-        name (`str`): `"demo"` or `"smollm2"`.
+        name (`str`): `"demo"`, `"smollm2"` or `"agent"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
         domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
@@ -54,6 +54,13 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
                 build_demo(target, seed, skills=None if plain else skills)
+                done.touch()
+        elif name == "agent":
+            done = target / "done"
+            if not done.is_file():
+                from recipes.agent import build_base as build_agent
+
+                build_agent(target, seed)
                 done.touch()
         else:
             from recipes.smollm2 import build_smollm2
@@ -92,6 +99,10 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
+    if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
+        from recipes.agent import agent_expert
+
+        return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)
     rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
     return Expert(

@@ -207,6 +207,8 @@ OF_A_WORLD = {
     "environments", "rollout_func", "max_tool_calling_iterations", "chat_template_kwargs", "chat_template",
     "processing_class", "_tokenizer", "vllm_generation", "_last_loaded_step",
 }  # fmt: skip
+
+
 def test_an_actor_has_what_trl_keeps_of_tools_and_environments(tmp_path):
     """Every attribute that GRPOTrainer makes of tools and environments is an actor's own, and nothing else is."""
     trainer = build_trainer(tmp_path, overlap_every=0)

@@ -150,7 +150,9 @@ def replay_copd(trainer, turns=TURNS) -> list[list[str]]:
 
     def generate(prompt_ids, names, greedy=False):
         waves.append(list(dict.fromkeys(names)))
-        assert [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n] == waves[-1], "an adapter's rows are apart"
+        assert [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n] == waves[-1], (
+            "an adapter's rows are apart"
+        )
         completions = []
         for name in waves[-1]:
             calls[name] += 1

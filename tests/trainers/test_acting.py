@@ -3,7 +3,20 @@
 import pytest
 import torch
 from tiny import distance, lora, settings, weights
-from tiny_acting import Counter, Owner, a, acting_model, acting_tokenizer, b, copd, replay_copd, replay_grpo, rows, state_reward, talk_reward
+from tiny_acting import (
+    Counter,
+    Owner,
+    a,
+    acting_model,
+    acting_tokenizer,
+    b,
+    copd,
+    replay_copd,
+    replay_grpo,
+    rows,
+    state_reward,
+    talk_reward,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_copd import Expert
@@ -25,7 +38,9 @@ async def d(x: str) -> str:
 def roll_out(prompts, trainer):
     """Samples, says `h` and samples again."""
     tokenizer = trainer.processing_class
-    ids = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+    ids = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, tokenize=True, return_dict=True)[
+        "input_ids"
+    ]
     said = tokenizer.convert_tokens_to_ids("h")
     first, _ = trainer._generate_single_turn(ids, None, {}, trainer.num_generations)
     first = [row[:4] for row in first]
@@ -131,7 +146,9 @@ def test_acting_experts_are_their_separate_runs_on_replayed_rollouts(tmp_path):
         )
         replay_grpo(reference)
         single, calls = reference._generate_single_turn, []
-        reference._generate_single_turn = lambda *a, single=single, calls=calls, **k: calls.append(1) or single(*a, **k)
+        reference._generate_single_turn = lambda *a, single=single, calls=calls, **k: (
+            calls.append(1) or single(*a, **k)
+        )
         reference.train()
         turns.append(len(calls))
         assert distance(weights(reference, "default"), weights(trainer, name)) < 1e-6

@@ -44,6 +44,7 @@ class Parts:
     overlap: Overlap
     round: Round
     evaluation: CapabilityMatrix
+    conversations: HeldOut | None
     saver: Saver
     progress: PhaseProgress
 
@@ -159,6 +160,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         overlap=overlap,
         round=round_,
         evaluation=evaluation,
+        conversations=conversations,
         saver=Saver(args, accelerator),
         progress=choose_progress(topology, schedule, args.live_view),
     )

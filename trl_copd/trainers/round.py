@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import SaveStrategy
 
@@ -21,10 +22,14 @@ from ..randomness import random_state, set_random_state
 from ..schedule import BranchPlan, Schedule
 from ..show.recorder import Recorder
 from ..topology import Topology
+from .calls import still_running
 from .faults import mean_of_finite
 from .policy import Learner, RoundRows
 from .talk import Sampled
 from .waves import converse
+
+
+logger = get_logger(__name__)
 
 
 class Round:
@@ -69,6 +74,7 @@ class Round:
         self.rollouts = 0  # sampled so far, over all branches and processes
         self.live: list[Learner] = []  # the branches that take part in the generation at hand
         self.measured = -1  # the last round at whose start the edges were measured
+        self._told_of_processes = False
         self.planned: tuple[int, dict[str, BranchPlan]] | None = None  # the round that was planned last
 
     @property
@@ -194,6 +200,12 @@ class Round:
         self.engine.sync(names)
         asking = [one for _, sampled in parts for one in sampled.asking]
         converse(asking, self._turn, self.accelerator, most=self.args.max_completion_length + 1)
+        left = still_running()
+        if left:
+            if not self._told_of_processes:
+                logger.warning(f"Tools have started {left} processes that are still running. They end with the run.")
+            self._told_of_processes = True
+            self.recorder.metrics["left_processes"] = [float(left)]
         for policy, sampled in parts:
             cut = self.args.opd_max_completion_length if policy not in self.live else None
             policy.take(*sampled.result(cut))
