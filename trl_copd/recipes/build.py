@@ -1,6 +1,5 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
-import trl_copd.rewards
-from recipes.demo_base import ACCURACY
-from recipes.demo_base import build_base as build_demo
-from recipes.domains import DEMO
-from recipes.rows import load_rows
-from trl_copd import Expert
-from trl_copd.spelling import did_you_mean
+from ..experts import Expert
+from ..spelling import did_you_mean
+from .demo_base import ACCURACY
+from .demo_base import build_base as build_demo
+from .domains import DEMO
+from .rewards import find_reward
+from .rows import load_rows
 
 
 BUILTIN_BASES = ("demo", "smollm2", "agent")
@@ -63,7 +62,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
                 build_agent(target, seed)
                 done.touch()
         else:
-            from recipes.smollm2 import build_smollm2
+            from .smollm2 import build_smollm2
 
             build_smollm2(target, warm_start_rows(domains, seed), seed=seed)
     return str(target)
@@ -71,8 +70,8 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
 
 def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
     """Rows of their own on which a language model is warm-started, of every `gym/` and `small/` domain."""
-    from recipes.gym import gym_warm_start
-    from recipes.small import small_warm_start
+    from .gym import gym_warm_start
+    from .small import small_warm_start
 
     rows: list[dict[str, Any]] = []
     for domain in domains:
@@ -126,14 +125,14 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     if "builtin" in domain:
         family, task = _task(domain)
         if family == "demo":
-            from recipes.domains import make_domain
+            from .domains import make_domain
 
             return make_domain(task, n_train, n_eval, seed)
         if family == "small":
-            from recipes.small import small_domain
+            from .small import small_domain
 
             return small_domain(task, n_train, n_eval, seed)
-        from recipes.gym import gym_domain
+        from .gym import gym_domain
 
         return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
     return load_rows(domain, n_train, n_eval, seed)
@@ -167,43 +166,6 @@ def _task(domain: dict[str, Any]) -> tuple[str, str]:
             "small/<task>."
         )
     return family, task
-
-
-def find_reward(spec: str | dict[str, Any]) -> Callable:
-    """
-    A reward function by name: one of `trl_copd.rewards`, one of `trl.rewards`, or a dotted path; a mapping builds an
-    instance, `{name: ExactMatchReward, ignore_case: true}`.
-    """
-    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ValueError(f"A reward is a name, or a mapping with a `name` and options, got {spec!r}.")
-    if "." in name:
-        found = _import(name)
-    else:
-        found = getattr(trl_copd.rewards, name, None) or getattr(importlib.import_module("trl.rewards"), name, None)
-        if found is None:
-            known = [known for known in trl_copd.rewards.__all__ if known.lower().endswith("reward")]
-            raise ValueError(f"No reward is named {name!r}. Use one of {', '.join(known)}, or a dotted path.")
-    if options and not isinstance(found, type):
-        raise ValueError(
-            f"The reward {name!r} is ready made and takes no options, got {options}. Name its class: "
-            "`{name: ExactMatchReward, ignore_case: true}`."
-        )
-    try:
-        return found(**options) if isinstance(found, type) else found
-    except TypeError as error:
-        raise ValueError(f"The reward {name!r} cannot be built with {options}: {error}.") from error
-
-
-def _import(path: str) -> Any:
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"The reward {path!r} cannot be imported: {error}. A module of your own lies where the command is run."
-        ) from error
 
 
 # ---- The mixed baseline -----------------------------------------------------------------------------------------
