@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `recipes` is no installed package
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also where the package is not installed
 
-from recipes.copd import main
 from trl_copd import CoPDTrainer
+from trl_copd.train import main
 
 
 def conversations(trainer: CoPDTrainer, row: int = 0) -> str:
@@ -45,7 +45,7 @@ def _said(message: dict[str, Any]) -> str:
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if "--config" not in arguments:
-        arguments += ["--config", str(Path(__file__).parent / "agent_demo.yaml")]
+        arguments += ["--config", "agent_demo"]
     trained = main(arguments)
     if trained.is_world_process_zero():
         print(f"\nBefore and after; what a tool has said stands in brackets:\n\n{conversations(trained)}")

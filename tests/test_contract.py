@@ -76,8 +76,8 @@ OWN = {
     "cross_logs", "actors", "environments",
     "random_state", "taught_inputs", "shown", "cross_accuracy",
 }  # fmt: skip
-OF_CROSS_ROWS = {"actors", "environments", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
-                 "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
+OF_CROSS_ROWS = {"actors", "environments", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults",
+                 "rows", "cross_logs", "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
 # Containers of the run that a round changes in place, for all branches on purpose
 CHANGED_IN_PLACE = {"_metrics"}
 

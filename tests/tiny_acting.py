@@ -145,7 +145,7 @@ def scripted(prompt_ids, call: int, turns=TURNS) -> list[list[int]]:
 
 
 def replay_copd(trainer, turns=TURNS) -> list[list[str]]:
-    """Let a CoPDTrainer take `scripted` turns; a branch's calls are counted alone. Returns the adapters of each wave."""
+    """Let a CoPDTrainer take `scripted` turns, a branch's calls counted alone. Returns the adapters of each wave."""
     calls, waves = Counts(), []
 
     def generate(prompt_ids, names, greedy=False):

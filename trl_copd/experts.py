@@ -84,7 +84,7 @@ class Expert:
     """
 
     name: str
-    train_dataset: Dataset | IterableDataset | None = None
+    train_dataset: Dataset | IterableDataset = None  # type: ignore[assignment]  # an environment may give all
     reward_funcs: Callable | str | list[Callable | str] | None = None
     eval_dataset: EvalDatasets | None = None
     reward_weights: list[float] | None = None

@@ -7,11 +7,13 @@ import time
 
 import psutil
 import pytest
-from tiny import distance, rows as texts, tiny_tokenizer, weights
+from tiny import distance, lora, settings, tiny_tokenizer, weights
+from tiny import rows as texts
 from tiny_acting import Counter, a, acting_model, acting_tokenizer, copd, replay_copd, rows, talk_reward
 
-from trl_copd import EnvironmentFailure, Expert
+from trl_copd import CoPDConfig, EnvironmentFailure, Expert
 from trl_copd.trainers.calls import ToolError, bounded, limited, observation
+from trl_copd.trainers.checks import plan_run
 
 
 ALONE = {"topology": "mutual", "opd_steps": 0, "max_steps": 2, "num_generations": 2, "per_device_train_batch_size": 4}
@@ -162,7 +164,7 @@ def test_an_environment_that_fails_in_reset(tmp_path, fails):
 
     expert = Expert("math", rows(), reward, environment_factory=kind, tool_timeout=0.3)
     trainer, talk, logs = train(tmp_path, expert)
-    assert logs["math/failed_environments"] == logs["math/ungraded_rows"] == len([k for k in fails])
+    assert logs["math/failed_environments"] == logs["math/ungraded_rows"] == len(fails)
     assert not talk.failures  # of the second round: the environment is there again
 
 
@@ -220,7 +222,7 @@ def test_other_branches_are_unmoved(tmp_path):
     assert distance(*ends) == 0.0
 
 
-# ---- Without a run ---------------------------------------------------------------------------------------------------
+# ---- Without a run --------------------------------------------------------------------------------------------------
 
 
 def test_an_alarm_of_somebody_else_goes_on():
@@ -245,7 +247,7 @@ def test_bounded_keeps_what_describes_a_tool():
     assert observation("x" * 500, 100) == "x" * 100
 
 
-# ---- Refused before a model is loaded ---------------------------------------------------------------------------------
+# ---- Refused before a model is loaded -------------------------------------------------------------------------------
 
 
 def without_hints(x):
@@ -257,7 +259,7 @@ REFUSED = {
     "no parser": ({"tools": [a]}, "unknown", ValueError, "does not know how calls are read"),
     "not described": ({"tools": [without_hints]}, acting_tokenizer, ValueError, "cannot be described to a model"),
     "twice": ({"tools": [a, a]}, acting_tokenizer, ValueError, "two tools are called 'a'"),
-    "clash": ({"tools": [a], "environment_factory": Counter}, acting_tokenizer, ValueError, "two tools are called 'a'"),
+    "clash": ({"tools": [a], "environment_factory": Counter}, acting_tokenizer, ValueError, "two tools are called"),
     "no reset": ({"environment_factory": dict}, acting_tokenizer, ValueError, "has no method `reset`"),
     "an instance": ({"environment_factory": Counter()}, acting_tokenizer, TypeError, "Pass the class itself"),
     "no making": ({"environment_factory": lambda: 1 / 0}, acting_tokenizer, ValueError, "raised ZeroDivisionError"),
@@ -277,10 +279,6 @@ def test_refused_before_the_model_is_loaded(tmp_path, case):
     tokenizer = acting_tokenizer() if make == "unknown" else make()
     if make == "unknown":
         tokenizer.response_template = None
-    from trl_copd import CoPDConfig
-    from trl_copd.trainers.checks import plan_run
-    from tiny import lora, settings
-
     with pytest.raises(error, match=message):
         expert = Expert(**{"name": "math", "train_dataset": rows(), "reward_funcs": talk_reward} | given)
         args = CoPDConfig(**settings(tmp_path, topology="mutual", opd_steps=0))

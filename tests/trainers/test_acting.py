@@ -1,7 +1,6 @@
 """An expert that acts is TRL's GRPOTrainer with the same tools or environment, to the bit."""
 
 import pytest
-import torch
 from tiny import distance, lora, settings, weights
 from tiny_acting import (
     Counter,

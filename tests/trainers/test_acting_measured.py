@@ -102,7 +102,8 @@ class Stop(TrainerCallback):
 def test_resumed_to_the_bit_with_environments_that_are_made_anew(tmp_path):
     """Inside a generation that is reused, and into an OPD round; sampled, with overlap measured."""
     settings = {
-        "topology": "student", "rlvr_steps": 2, "opd_steps": 2, "max_steps": 4, "overlap_every": 2, "num_iterations": 2,
+        "topology": "student", "rlvr_steps": 2, "opd_steps": 2, "max_steps": 4, "overlap_every": 2,
+        "num_iterations": 2,
         "save_strategy": "steps", "save_steps": 1, "opd_fraction": 0.5, "probe_prompts": 1,
         "max_completion_length": 40,
     }  # fmt: skip

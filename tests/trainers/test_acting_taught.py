@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tiny import distance, letter_reward, weights
+from tiny import letter_reward, weights
 from tiny import rows as plain_rows
 from tiny_acting import Counter, a, b, copd, replay_copd, rows, state_reward, talk_reward
 

@@ -57,7 +57,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         elif name == "agent":
             done = target / "done"
             if not done.is_file():
-                from recipes.agent import build_base as build_agent
+                from .agent import build_base as build_agent
 
                 build_agent(target, seed)
                 done.touch()
@@ -99,7 +99,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
     if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
-        from recipes.agent import agent_expert
+        from .agent import agent_expert
 
         return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)

@@ -19,10 +19,10 @@ from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from recipes.demo_base import SPECIAL_TOKENS, build_model
-from recipes.domains import make_domain, make_split, split_of
-from trl_copd import Expert
-from trl_copd.rewards import exact_match_reward
+from ..experts import Expert
+from ..rewards import exact_match_reward
+from .demo_base import SPECIAL_TOKENS, build_model
+from .domains import make_domain, make_split, split_of
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-:=>() "
@@ -108,20 +108,24 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
         train, held_out = make_domain("rev", n_train, n_eval, seed)
         return Expert(train_dataset=train, reward_funcs=exact_match_reward, eval_dataset=held_out, **own)
     if task == "sums":
-        train, held_out = (
-            Dataset.from_list(_sums(split, n, seed)) for split, n in (("train", n_train), ("eval", n_eval))
-        )
         return Expert(
-            train_dataset=train, reward_funcs=exact_match_reward, eval_dataset=held_out, tools=[add],
-            max_tool_calling_iterations=1, **own,
-        )  # fmt: skip
+            train_dataset=Dataset.from_list(_sums("train", n_train, seed)),
+            reward_funcs=exact_match_reward,
+            eval_dataset=Dataset.from_list(_sums("eval", n_eval, seed)),
+            tools=[add],
+            max_tool_calling_iterations=1,
+            **own,
+        )
     if task == "guess":
         # all the numbers there are: what is learnt is how to ask, and there is nothing to hold out
         rows = [{"prompt": [{"role": "user", "content": "guess"}], "secret": 1 + i % SECRETS} for i in range(n_train)]
         return Expert(
-            train_dataset=Dataset.from_list(rows), eval_dataset=Dataset.from_list(rows[: SECRETS * (n_eval // SECRETS)]),
-            environment_factory=Guess, max_tool_calling_iterations=TRIES, **own,
-        )  # fmt: skip
+            train_dataset=Dataset.from_list(rows),
+            eval_dataset=Dataset.from_list(rows[:n_eval]),
+            environment_factory=Guess,
+            max_tool_calling_iterations=TRIES,
+            **own,
+        )
     raise ValueError(f"There is no agent/{task}. Choose one of agent/sums, agent/guess, agent/rev.")
 
 
@@ -225,10 +229,10 @@ def _grade(
     encoded, labels = [], []
     for turns, _ in rows:
         ids, own = [tokenizer.bos_token_id], [-100]
-        for text, models in turns:
+        for text, said in turns:
             turn = tokenizer(text, add_special_tokens=False)["input_ids"]
             ids += turn
-            own += turn if models else [-100] * len(turn)
+            own += turn if said else [-100] * len(turn)
         encoded.append(torch.tensor(ids))
         labels.append(torch.tensor(own))
     pad = torch.nn.utils.rnn.pad_sequence
