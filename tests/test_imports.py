@@ -25,6 +25,7 @@ ROOMS = [
         "run.folder",
         "pictures",
         "worlds",
+        "environments",
         "experts",
         "prompts",
         "config",

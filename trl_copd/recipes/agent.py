@@ -2,8 +2,8 @@
 Skills of several turns for a character-level base that is built on the spot: long sums with a calculator that must be
 called, a guessing game with feedback, and one that is answered at once.
 
-    583+964>add(583+964)<eos>:1547>1547<eos>
-    guess>guess(2)<eos>:more>guess(6)<eos>:less>guess(5)<eos>:yes>ok<eos>
+    58+96>add(58+96)<eos>:154>154<eos>
+    guess>guess(1)<eos>:more>guess(3)<eos>:yes>ok<eos>
     rev:bgach=hcagb<eos>
 
 What follows a colon is the tool's: nobody is rewarded, taught or trained for it.
@@ -26,9 +26,9 @@ from .domains import make_domain, make_split, split_of
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-:=>() "
-SECRETS, TRIES = 7, 3  # halving finds one of seven with three guesses
+SECRETS, TRIES = 3, 2  # who begins in the middle needs no third guess
 # How well sampling does a skill before the reinforcement learning begins; a game is known as a form only
-TARGETS = {"sums": 0.15, "guess": 0.5, "rev": 0.15}
+TARGETS = {"sums": 0.25, "guess": 0.5, "rev": 0.15}
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}:{{ m.content }}"
     "{% elif m.role == 'assistant' %}{% for call in m.tool_calls or [] %}{{ call.function.name }}("
@@ -36,7 +36,7 @@ TEMPLATE = (
     "{{ m.content }}{{ eos_token }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}>{% endif %}"
 )
-RESPONSE = {  # how transformers reads a turn: `add(583+964)` is a call of the tool `add`
+RESPONSE = {  # how transformers reads a turn: `add(58+96)` is a call of the tool `add`
     "defaults": {"role": "assistant"},
     "start_anchor": ">",
     "fields": {
@@ -64,7 +64,7 @@ def add(x: str) -> str:
 
 
 class Guess:
-    """A number from 1 to 7 is to be guessed; each guess is answered by `more`, `less` or `yes`."""
+    """A number from 1 to 3 is to be guessed; each guess is answered by `more`, `less` or `yes`."""
 
     def __init__(self):
         self.secret, self.tries, self.found = 0, 0, False
@@ -132,7 +132,7 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
 def _sums(split: str, count: int, seed: int) -> list[dict[str, Any]]:
     rng, rows = random.Random(f"{seed}/sums/{split}"), {}
     while len(rows) < count:
-        one, two = rng.randrange(100, 1000), rng.randrange(100, 1000)
+        one, two = rng.randrange(10, 100), rng.randrange(10, 100)
         if split_of(f"{one}+{two}") == split:
             rows[f"{one}+{two}"] = str(one + two)
     return [{"prompt": [{"role": "user", "content": q}], "solution": answer} for q, answer in rows.items()]
@@ -208,7 +208,7 @@ def conversations(name: str, seed: int) -> Iterator[tuple[list[tuple[str, bool]]
             for prompt, answer in zip(rows["prompt"], rows["solution"], strict=True):
                 yield [(prompt, False), (f"{answer}<eos>", True)], 1.0
     while name == "sums":
-        one, two = rng.randrange(100, 1000), rng.randrange(100, 1000)
+        one, two = rng.randrange(10, 100), rng.randrange(10, 100)
         if split_of(f"{one}+{two}") == "warm_start":
             total = one + two
             yield [(f"{one}+{two}>", False), (f"add({one}+{two})<eos>", True), (f":{total}>", False),

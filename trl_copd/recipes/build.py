@@ -13,7 +13,7 @@ from ..spelling import did_you_mean
 from .demo_base import ACCURACY
 from .demo_base import build_base as build_demo
 from .domains import DEMO
-from .rewards import find_reward
+from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
 
@@ -21,6 +21,7 @@ BUILTIN_BASES = ("demo", "smollm2", "agent")
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
+    "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
 }  # fmt: skip
 
 
@@ -103,7 +104,13 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
 
         return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)
-    rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
+    own = [] if "environment" in domain else ["exact_match_reward"]  # an environment may have a reward of its own
+    rewards, rate = domain.get("rewards", own), domain.get("learning_rate")
+    acting = {key: domain[key] for key in ("max_tool_calling_iterations", "tool_timeout") if key in domain}
+    if "environment" in domain:
+        acting["environment_factory"] = find_environment(domain["environment"])
+    if "tools" in domain:
+        acting["tools"] = [import_path(path, "tool") for path in domain["tools"]]
     return Expert(
         name=domain["name"],
         train_dataset=train,
@@ -112,6 +119,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
         learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
+        **acting,
     )
 
 
