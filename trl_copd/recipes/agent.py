@@ -27,8 +27,9 @@ from .domains import make_domain, make_split, split_of
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-:=>() "
 SECRETS, TRIES = 3, 2  # who begins in the middle needs no third guess
+CALLS = 0.4  # share of the sums in the warm start for which the calculator is called; the others are guessed, wrongly
 # How well sampling does a skill before the reinforcement learning begins; a game is known as a form only
-TARGETS = {"sums": 0.25, "guess": 0.5, "rev": 0.15}
+TARGETS = {"sums": 0.3, "guess": 0.5, "rev": 0.15}
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}:{{ m.content }}"
     "{% elif m.role == 'assistant' %}{% for call in m.tool_calls or [] %}{{ call.function.name }}("
@@ -190,7 +191,8 @@ def build_base(directory: str | Path, seed: int, steps: int = 600, batch_size: i
         optimizer.step()
         optimizer.zero_grad()
         for name, value in zip(names, likely.tolist(), strict=True):
-            chance[name] += 0.02 * (value - chance[name])
+            if value:
+                chance[name] += 0.02 * (value - chance[name])
     model.eval()
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -199,7 +201,7 @@ def build_base(directory: str | Path, seed: int, steps: int = 600, batch_size: i
 def conversations(name: str, seed: int) -> Iterator[tuple[list[tuple[str, bool]], float]]:
     """
     Conversations of the warm start for ever: turns, each with whether it is the model's, and in how many equally good
-    ways the model's could have been said.
+    ways the model's could have been said; 0 where what it says is not good.
     """
     rng = random.Random(f"{seed}/{name}/warm_start")
     if name == "rev":
@@ -211,6 +213,9 @@ def conversations(name: str, seed: int) -> Iterator[tuple[list[tuple[str, bool]]
         one, two = rng.randrange(10, 100), rng.randrange(10, 100)
         if split_of(f"{one}+{two}") == "warm_start":
             total = one + two
+            if rng.random() > CALLS:
+                yield [(f"{one}+{two}>", False), (f"{rng.randrange(20, 200)}<eos>", True)], 0.0
+                continue
             yield [(f"{one}+{two}>", False), (f"add({one}+{two})<eos>", True), (f":{total}>", False),
                    (f"{total}<eos>", True)], 1.0  # fmt: skip
     while True:
