@@ -167,13 +167,14 @@ class CapabilityMatrix:
     ) -> None:
         seen = {id(row): index for index, row in reversed([*enumerate(rows)]) if pictures_of(row["prompt"])}
         for index in sorted(seen.values())[:ANSWERS]:
-            texts = [completions[place * len(rows) + index] for place in range(len(names))]
+            said = [completions[place * len(rows) + index] for place in range(len(names))]
+            texts = [one if isinstance(one, str) else one[-1]["content"] for one in said]
             self.answers.append(
                 Answer(
                     domain=expert,
                     prompt=rows[index]["prompt"],
                     solution=rows[index].get("solution"),
-                    texts={n: t if isinstance(t, str) else t[-1]["content"] for n, t in zip(names, texts, strict=True)},
+                    texts=dict(zip(names, texts, strict=True)),
                     grades=dict(zip(names, grades[:, index].tolist(), strict=True)),
                 )
             )
