@@ -141,6 +141,9 @@ class TestForms:
             ("class Solution:\n    def inv(self, r):\n        if isinstance(r, TreeNode): r.left, r.right = self.inv(r.right), self.inv(r.left)\n        return r", "assert is_same_tree(Solution().inv(tree_node([1, 2, 3, None, 4])), tree_node([1, 3, 2, None, None, 4]))", True),
             ("class Solution:\n    def make(self, xs): return TreeNode(xs[0], TreeNode(xs[1]))", "r = Solution().make([1, 2])\nassert is_same_tree(r, tree_node([1, 2])) and isinstance(r, TreeNode)", True),
             ("def f(xs): return heappop(xs), Counter('aab')['a'], bisect_left([1, 2], 2), gcd(4, 6), datetime.date(2024, 1, 1).year", "assert f([1, 2]) == (1, 2, 1, 2, 2024)", True),
+            ("class Solution:\n    def f(self, x): return pow(x, 2, 5) + len(ascii_lowercase)", "assert Solution().f(2) == 30", True),
+            ("class Solution:\n    def f(self, x): return math.pow(x, 2)", "assert Solution().f(2) == 4.0", True),
+            ("class Solution:\n    def f(self, x): return x + len(ascii_lowercase)", "assert Solution().f(2) == 30", False),
         ],
     )  # fmt: skip
     def test_leetcode(self, code, tests, passed):
