@@ -108,6 +108,20 @@ class TestForms:
         for form in (tests, json.dumps(tests), {"kind": "calls", **tests}):
             assert REWARD.verify(block(code), form).passed is passed
 
+    # A name that Python, or the preamble, has as well is the submission's all the same
+    @pytest.mark.parametrize(
+        "code, name, inputs, outputs, passed",
+        [
+            ("class Solution:\n    def sum(self, a, b): return a + b", "sum", [[1, 2]], [3], True), ("def sum(a, b): return a + b", "sum", [[1, 2]], [3], True), ("class Solution:\n    def sum(self, a, b): return a", "sum", [[1, 2]], [3], False),
+            ("def f(a): return len(a)", "len", [[[1, 2]]], [2], False), ("class Solution:\n    def permutations(self, a): return [a]", "permutations", [[1]], [[1]], True), ("def permutations(a): return a", "permutations", [[1]], [1], True),
+            ("class Solution:\n    def __init__(self, x): pass\ndef f(x): return x", "f", [[1]], [1], True), ("def f(x): return 2\nclass Solution:\n    def f(self, x): return 1", "f", [[1]], [1], True),
+            ("class Any(type):\n    def __getattr__(c, n): return lambda *a: 1\nclass Solution(metaclass=Any): pass", "f", [[1]], [1], False), ("class A:\n    def __eq__(s, o): return True\nclass Solution:\n    def max(self, x): return A()", "max", [[1]], [1], False),
+        ],
+    )  # fmt: skip
+    def test_function_name_of_python(self, code, name, inputs, outputs, passed):
+        tests = {"fn_name": name, "inputs": inputs, "outputs": outputs}
+        assert CodeReward(preamble=LEETCODE).verify(block(code), tests).passed is passed
+
     def test_share_of_the_calls(self):
         tests = {"fn_name": "f", "inputs": [[1], [2], [3], [4]], "outputs": [1, 4, 9, 16]}
         assert CodeReward(partial_credit=True).verify(block("def f(x): return min(x * x, 4)"), tests).score == 0.5
