@@ -40,7 +40,8 @@ ROOMS = [
     {"run"},
     {"trainers"},
     {"gym", "recipes"},
-    {"export", "plan", "train"},
+    {"export", "plan", "train", "verify"},
+    {"cli", "__main__"},
 ]
 
 
