@@ -147,7 +147,7 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         "seed": seed,
         "job": job.describe(),
         "matrix": {n: {d: round(v, 4) for d, v in row.items()} for n, row in matrix.items()},
-        "rollouts": rollouts(settings, state["max_steps"]),
+        "rollouts": spent(history) or rollouts(settings, state["max_steps"]),
         "tokens": round(state["num_input_tokens_seen"]),
         # one thread: what share of the clock was training is what share of the CPU time was
         "train_seconds": round((usage.ru_utime + usage.ru_stime) * min(1.0, training / wall), 1),
@@ -186,6 +186,12 @@ def rollouts(settings: dict[str, Any], rounds: int) -> int:
     schedule = Schedule(*steps, static=settings["topology"] == "mopd", final_opd_steps=final)
     plans = [schedule.plan(topology, index, rounds).values() for index in range(rounds)]
     return rows * sum(not plan.idle for round_ in plans for plan in round_)
+
+
+def spent(history: list[dict]) -> int | None:
+    """Rollouts of the whole run, as it has logged them; earlier versions did not."""
+    logged = [entry["rollouts"] for entry in history if "rollouts" in entry]
+    return round(logged[-1]) if logged else None
 
 
 def curves(history: list[dict]) -> dict[str, list[list[float]]]:

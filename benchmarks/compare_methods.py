@@ -16,6 +16,7 @@ ROUNDS = BUDGET // EXPERTS  # of four branches
 HEAD = 120  # of the experts, where a student is taught afterwards
 TAIL = BUDGET - EXPERTS * HEAD  # of that student
 RATES = (2.5e-4, 5e-4, 1e-3)
+CHEAP = {"max_steps": BUDGET, "overlap_every": 0, "share_prompts": True}  # same rollouts, fewer CPU seconds
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,26 @@ def student(
     teaching = {"opd_fraction": fraction, "opd_beta": betas, "opd_loss": "forward_kl", "student_init": "merge"}
     rates = {"learning_rate": 5e-4, "expert_learning_rate": 1e-3}
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
+
+
+def adaptive(rlvr: int, opd: int, final: int, floor: float = 0.05, **fields: Any) -> Job:
+    """The student of [`student`] where experts rest once they have learnt; `final` rounds of the budget are its own."""
+    phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
+    teaching = {"opd_fraction": 1 / 16, "opd_beta": [0.1] * EXPERTS + [1.0], "opd_loss": "forward_kl"}
+    rates = {"learning_rate": 2.5e-4, "expert_learning_rate": 1e-3, "student_init": "merge"}
+    return Job({**phases, **teaching, **rates, **_allocated(floor), **fields})
+
+
+def adaptive_mopd(final: int, floor: float = 0.05, **fields: Any) -> Job:
+    """Experts apart that rest once they have learnt, then a student that starts from their mean, in one run."""
+    phases = {"topology": "mopd", "rlvr_steps": BUDGET - final, "opd_steps": final * EXPERTS}
+    rates = {"learning_rate": 2.5e-4, "expert_learning_rate": 1e-3, "student_init": "merge"}
+    return Job({**phases, "opd_loss": "forward_kl", **rates, **_allocated(floor), **fields})
+
+
+def _allocated(floor: float) -> dict[str, Any]:
+    """Rollouts go to where there is something to learn; the run ends with the budget, not with a number of rounds."""
+    return {"allocation": "adaptive", "allocation_floor": floor, "max_rollouts": 128 * BUDGET, **CHEAP}
 
 
 def _hub(rate: float, rlvr: int, opd: int, fraction: float) -> Job:

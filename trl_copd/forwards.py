@@ -101,7 +101,7 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        if self.can_stack([name for name in {*runs, *(like or ())} if name != adapters.BASE]):
+        if self.can_stack([name for name in {*runs, *(like or ())} if name in self.model.peft_config]):
             with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
                 yield at_once
         else:
