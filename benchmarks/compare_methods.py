@@ -145,6 +145,7 @@ MUTUAL = (
 # the paper's topology, loss and ratio
 PAPER = tuple(mutual(rate, 15, 10, 0.5, opd_loss="sampled") for rate in (1e-3, 5e-4, 2e-3))
 _HUB_PHASES = ((30, 10, 0.25), (120, 40, 0.5), (13, 27, 0.5))
+_SHARED_OUT = {"allocation": "adaptive", "allocation_floor": 0.05, "overlap_every": 0, "share_prompts": True}
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
 
 METHODS: dict[str, Method] = {
@@ -186,6 +187,9 @@ METHODS: dict[str, Method] = {
         ),
         copd=True,
     ),
+    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT), mixed(2.5e-4, **_SHARED_OUT))),
+    "mopd-merge-adaptive": Method("student", (adaptive_mopd(180),)),
+    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180), adaptive(110, 10, 180)), copd=True),
     "copd-mutual": Method("student", MUTUAL, copd=True),
     "copd-paper": Method("student", PAPER, copd=True),
     "copd-mutual-unmerged": Method("branches", MUTUAL, copd=True),
