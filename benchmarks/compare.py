@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
-from benchmarks.compare_methods import MAIN, METHODS, SMOLLM2, Job  # noqa: E402
+from benchmarks.compare_methods import ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
 from recipes.build import build_base  # noqa: E402
 from trl_copd.history import series  # noqa: E402
@@ -47,7 +47,7 @@ from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
 
-STUDIES = {"conflict": METHODS, "smollm2": SMOLLM2}
+STUDIES = {"conflict": METHODS, "allocation": ALLOCATED, "smollm2": SMOLLM2}
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
 
@@ -242,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("search", "run", "ablate", "table", "page"))
     parser.add_argument(
-        "--study", choices=STUDIES, default="conflict", help="the skills that conflict, or SmolLM2-135M"
+        "--study", choices=STUDIES, default="conflict", help="the skills that conflict, the same with allocation, or SmolLM2-135M"
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

@@ -187,9 +187,6 @@ METHODS: dict[str, Method] = {
         ),
         copd=True,
     ),
-    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT), mixed(2.5e-4, **_SHARED_OUT))),
-    "mopd-merge-adaptive": Method("student", (adaptive_mopd(180),)),
-    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180), adaptive(110, 10, 180)), copd=True),
     "copd-mutual": Method("student", MUTUAL, copd=True),
     "copd-paper": Method("student", PAPER, copd=True),
     "copd-mutual-unmerged": Method("branches", MUTUAL, copd=True),
@@ -202,6 +199,12 @@ METHODS: dict[str, Method] = {
     "copd-mutual-polished": Method(
         "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in (1.25e-4, *RATES[:2])), copd=True
     ),
+}
+# the same with rollouts where something is left to learn
+ALLOCATED: dict[str, Method] = {
+    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT), mixed(2.5e-4, **_SHARED_OUT))),
+    "mopd-merge-adaptive": Method("student", (adaptive_mopd(180),)),
+    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180), adaptive(110, 10, 180)), copd=True),
 }
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
 TRADE = {"apart": APART, "30:10": MUTUAL[0], "13:27": mutual(1e-3, 13, 27, 0.25)}  # ever more teaching
