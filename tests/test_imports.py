@@ -28,6 +28,7 @@ ROOMS = [
         "prompts",
         "config",
         "config_checks",
+        "methods",
         "spelling",
     },
     {"distillation", "divergence", "pixels"},

@@ -87,7 +87,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
-    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
+    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 32)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
     parser.add_argument(
