@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import yaml
 from scipy.stats import t as student_t
 from tiny import settings as tiny_settings
 
@@ -12,6 +13,7 @@ from trl_copd.compare.jobs import Job, branches_by_round, build_jobs, generation
 from trl_copd.compare.results import Results
 from trl_copd.compare.summary import measured, summary, table, verdict
 from trl_copd.methods import METHODS, settings
+from trl_copd.train import PARSED, RecipeParser
 
 
 DOMAINS = [{"name": name, "builtin": f"demo/{name}"} for name in ("sort", "rev", "count")]
@@ -155,3 +157,48 @@ def test_a_line_that_was_cut_off_counts_as_not_there(tmp_path):
     assert again.get(job.key, 0) and len(again.records) == 1
     again.add(record(job, 1, 0.6))
     assert set(Results(path).records) == {(job.key, 0), (job.key, 1)}
+
+
+def parsed(tmp_path, *argv, **fields):
+    """The configuration that a recipe and a command line make."""
+    path = tmp_path / "recipe.yaml"
+    small = {"use_cpu": True, "bf16": False, "output_dir": str(tmp_path), "report_to": "none"}
+    path.write_text(yaml.safe_dump({**RECIPE, **small, **fields}))
+    return RecipeParser(PARSED).parse_args_and_config(["--config", str(path), *argv])[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_on_the_command_line_wins_over_what_the_recipe_is(method, tmp_path):
+    other = {"topology": "student", "student_init": "merge", "opd_steps": 5, "final_opd_steps": 3, "opd_fraction": 0.3}
+    hub = ["--hub", "rev"] if method == "copd-hub" else []
+    args = parsed(tmp_path, "--method", method, *hub, **other)
+    assert all(getattr(args, name) == value for name, value in METHODS[method].fields.items() if name != "hub")
+    assert args.opd_fraction == 0.3, "what is not the method's own stays the recipe's"
+    if args.opd_steps:
+        assert args.opd_steps == 5 and args.rlvr_steps == METHODS[method].defaults["rlvr_steps"]
+
+
+def test_a_recipe_names_its_method_and_changes_its_settings(tmp_path):
+    args = parsed(tmp_path, method="mopd", opd_steps=9)
+    assert (args.topology, args.student_init, args.opd_loss, args.opd_steps) == ("mopd", "merge", "forward_kl", 9)
+    assert parsed(tmp_path, "--opd_steps=6", method="mopd", opd_steps=9).opd_steps == 6
+    assert parsed(tmp_path, "--max_steps", "12", method="copd").final_opd_steps == 6
+    plain = parsed(tmp_path)
+    assert (plain.topology, plain.opd_loss, plain.final_opd_steps) == ("student", "sampled", 0), "no method, no preset"
+
+
+def test_experts_apart_overrule_a_recipes_distillation(tmp_path):
+    for argv in (["--method", "experts"], ["--no_opd"], ["--method", "mixed", "--opd_steps", "4"]):
+        args = parsed(tmp_path, *argv, topology="student", student_init="merge", final_opd_steps=3, opd_steps=5)
+        assert (args.topology, args.opd_steps, args.final_opd_steps, args.student_init) == ("mutual", 0, 0, "fresh")
+
+
+def test_contradictions_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="method='mopd' is topology='mopd', but topology='student'"):
+        parsed(tmp_path, method="mopd", topology="student")
+    with pytest.raises(ValueError, match="method='copd' is topology='student', but topology='hub'"):
+        parsed(tmp_path, "--method", "copd", "--topology", "hub")
+    with pytest.raises(ValueError, match="method='copd-hub' needs the name of an expert.*'sort', 'rev', 'count'"):
+        parsed(tmp_path, "--method", "copd-hub")
+    with pytest.raises(ValueError, match="method='mixt' is unknown. Did you mean 'mixed'"):
+        parsed(tmp_path, "--method", "mixt")

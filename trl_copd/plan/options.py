@@ -39,7 +39,7 @@ RECIPE_FIELDS = {
 }
 # TRL's and `CoPDConfig`'s own defaults, where they have one
 DEFAULTS = {
-    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 8, "accumulation": 1, "generations": 8,
+    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 32, "accumulation": 1, "generations": 8,
     "steps_per_generation": None, "generation_batch_size": None, "num_iterations": 1, "prompt_length": 256,
     "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None, "rank": 16,
     "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
