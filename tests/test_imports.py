@@ -41,6 +41,7 @@ ROOMS = [
     {"trainers"},
     {"gym", "recipes"},
     {"export", "plan", "train"},
+    {"compare"},
 ]
 
 

@@ -200,5 +200,5 @@ def test_contradictions_are_refused(tmp_path):
         parsed(tmp_path, "--method", "copd", "--topology", "hub")
     with pytest.raises(ValueError, match="method='copd-hub' needs the name of an expert.*'sort', 'rev', 'count'"):
         parsed(tmp_path, "--method", "copd-hub")
-    with pytest.raises(ValueError, match="method='mixt' is unknown. Did you mean 'mixed'"):
-        parsed(tmp_path, "--method", "mixt")
+    with pytest.raises(ValueError, match="method='mixeed' is unknown. Did you mean 'mixed'"):
+        parsed(tmp_path, "--method", "mixeed")

@@ -120,7 +120,7 @@ class RecipeParser(TrlParser):
         config = yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text())
         config = config if isinstance(config, dict) else {}  # TRL says what is wrong
         given = _given(argv)
-        on_line = {name: _value(" ".join(tokens[1:])) for name, tokens in given.items()}
+        on_line = {name: _value(" ".join(words[1:])) for name, words in given.items() if name not in ("", "config")}
         alone = on_line.get("no_opd", config.get("no_opd"))
         method = "experts" if alone else on_line.get("method", config.get("method"))
         self.preset: dict[str, Any] = {}
