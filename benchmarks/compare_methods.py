@@ -106,7 +106,7 @@ def student(
 
 
 def adaptive(rlvr: int, opd: int, final: int, floor: float = 0.05, **fields: Any) -> Job:
-    """The student of [`student`] where experts rest once they have learnt; `final` rounds of the budget are its own."""
+    """The student of [`student`] whose experts rest once they have learnt; it ends with `final` rounds of its own."""
     phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
     teaching = {"opd_fraction": 1 / 16, "opd_beta": [0.1] * EXPERTS + [1.0], "opd_loss": "forward_kl"}
     rates = {"learning_rate": 2.5e-4, "expert_learning_rate": 1e-3, "student_init": "merge"}

@@ -16,10 +16,8 @@ from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
-    interval,
     pilot,
     sawtooth,
-    span,
     text_of_pilot,
     text_of_sawtooth,
     trade_off,
@@ -35,6 +33,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
+from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
@@ -115,12 +114,6 @@ def summary(
             for domain in found["experts"]["domains"]
         }
     return found
-
-
-def paired(ours: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
-    """Mean difference over the seeds that both have, and its interval."""
-    differences = [ours[seed] - other[seed] for seed in ours if seed in other]
-    return {"diff": round(mean(differences), 4), "ci95": interval(differences)} if differences else {}
 
 
 # ---- The page ---------------------------------------------------------------------------------------------------

@@ -42,12 +42,16 @@ def test_what_would_be_another_method_is_refused_or_replaced():
         CoPDConfig.preset("mopd", topology="student")
     with pytest.raises(ValueError, match="unknown. Did you mean 'copd-mutual'"):
         CoPDConfig.preset("copd-mutal")
-    found = settings("experts", {"topology": "student", "student_init": "merge", "final_opd_steps": 9, "rlvr_steps": 0})
+    found = settings(
+        "experts", {"topology": "student", "student_init": "merge", "final_opd_steps": 9, "rlvr_steps": 0}
+    )
     assert (found["topology"], found["final_opd_steps"], found["student_init"]) == ("mutual", 0, "fresh")
     assert found["rlvr_steps"] == 1
 
 
-@pytest.mark.parametrize(("equal", "budget"), [("rollouts", None), ("rollouts", 500), ("rounds", None), ("rounds", 12)])
+@pytest.mark.parametrize(
+    ("equal", "budget"), [("rollouts", None), ("rollouts", 500), ("rounds", None), ("rounds", 12)]
+)
 def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget):
     jobs = build_jobs(RECIPE, list(METHODS), equal, budget, 1)
     own = rollouts_of(RECIPE)
@@ -114,7 +118,10 @@ def test_quantiles_are_students_t(degrees):
 
 def test_intervals_by_hand():
     assert interval([1.0]) is None
-    assert interval([0.0, 1.0]) == [pytest.approx(0.5 - 12.7062 / 2, abs=1e-3), pytest.approx(0.5 + 12.7062 / 2, abs=1e-3)]
+    assert interval([0.0, 1.0]) == [
+        pytest.approx(0.5 - 12.7062 / 2, abs=1e-3),
+        pytest.approx(0.5 + 12.7062 / 2, abs=1e-3),
+    ]
     assert paired({0: 0.5, 1: 0.7, 2: 0.9}, {1: 0.6, 2: 0.9}) == {"diff": 0.05, "ci95": interval([0.1, 0.0])}
     assert paired({0: 0.5}, {1: 0.5}) == {}
 
@@ -137,7 +144,9 @@ def test_what_the_intervals_tell_apart_and_what_not(tmp_path):
         results.add(record(jobs["mixed"], seed, 0.8 + noise))
         results.add(record(jobs["mopd"], seed, 0.8 - noise))
     found = summary(jobs, Results(results.path).records, [0, 1, 2])
-    assert found["experts"]["mean"] == pytest.approx(0.9) and found["average"]["mean"] == pytest.approx(0.3033, abs=1e-4)
+    assert found["experts"]["mean"] == pytest.approx(0.9) and found["average"]["mean"] == pytest.approx(
+        0.3033, abs=1e-4
+    )
     assert found["base"]["mean"] == pytest.approx(0.1)
     assert found["paired"]["mixed minus average"] == {"diff": 0.5, "ci95": [0.5, 0.5]}
     text = verdict(found)

@@ -32,9 +32,9 @@ class CoPDConfig(GRPOConfig):
     branch, so that one expert alone is exactly TRL's GRPO. The paper trains with `loss_type="grpo"`,
     `epsilon_high=0.28` and `beta=0.0`; TRL's default loss is `"dapo"`.
 
-    Two of its defaults are others: `learning_rate` is 1e-4, since the best rate of LoRA is about ten times that of full
-    fine-tuning (Schulman et al., "LoRA Without Regret", 2025) and TRL's 1e-6 hardly moves an adapter; and a batch has 32
-    rows, four prompts, of which `opd_fraction` gives one to a teacher. TRL's 8 rows are a single prompt.
+    Two of its defaults are others: `learning_rate` is 1e-4, since the best rate of LoRA is about ten times that of
+    full fine-tuning (Schulman et al., "LoRA Without Regret", 2025) and TRL's 1e-6 hardly moves an adapter; and a batch
+    has 32 rows, four prompts, of which `opd_fraction` gives one to a teacher. TRL's 8 rows are a single prompt.
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
@@ -261,8 +261,8 @@ class CoPDConfig(GRPOConfig):
         The configuration of a method, with the settings that did best in `docs/experiments.md`.
 
         Args:
-            method (`str`): `"copd"`, `"copd-mutual"`, `"copd-hub"`, `"mopd"`, `"experts"`, `"average"` or `"mixed"`, which
-                takes one expert on all data.
+            method (`str`): `"copd"`, `"copd-mutual"`, `"copd-hub"`, `"mopd"`, `"experts"`, `"average"` or `"mixed"`,
+                which takes one expert on all data.
             **fields: Fields of the configuration; they replace the preset's.
 
         Returns:

@@ -39,9 +39,9 @@ class RecipeArguments:
         builtin_base (`str`, *optional*): `demo` or `smollm2`: a base that is built on the spot, instead of
             `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
-        method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets what makes it the method, and the
-            rest where the recipe does not. `None`: what the recipe's own fields say. `mixed` trains one policy on all data,
-            with as many rollouts in all.
+        method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets what makes it the method, and
+            the rest where the recipe does not. `None`: what the recipe's own fields say. `mixed` trains one policy on
+            all data, with as many rollouts in all.
         no_opd (`bool`): Short for `--method experts`.
     """
 
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
 
 
 class RecipeParser(TrlParser):
-    """TRL's parser; a method that is named in the file or on the command line adds its settings to those of the file."""
+    """TRL's parser; a method that is named in the file or on the command line adds its settings to the file's."""
 
     def parse_args_and_config(self, args: Any = None, **options: Any) -> tuple[Any, ...]:
         argv = list(args)

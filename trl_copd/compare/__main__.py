@@ -3,10 +3,10 @@ Which method wins on your data.
 
     python -m trl_copd.compare --config mine.yaml --methods mixed mopd copd --seeds 0 1 2
 
-Each method is run once for each seed from one recipe, with as many rollouts each (`--equal rollouts`, of the recipe as it
-stands) or as many rounds one after the other (`--equal rounds`, where one policy on all data samples a batch K times as
-large). Says first how long it will take. Results are appended to OUTPUT/results.jsonl, one JSON object a run; a run that is
-there is not made again, so that a comparison that was killed goes on with the same command.
+Each method is run once for each seed from one recipe, with as many rollouts each (`--equal rollouts`, of the recipe as
+it stands) or as many rounds one after the other (`--equal rounds`, where one policy on all data samples a batch K
+times as large). Says first how long it will take. Results are appended to OUTPUT/results.jsonl, one JSON object a run;
+a run that is there is not made again, so that a comparison that was killed goes on with the same command.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from .. import methods
 from ..spelling import did_you_mean
 from . import estimate, launch
 from .figure import draw
-from .jobs import EQUAL, Job, build_jobs, rollouts_of
+from .jobs import EQUAL, Job, build_jobs
 from .results import Results
 from .summary import measured, score, summary, table, verdict
 
@@ -75,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
                         help=f"of {', '.join(methods.METHODS)} (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--equal", choices=EQUAL, default="rollouts", help="what every method gets as much of (rollouts)")
+    parser.add_argument(
+        "--equal", choices=EQUAL, default="rollouts", help="what every method gets as much of (rollouts)"
+    )
     parser.add_argument("--budget", type=int, help="rollouts or rounds of a run; default: the recipe's own")
     parser.add_argument("--set", nargs="+", default=[], metavar="METHOD.FIELD=VALUE", dest="changes",
                         help="a setting of one method alone, such as mixed.learning_rate=5e-4")  # fmt: skip
@@ -149,11 +151,15 @@ def run_all(
     @cache
     def measure() -> estimate.Pace:
         print("Measuring the pace with a few rounds ...", flush=True)
-        settings = {**estimate.short_settings(recipe), "seed": options.seeds[0], "output_dir": str(folder / "pace" / "run")}
+        settings = {
+            **estimate.short_settings(recipe),
+            "seed": options.seeds[0],
+            "output_dir": str(folder / "pace" / "run"),
+        }
         settings["base_dir"] = str(recipe.get("base_dir") or folder / "bases")
         _build_base(settings)
-        gpu = options.gpus[0] if options.gpus else None
-        left = launch.execute(launch.training_command(options.processes), settings, folder / "pace", gpu)
+        seen = _sees(options.gpus[0] if options.gpus else None)
+        left = launch.execute(launch.training_command(options.processes), settings, folder / "pace", seen)
         return estimate.pace(settings, left)
 
     slots: list[str | None] = list(options.gpus) if options.gpus else [None] * options.jobs
@@ -194,14 +200,22 @@ def _run(
     if settings.get("save_strategy", "steps") != "no":
         settings["resume_from_checkpoint"] = "true"  # of a run that was killed
     _build_base(settings)
-    left = launch.execute(launch.training_command(options.processes), settings, target, gpu)
+    left = launch.execute(launch.training_command(options.processes), settings, target, _sees(gpu))
     left.pop("history")
     record = {
         "key": job.key, "method": job.method, "seed": seed, "equal": options.equal, **left,
         "settings": job.settings, "commit": launch.commit(Path(__file__).parent, "."), "machine": launch.machine(),
     }  # fmt: skip
     results.add(record)
-    print(f"seed {seed}, {job.method}: {score(job.domains(left['matrix'])):.3f} in {left['wall_seconds']:.0f} s", flush=True)
+    print(
+        f"seed {seed}, {job.method}: {score(job.domains(left['matrix'])):.3f} in {left['wall_seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def _sees(gpu: str | None) -> dict[str, str]:
+    """The variable that shows a process one device alone."""
+    return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
 
 
 def _build_base(settings: dict[str, Any]) -> None:
@@ -223,8 +237,7 @@ def _show(jobs: dict[str, Job], results: Results, folder: Path, options: argpars
         return
     print("\n" + verdict(found))
     if options.equal == "rollouts":
-        print(f"\nEvery method has at most {max(row['rollouts'] for name, row in found.items() if name != 'paired'):,} rollouts; "
-              "those of evaluation and of measuring overlap are not counted.")  # fmt: skip
+        print("\nRollouts of evaluation and of measuring overlap are not counted.")
     scores = {name: {seed: score(row) for seed, row in by_seed.items()}
               for name, by_seed in measured(jobs, results.records, options.seeds).items()}  # fmt: skip
     try:

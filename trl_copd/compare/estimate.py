@@ -38,9 +38,13 @@ def short_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     reuse = rounds_per_generation(recipe)
     phases = {"rlvr_steps": (ROUNDS + 1) * reuse, "opd_steps": ROUNDS * reuse, "final_opd_steps": 0, "hub": None}
     rounds = phases["rlvr_steps"] + phases["opd_steps"]
-    given = {key: value for key, value in recipe.items() if key not in ("method", "no_opd", "topology", "hub", "schedule")}
+    given = {
+        key: value for key, value in recipe.items() if key not in ("method", "no_opd", "topology", "hub", "schedule")
+    }
     settings = methods.settings("copd", {**given, **phases, "max_steps": rounds, "max_rollouts": None})
-    settings["domains"] = [{**domain, "n_eval": min(EVALUATED, domain.get("n_eval", 200))} for domain in recipe["domains"]]
+    settings["domains"] = [
+        {**domain, "n_eval": min(EVALUATED, domain.get("n_eval", 200))} for domain in recipe["domains"]
+    ]
     settings |= {"logging_steps": 1, "save_strategy": "no", "eval_strategy": "no", "push_to_hub": False}
     settings |= {"allocation": "uniform", "load_best_model_at_end": False, "report_to": "none"}
     return {key: value for key, value in settings.items() if value is not None}

@@ -41,7 +41,9 @@ def draw(scores: Mapping[str, Mapping[int, float]], folder: Path, name: str = "c
                 ax.plot([low, high], [height, height], color=color, lw=5, alpha=0.25, solid_capstyle="butt")
             ax.plot(values, [height] * len(values), "o", color=color, ms=4, alpha=0.55, mew=0)
             ax.plot([mean(values)], [height], "|", color=color, ms=15, mew=2.5)
-            ax.annotate(f"{mean(values):.3f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", color=color)
+            ax.annotate(
+                f"{mean(values):.3f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", color=color
+            )
         ax.set_yticks(range(len(ranked)), [short(method, 28) for method in ranked])
         ax.set_ylim(-0.6, len(ranked) - 0.4)
         every = [value for by_seed in scores.values() for value in by_seed.values()]

@@ -44,15 +44,17 @@ class Job:
         return {name: matrix["student"][name] for name in names}
 
 
-def build_jobs(recipe: Mapping[str, Any], names: list[str], equal: str, budget: int | None, processes: int) -> list[Job]:
+def build_jobs(
+    recipe: Mapping[str, Any], names: list[str], equal: str, budget: int | None, processes: int
+) -> list[Job]:
     """
     The jobs of a comparison.
 
     Args:
         recipe (`Mapping`): The YAML file's mapping.
         names (`list[str]`): Methods.
-        equal (`str`): `"rollouts"`: each method samples `budget` rollouts, at most; `"rounds"`: each takes `budget` rounds
-            one after the other, and one policy on all data samples in each as much as all experts do.
+        equal (`str`): `"rollouts"`: each method samples `budget` rollouts, at most; `"rounds"`: each takes `budget`
+            rounds one after the other, and one policy on all data samples in each as much as all experts do.
         budget (`int`, *optional*): Rollouts or rounds; by default those of the recipe as it stands.
         processes (`int`): Processes of one run, each of which samples the recipe's batch.
 
@@ -73,8 +75,8 @@ def rounds_of(settings: Mapping[str, Any]) -> int:
     rounds = settings.get("max_steps", -1)
     if not isinstance(rounds, int) or rounds <= 0:
         raise ValueError(
-            f"The recipe has max_steps={rounds!r}, so that its budget is not known. Set max_steps or max_rollouts in it, "
-            "or give --budget."
+            f"The recipe has max_steps={rounds!r}, so that its budget is not known. Set max_steps or "
+            "max_rollouts in it, or give --budget."
         )
     return rounds
 
@@ -121,7 +123,9 @@ def branches_by_round(settings: Mapping[str, Any], rounds: int) -> list[list[str
 
 def _method_settings(recipe: Mapping[str, Any], name: str, length: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe as a recipe of the method, with another length."""
-    given = {key: value for key, value in recipe.items() if key not in ("method", "no_opd", "max_steps", "max_rollouts")}
+    given = {
+        key: value for key, value in recipe.items() if key not in ("method", "no_opd", "max_steps", "max_rollouts")
+    }
     own = recipe.get("method") or "copd"
     if own != name:  # the last phase is a share of the run's length, which is another one now
         given.pop("final_opd_steps", None)
@@ -154,8 +158,8 @@ def _equal_rollouts(recipe: Mapping[str, Any], name: str, budget: int, processes
             best = settings
     if best is None:
         raise ValueError(
-            f"A budget of {budget:,} rollouts does not reach for one round of method {name!r}, which samples {rows:,} for "
-            f"each branch of {len(recipe['domains'])} domains. Raise --budget, or lower per_device_train_batch_size."
+            f"A budget of {budget:,} rollouts does not reach for one round of method {name!r}, which samples {rows:,} "
+            f"for each branch of {len(recipe['domains'])} domains. Raise --budget, or lower the batch."
         )
     return Job(name, best)
 

@@ -24,38 +24,40 @@ class RunFailed(RuntimeError):
     """A run ended with an error; the message has the end of its log."""
 
 
-def execute(command: Sequence[str], settings: Mapping[str, Any], folder: Path, gpu: str | None = None) -> dict[str, Any]:
+def execute(
+    command: Sequence[str], settings: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """
     Carry out a run and read what it left.
 
     Args:
-        command (`Sequence[str]`): What trains a recipe, such as `(python, "-m", "trl_copd.train")`; `--config` follows.
+        command (`Sequence[str]`): What trains a recipe, as `training_command` has it; `--config` follows.
         settings (`Mapping`): The recipe, with its `output_dir` and `seed`.
         folder (`Path`): Where recipe and log are kept: `recipe.yaml`, `log.txt`.
-        gpu (`str`, *optional*): The device that the process sees, as `CUDA_VISIBLE_DEVICES` has it.
+        environment (`Mapping[str, str]`, *optional*): Variables beside those of this process.
 
     Returns:
-        `dict`: `matrix`, `history` (the log), `rollouts`, `tokens`, `rounds`, `seconds` (training alone, by the clock),
-        `wall_seconds` (start and evaluation too) and `cpu_seconds` (training alone, of all threads, where the system
-        counts them).
+        `dict`: `matrix`, `history` (the log), `rollouts`, `tokens`, `rounds`, `seconds` (training alone, by the
+        clock), `wall_seconds` (start and evaluation too) and `cpu_seconds` (training alone, of all threads, where the
+        system counts them).
 
     Raises:
         RunFailed: The process ended with an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-    if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu
     start = time.perf_counter()
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
+        seen = {**os.environ, "TOKENIZERS_PARALLELISM": "false", **(environment or {})}
         arguments = [*command, "--config", str(folder / "recipe.yaml")]
-        process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=seen)
         cpu = _wait(process)
     wall = time.perf_counter() - start
     if process.returncode:
         end = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise RunFailed(f"{' '.join(arguments)} failed with exit status {process.returncode}. The end of its log:\n{end}")
+        raise RunFailed(
+            f"{' '.join(arguments)} failed with exit status {process.returncode}. The end of its log:\n{end}"
+        )
     output = Path(settings["output_dir"])
     state, matrix = (json.loads((output / name).read_text(encoding="utf-8")) for name in (STATE_FILE, MATRIX_FILE))
     history = state["log_history"]

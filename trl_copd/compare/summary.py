@@ -30,10 +30,12 @@ def score(row: Mapping[str, float | None]) -> float:
     return mean(values) if len(values) == len(row) else float("nan")
 
 
-def summary(jobs: Mapping[str, Job], records: Mapping[tuple[str, int], Mapping], seeds: Sequence[int]) -> dict[str, Any]:
+def summary(
+    jobs: Mapping[str, Job], records: Mapping[tuple[str, int], Mapping], seeds: Sequence[int]
+) -> dict[str, Any]:
     """
-    The comparison as one JSON object: for each method `mean`, `ci95`, `domains`, `rollouts`, `rounds`, `seconds`, `seeds`;
-    and under `paired`, for each pair `"A minus B"`, `diff` and `ci95` over the seeds that both have.
+    The comparison as one JSON object: for each method `mean`, `ci95`, `domains`, `rollouts`, `rounds`, `seconds` and
+    `seeds`; and under `paired`, for each pair `"A minus B"`, `diff` and `ci95` over the seeds that both have.
     """
     runs = measured(jobs, records, seeds)
     scores = {name: {seed: score(row) for seed, row in by_seed.items()} for name, by_seed in runs.items()}
@@ -89,7 +91,10 @@ def verdict(found: Mapping[str, Any]) -> str:
             alike.append(text)
     parts = []
     if told:
-        parts.append("The seeds tell these apart (the 95 % interval of the paired difference holds no zero):\n  " + "\n  ".join(told))
+        parts.append(
+            "The seeds tell these apart (the 95 % interval of the paired difference holds no zero):\n  "
+            + "\n  ".join(told)
+        )
     if alike:
         parts.append("They cannot tell these apart (the interval holds zero):\n  " + "\n  ".join(alike))
     if single:

@@ -251,5 +251,10 @@ def pool(experts: list[Expert], seed: int) -> Expert:
             "method=mixed trains one policy: give all domains the same reward_weights, no learning_rate, no adapter."
         )
     return Expert(
-        "mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out, reward_weights=weights, domain_column="domain"
+        "mixed",
+        pooled.shuffle(seed=seed),
+        rewards,
+        eval_dataset=held_out,
+        reward_weights=weights,
+        domain_column="domain",
     )
