@@ -35,7 +35,7 @@ ROOMS = [
     {"sharding", "adapters"},
     {"shared_prompts", "precision", "forwards"},
     {"engines"},
-    {"report", "show"},
+    {"style", "side_by_side", "report", "show"},
     {"measure"},
     {"run"},
     {"trainers"},

@@ -54,10 +54,10 @@ class Allocation:
     """
     Watches what is learnt on every domain and gives rollouts to where there is something left to learn.
 
-    A domain's *promise* is the room above its accuracy, smoothed over generations; in full as long as the rewards of
-    at least one group in ten differ, and in proportion to that share below it (a group whose rewards are all alike moves
-    nothing). More signal than that counts for nothing: skills that half of all rollouts get right would otherwise take
-    the rollouts from those that are rarely rewarded, which need them most. An expert takes part in a round in
+    A domain's *promise* is the room above its accuracy, smoothed over generations: in full as long as the rewards of
+    at least one group in ten differ, and in proportion to that share below it, since a group whose rewards are all
+    alike moves nothing. More signal counts for nothing: skills that half of all rollouts get right would otherwise
+    take the rollouts from those that are rarely rewarded, which need them most. An expert takes part in a round in
     proportion to its promise, relative to the highest; the one with the highest always does. One whose domain is
     learnt rests: it samples nothing, and still teaches. `floor` wakes it now and then, so that a domain that is
     forgotten, or at last rewarded, is found again.

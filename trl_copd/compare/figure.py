@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
-from ..report import INK, MUTED, PALETTE, STYLE, short
+from ..style import INK, MUTED, PALETTE, STYLE, short
 from .intervals import interval
 
 
