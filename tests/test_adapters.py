@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
-from trl_copd.config import MERGE_METHODS
+from trl_copd.config_checks import MERGE_METHODS
 from trl_copd.engines.grouped import _can_share
 
 

@@ -28,6 +28,7 @@ ROOMS = [
         "prompts",
         "config",
         "config_checks",
+        "config_together",
         "methods",
         "spelling",
     },

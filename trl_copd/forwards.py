@@ -101,7 +101,8 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        if self.can_stack(sorted({*runs, *(like or ())} & self.model.peft_config.keys())):
+        # `like` may hold other labels than names of adapters
+        if self.can_stack([name for name in {*runs, *(like or ())} if name in self.model.peft_config]):
             with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
                 yield at_once
         else:

@@ -81,6 +81,13 @@ def test_overlap_and_matrix_are_the_same_in_whichever_mode_the_model_is(tmp_path
     assert measured[0] == measured[1]
 
 
+def test_learner_and_teacher_share_a_forward(tmp_path):
+    trainer = build_trainer(tmp_path, build_experts(2), topology="mutual", rlvr_steps=1, opd_steps=1, max_steps=2)
+    trainer.train()
+    assert any("opd/overlap" in key for log in history(trainer) for key in log)
+    assert trainer.forwards.stackable and all(trainer.forwards.stackable.values())
+
+
 @pytest.mark.parametrize("base", ["gpt2", "lora_dropout"])
 def test_rounds_are_sampled_in_the_mode_that_grpo_samples_in(tmp_path, base):
     trainer = build(tmp_path, base, max_steps=2, save_strategy="no", overlap_every=1)
