@@ -200,12 +200,13 @@ METHODS: dict[str, Method] = {
         "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in (1.25e-4, *RATES[:2])), copd=True
     ),
 }
-# the same with rollouts where something is left to learn
+# the same with rollouts where something is left to learn; nothing was searched beside what the log tells
 ALLOCATED: dict[str, Method] = {
-    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT), mixed(2.5e-4, **_SHARED_OUT))),
+    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT),)),
     "mopd-merge-adaptive": Method("student", (adaptive_mopd(180),)),
-    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180), adaptive(110, 10, 180)), copd=True),
+    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180),), copd=True),
 }
+WITHOUT = {name: name.removesuffix("-adaptive") for name in ALLOCATED}  # the same method, each branch in every round
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
 TRADE = {"apart": APART, "30:10": MUTUAL[0], "13:27": mutual(1e-3, 13, 27, 0.25)}  # ever more teaching
 MAIN = (

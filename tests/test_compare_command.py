@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -159,6 +160,23 @@ def test_a_run_that_fails_is_shown_and_the_others_stay(recipe, tmp_path, capsys)
     code = "import sys; print('no such data', file=sys.stderr); sys.exit(3)"
     with pytest.raises(launch.RunFailed, match="(?s)exit status 3.*no such data"):
         launch.execute((sys.executable, "-c", code), {"output_dir": str(tmp_path)}, tmp_path / "run")
+
+
+def test_a_run_whose_comparison_was_killed_is_ended_before_it_is_run_again(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "--config", str(recipe)])
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (tmp_path / "pid").write_text(str(other.pid))
+    launch.end_orphan(tmp_path)
+    assert other.poll() is None, "it bears the number, and is no run of this folder"
+    (tmp_path / "pid").write_text(str(waiting.pid))
+    reaped = threading.Thread(target=waiting.wait)  # as init does
+    reaped.start()
+    launch.end_orphan(tmp_path)
+    reaped.join(60)
+    assert waiting.returncode == -15 and not (tmp_path / "pid").exists()
+    other.kill()
+    other.wait()
 
 
 def test_the_figure_is_clipped_and_has_a_row_for_each_method(tmp_path):

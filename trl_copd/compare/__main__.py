@@ -173,10 +173,16 @@ def run_all(
     for slot in slots:
         free.put(slot)
 
+    stopped = threading.Event()
+
     def run(job: Job, seed: int) -> None:
         slot = free.get()
         try:
-            _run(recipe, job, seed, results, folder, slot, options)
+            if not stopped.is_set():
+                _run(recipe, job, seed, results, folder, slot, options)
+        except BaseException:
+            stopped.set()  # before the thread takes another one
+            raise
         finally:
             free.put(slot)
 
@@ -186,6 +192,7 @@ def run_all(
             for future in as_completed(futures):
                 future.result()
         except BaseException:
+            stopped.set()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -45,13 +45,16 @@ def execute(
         RunFailed: The process ended with an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    end_orphan(folder)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
     start = time.perf_counter()
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
         seen = {**os.environ, "TOKENIZERS_PARALLELISM": "false", **(environment or {})}
         arguments = [*command, "--config", str(folder / "recipe.yaml")]
         process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, env=seen)
+        (folder / "pid").write_text(str(process.pid))
         cpu = _wait(process)
+    (folder / "pid").unlink(missing_ok=True)
     wall = time.perf_counter() - start
     if process.returncode:
         end = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-3000:]
@@ -73,6 +76,30 @@ def execute(
         # what share of the clock was training is taken for the share of the processor's time
         "cpu_seconds": None if cpu is None else round(cpu * min(1.0, training / wall), 1),
     }
+
+
+def end_orphan(folder: Path) -> None:
+    """End a run of this folder that goes on although what started it was killed: two would write into one place."""
+    noted = folder / "pid"
+    if not noted.exists():
+        return
+    pid, ours = int(noted.read_text()), str(folder / "recipe.yaml").encode()
+
+    def goes_on() -> bool:  # another process may have got the number since
+        command = Path(f"/proc/{pid}/cmdline")
+        try:
+            return ours in command.read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + 30
+        if goes_on():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while goes_on() and time.monotonic() < deadline:
+            time.sleep(0.1)
+    noted.unlink(missing_ok=True)
 
 
 def _wait(process: subprocess.Popen) -> float | None:
