@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS, settings
 from ..recipes import find_recipe
 from ..schedule import cross_prompts
 from ..topology import TOPOLOGIES
@@ -133,6 +134,9 @@ def _load(path: str) -> dict[str, Any]:
 
 
 def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    method = "experts" if recipe.get("no_opd") else recipe.get("method")
+    if method is not None:
+        recipe = settings(method, recipe)
     options = {option: recipe[name] for name, option in RECIPE_FIELDS.items() if recipe.get(name) is not None}
     domains = recipe.get("domains") or []
     if not isinstance(domains, list):
@@ -155,18 +159,11 @@ def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
         for name, (harmless, missing) in NOT_COUNTED.items()
         if recipe.get(name) not in (None, *harmless)
     ]
-    return {**options, **_method(recipe)}
-
-
-def _method(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The baselines of `trl_copd.train`: the same rounds without distillation, or one policy on all data."""
-    method = "experts" if recipe.get("no_opd") else recipe.get("method", "copd")
-    if method not in ("copd", "experts", "mixed"):
-        raise ValueError(f"method={method!r} is unknown. Choose one of 'copd', 'experts', 'mixed'.")
-    if method == "copd":
-        return {}
-    alone: dict[str, Any] = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 0}  # every round is the same
-    return alone | ({"experts": 1} if method == "mixed" else {})
+    if method is not None and not recipe["opd_steps"]:
+        options["rlvr_steps"] = 1  # every round is the same
+    if method is not None and METHODS[method].pooled:
+        options["experts"] = 1
+    return options
 
 
 def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:

@@ -1,6 +1,7 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
 import importlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .domains import DEMO
 from .rows import load_rows
 
 
+logger = logging.getLogger(__name__)
 BUILTIN_BASES = ("demo", "smollm2")
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
@@ -246,10 +248,10 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         for i in range(count.pop())
     ]
     weights = experts[0].reward_weights
-    if any(e.reward_weights != weights or e.learning_rate or e.adapter for e in experts):
-        raise ValueError(
-            "method=mixed trains one policy: give all domains the same reward_weights, no learning_rate, no adapter."
-        )
+    if any(e.reward_weights != weights or e.adapter for e in experts):
+        raise ValueError("method=mixed trains one policy: give all domains the same reward_weights, and no adapter.")
+    if any(e.learning_rate for e in experts):
+        logger.warning("method=mixed trains one policy, at `learning_rate`; the domains' own rates are left out.")
     return Expert(
         "mixed",
         pooled.shuffle(seed=seed),
