@@ -41,8 +41,9 @@ ROOMS = [
     {"run"},
     {"trainers"},
     {"gym", "recipes"},
-    {"export", "plan", "train"},
+    {"export", "plan", "train", "verify"},
     {"compare"},
+    {"cli", "__main__"},
 ]
 
 

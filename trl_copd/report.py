@@ -1,6 +1,5 @@
 """
-Figures of a run, redrawn from what the run left on disk: `python -m trl_copd.report OUTPUT_DIR`. Several folders are
-put side by side.
+Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`. Several are put side by side.
 
     copd.json               branches and phases           ┐    figures/reward.png             reward per branch
     trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
@@ -11,13 +10,13 @@ x is `global_step`, the rounds done: rewards of step s are those of the 0-based 
 s rounds, and rounds [start, end) span x from start to end.
 """
 
-import argparse
 import logging
 import math
 import sys
 from pathlib import Path
 
 from .history import Run, Series, edge_parts, load_run, matrix_rows, mean_by_learner
+from .spelling import Parser
 from .style import GAIN, INK, LOSS, MARKERS, MUTED, PALETTE, SHADE, STYLE, running_mean, short
 from .topology import STUDENT
 
@@ -235,8 +234,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         `int`: Exit status: 0, or 1 if there is nothing to draw.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.report",
+    parser = Parser(
+        prog="trl-copd report",
         description="Draw the figures of a run into its folder; of several runs, put their students side by side.",
     )
     parser.add_argument("output_dir", nargs="+", help="folder of a run, as in `CoPDConfig(output_dir=...)`")

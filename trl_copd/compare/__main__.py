@@ -1,7 +1,7 @@
 """
 Which method wins on your data.
 
-    python -m trl_copd.compare --config mine.yaml --methods mixed mopd copd --seeds 0 1 2
+    trl-copd compare --config mine.yaml --methods mixed mopd copd --seeds 0 1 2
 
 Each method is run once for each seed from one recipe, with as many rollouts each (`--equal rollouts`, of the recipe as
 it stands) or as many rounds one after the other (`--equal rounds`, where one policy on all data samples a batch K
@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from .. import methods
-from ..spelling import did_you_mean
+from ..spelling import Parser, did_you_mean
 from . import estimate, launch
 from .figure import draw
 from .jobs import EQUAL, Job, build_jobs
@@ -68,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="trl-copd compare", description=__doc__)
     parser.add_argument("--config", required=True, help="the recipe: a YAML file, or the name of a built-in one")
     parser.add_argument("--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
                         help=f"of {', '.join(methods.METHODS)} (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip

@@ -1,6 +1,5 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
-import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +9,12 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
-import trl_copd.rewards
-
 from ..experts import Expert
 from ..spelling import did_you_mean
 from .demo_base import ACCURACY
 from .demo_base import build_base as build_demo
 from .domains import DEMO
+from .rewards import find_reward
 from .rows import load_rows
 
 
@@ -159,43 +157,6 @@ def _task(domain: dict[str, Any]) -> tuple[str, str]:
             "small/<task>."
         )
     return family, task
-
-
-def find_reward(spec: str | dict[str, Any]) -> Callable:
-    """
-    A reward function by name: one of `trl_copd.rewards`, one of `trl.rewards`, or a dotted path; a mapping builds an
-    instance, `{name: ExactMatchReward, ignore_case: true}`.
-    """
-    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ValueError(f"A reward is a name, or a mapping with a `name` and options, got {spec!r}.")
-    if "." in name:
-        found = _import(name)
-    else:
-        found = getattr(trl_copd.rewards, name, None) or getattr(importlib.import_module("trl.rewards"), name, None)
-        if found is None:
-            known = [known for known in trl_copd.rewards.__all__ if known.lower().endswith("reward")]
-            raise ValueError(f"No reward is named {name!r}. Use one of {', '.join(known)}, or a dotted path.")
-    if options and not isinstance(found, type):
-        raise ValueError(
-            f"The reward {name!r} is ready made and takes no options, got {options}. Name its class: "
-            "`{name: ExactMatchReward, ignore_case: true}`."
-        )
-    try:
-        return found(**options) if isinstance(found, type) else found
-    except TypeError as error:
-        raise ValueError(f"The reward {name!r} cannot be built with {options}: {error}.") from error
-
-
-def _import(path: str) -> Any:
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"The reward {path!r} cannot be imported: {error}. A module of your own lies where the command is run."
-        ) from error
 
 
 # ---- The mixed baseline -----------------------------------------------------------------------------------------
