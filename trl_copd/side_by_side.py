@@ -1,4 +1,4 @@
-"""Finished runs side by side, as a table and a figure: `python -m trl_copd.report runs/a runs/b`."""
+"""Finished runs side by side, as a table and a figure: `trl-copd report runs/a runs/b`."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
 """
-Which method wins on your data: `python -m trl_copd.compare --config mine.yaml --methods mixed mopd copd --seeds 0 1`.
+Which method wins on your data: `trl-copd compare --config mine.yaml --methods mixed mopd copd --seeds 0 1`.
 
     __main__.py    the command: estimate, runs, table, figure
     jobs.py        what each method runs, so that all get the same budget

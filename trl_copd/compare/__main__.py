@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on with the runs that are not done.", file=sys.stderr)
         return 130
-    _show(jobs, results, folder, options)
+    if not options.estimate:
+        _show(jobs, results, folder, options)
     return 0
 
 
@@ -136,8 +137,11 @@ def run_all(
     recipe: dict[str, Any], jobs: dict[str, Job], results: Results, folder: Path, options: argparse.Namespace
 ) -> None:
     """Run what is not in the results yet, after saying how long it will take."""
-    todo = {(job.key, seed): (job, seed) for seed in options.seeds for job in jobs.values()
-            if results.get(job.key, seed) is None}  # fmt: skip
+    todo: dict[tuple[str, int], tuple[Job, int]] = {}  # methods that are read off one run share it
+    for seed in options.seeds:
+        for job in jobs.values():
+            if results.get(job.key, seed) is None:
+                todo.setdefault((job.key, seed), (job, seed))
     there = len({(job.key, seed) for job in jobs.values() for seed in options.seeds}) - len(todo)
     if not todo:
         print(f"All {there} runs are in {results.path}.")
@@ -238,7 +242,7 @@ def _show(jobs: dict[str, Job], results: Results, folder: Path, options: argpars
         print(json.dumps(found))
         return
     print("\n" + table(found))
-    if not found:
+    if set(found) == {"paired"}:  # nothing was measured yet
         return
     print("\n" + verdict(found))
     if options.equal == "rollouts":
