@@ -18,6 +18,7 @@ from pathlib import Path
 from .history import Run, Series, edge_parts, load_run, matrix_rows, mean_by_learner
 from .spelling import Parser
 from .style import GAIN, INK, LOSS, MARKERS, MUTED, PALETTE, SHADE, STYLE, running_mean, short
+from .style import LONGEST as LONGEST
 from .topology import STUDENT
 
 
