@@ -36,7 +36,12 @@ class Pace:
 def short_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe of few rounds in which a student is taught, and few rows are evaluated."""
     reuse = rounds_per_generation(recipe)
-    phases = {"rlvr_steps": (ROUNDS + 1) * reuse, "opd_steps": ROUNDS * reuse, "final_opd_steps": 0, "hub": None}
+    phases: dict[str, Any] = {
+        "rlvr_steps": (ROUNDS + 1) * reuse,
+        "opd_steps": ROUNDS * reuse,
+        "final_opd_steps": 0,
+        "hub": None,
+    }
     rounds = phases["rlvr_steps"] + phases["opd_steps"]
     given = {
         key: value for key, value in recipe.items() if key not in ("method", "no_opd", "topology", "hub", "schedule")

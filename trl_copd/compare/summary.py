@@ -46,7 +46,7 @@ def summary(
         found[name] = {
             "mean": round(mean(scores[name].values()), 4),
             "ci95": interval(list(scores[name].values())),
-            "domains": {d: None if None in values else round(mean(values), 4) for d, values in graded.items()},
+            "domains": {domain: _mean_of_all(values) for domain, values in graded.items()},
             "rollouts": round(mean(record["rollouts"] for record in own)) if own else 0,
             "rounds": round(mean(record["rounds"] for record in own)) if own else 0,
             "seconds": round(mean(record["seconds"] for record in own), 1) if own else 0.0,
@@ -56,6 +56,12 @@ def summary(
     pairs = {f"{a} minus {b}": paired(scores[a], scores[b]) for a, b in combinations(names, 2)}
     found["paired"] = {label: pair for label, pair in pairs.items() if pair}
     return found
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    """Mean over seeds; `None` if one of them was not graded."""
+    known = [value for value in values if value is not None]
+    return round(mean(known), 4) if len(known) == len(values) else None
 
 
 def table(found: Mapping[str, Any]) -> str:
