@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.compare_ablations import ABLATIONS
-from benchmarks.compare_curves import ablation, interval, mean_curve, phases
+from benchmarks.compare_curves import ablation, mean_curve, phases
 from benchmarks.compare_methods import METHODS, SAWTOOTH, Job
 from benchmarks.compare_results import SEEDS, Results, best
+from trl_copd.compare.intervals import interval
 from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE
 
 
