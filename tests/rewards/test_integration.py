@@ -224,16 +224,20 @@ class TestRewardDoctor:
         assert code == 0 and report["n_exploits_accepted"] == 0 and report["false_positive_rate"] == 0.0
         assert "crash" not in report["headline"]
 
-    @pytest.mark.parametrize("boxed", [pytest.param(False, marks=pytest.mark.slow), True])
-    def test_fewer_false_negatives_than_trl(self, boxed, tmp_path, capsys):
+    def test_fewer_false_negatives_than_trl(self, tmp_path, capsys):
+        _, ours = self.audit("trl_copd.rewards:math_reward", tmp_path, "--fail-on", "never")
+        _, theirs = self.audit("trl.rewards:accuracy_reward", tmp_path, "--fail-on", "never")
         targets = Path(__file__).with_name("doctor_targets.py")
-        names = ("trl_copd.rewards:math_reward", "trl.rewards:accuracy_reward")
-        if boxed:
-            names = (f"{targets}:boxed_math_reward", f"{targets}:boxed_accuracy_reward")
-        ours, theirs = (self.audit(name, tmp_path, "--fail-on", "never")[1] for name in names)
+        _, ours_boxed = self.audit(f"{targets}:boxed_math_reward", tmp_path, "--fail-on", "never")
+        _, theirs_boxed = self.audit(f"{targets}:boxed_accuracy_reward", tmp_path, "--fail-on", "never")
         with capsys.disabled():
-            for name, report in (("math_reward", ours), ("accuracy_reward of TRL", theirs)):
-                box = ", answers in a box" if boxed else ""
-                print(f"\nreward-doctor, {name}{box}: {report['headline'].rpartition(': ')[2]}", end="")
-        assert ours["false_negative_rate"] < theirs["false_negative_rate"]
-        assert ours["n_exploits_accepted"] == 0 and "crash" not in ours["headline"]
+            for name, report in (
+                ("math_reward", ours),
+                ("accuracy_reward of TRL", theirs),
+                ("math_reward, answers in a box", ours_boxed),
+                ("accuracy_reward of TRL, answers in a box", theirs_boxed),
+            ):
+                print(f"\nreward-doctor, {name}: {report['headline'].rpartition(': ')[2]}", end="")
+        for mine, peer in ((ours, theirs), (ours_boxed, theirs_boxed)):
+            assert mine["false_negative_rate"] < peer["false_negative_rate"]
+            assert mine["n_exploits_accepted"] == 0 and "crash" not in mine["headline"]
