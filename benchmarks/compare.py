@@ -137,6 +137,8 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         "commit": made_by,
         "machine": f"{launch.machine()}, one thread a run",
     }
+    if settings.get("allocation") == "adaptive" and settings.get("method") != "mixed":
+        record["learnt"] = learnt(history)
     if settings["save_strategy"] == "steps":
         record["head"] = head_of(settings, left, record)
     if settings.get("eval_strategy") == "steps":
@@ -168,6 +170,30 @@ def rollouts(settings: dict[str, Any], rounds: int) -> int:
     schedule = Schedule(*steps, static=settings["topology"] == "mopd", final_opd_steps=final)
     plans = [schedule.plan(topology, index, rounds).values() for index in range(rounds)]
     return rows * sum(not plan.idle for round_ in plans for plan in round_)
+
+
+def learnt(history: list[dict], every: int = 8 * 128) -> dict[str, Any]:
+    """
+    For each `every` rollouts: the share of them that each branch had, and the mean reward of each expert (`up`) and of
+    the student on each domain (`student/up`), in [0, 1]; `None` where there was none.
+    """
+    experts = [name.removesuffix("/step_time") for name in history[0] if name.endswith("/step_time")]
+    branches, rewards = [*experts, "student"], [*experts, *(f"student/{name}" for name in experts)]
+    found: dict[str, Any] = {"rollouts": [], "share": {n: [] for n in branches}, "reward": {n: [] for n in rewards}}
+    seen: list[dict] = []
+    for entry in (entry for entry in history if "rollouts" in entry):
+        seen.append(entry)
+        if entry["rollouts"] < every * (len(found["rollouts"]) + 1):
+            continue
+        found["rollouts"].append(round(entry["rollouts"]))
+        given = {name: sum(f"{name}/step_time" in one for one in seen) for name in branches}
+        for name, count in given.items():
+            found["share"][name].append(round(count / sum(given.values()), 3))
+        for name, series_ in found["reward"].items():
+            values = [one[f"{name}/reward"] for one in seen if f"{name}/reward" in one]
+            series_.append(round(sum(values) / len(values), 3) if values else None)
+        seen = []
+    return found
 
 
 def curves(history: list[dict]) -> dict[str, list[list[float]]]:

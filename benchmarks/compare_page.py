@@ -22,7 +22,7 @@ from benchmarks.compare_curves import (  # noqa: E402
     text_of_sawtooth,
     trade_off,
 )
-from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_overlap, draw_pilot  # noqa: E402
+from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_learnt, draw_overlap, draw_pilot  # noqa: E402
 from benchmarks.compare_methods import ALLOCATED, CLOSE, METHODS, SMOLLM2, WITHOUT, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
@@ -45,6 +45,7 @@ PAIRS = (
     ("copd-paper", "mixed"),
     ("copd-mutual-polished", "mopd-merge"),
 )  # differences that the text speaks of
+SHOWN = (0, 7)  # seeds of the figure of who learnt when: one on which all is learnt, and the hardest
 FIGURES = ROOT / "docs" / "figures"
 CONFLICT = ROOT / "docs" / "results" / "gradient_conflict.json"
 
@@ -324,6 +325,10 @@ def update_page(results: Results, searched: Results | None = None) -> None:
     scores = dict(zip(names, by_seed(METHODS, names, results, SEEDS, searched), strict=True))
     draw_accuracy({name: list(found.values()) for name, found in scores.items() if found}, FIGURES / "compare.png")
     draw_overlap(results, searched or results, FIGURES / "compare_overlap.png")
+    job = ALLOCATED["copd-student-adaptive"].candidates[0]
+    found = {seed: record for seed in SHOWN if (record := results.find(job, seed)) and "learnt" in record}
+    if found:
+        draw_learnt(found, FIGURES / "compare_learnt.png")
     draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")
     if studied := pilot(results, FEW_SEEDS):
         draw_pilot(studied, FIGURES / "compare_pilot.png")
