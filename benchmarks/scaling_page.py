@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from trl_copd.report import INK, MUTED, PALETTE, STYLE  # noqa: E402
+from trl_copd.style import INK, MUTED, PALETTE, STYLE  # noqa: E402
 
 
 RESULTS = ROOT / "docs" / "results" / "scaling.json"

@@ -1,5 +1,5 @@
 """
-Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`.
+Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`. Several are put side by side.
 
     copd.json               branches and phases           ┐    figures/reward.png             reward per branch
     trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import side_by_side
 from .history import (
     Run,
     learners_of,
@@ -31,10 +32,7 @@ from .plots.lines import draw_allocation, draw_lines, draw_student, overlap_figu
 from .plots.matrix import draw_matrix
 from .plots.style import grid_of, title_of
 from .spelling import Parser
-from .style import INK as INK
 from .style import MUTED, STYLE, short
-from .style import PALETTE as PALETTE
-from .style import SHADE as SHADE
 from .topology import STUDENT
 
 
@@ -157,9 +155,21 @@ def draw_report(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = Parser(prog="trl-copd report", description="Draw the figures of a run into its folder.")
-    parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
+    """
+    Draw the figures of a run, or put several side by side.
+
+    Args:
+        argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
+
+    Returns:
+        `int`: Exit status: 0, or 1 if there is nothing to draw.
+    """
+    parser = Parser(
+        prog="trl-copd report",
+        description="Draw the figures of a run into its folder; of several runs, put their students side by side.",
+    )
+    parser.add_argument("output_dir", nargs="+", help="folder of a run, as in `CoPDConfig(output_dir=...)`")
+    parser.add_argument("--output", type=Path, help="of several runs: where the figure goes (the folder they lie in)")
     parser.add_argument(
         "--beside", action="append", default=[], metavar="NAME=DIR",
         help="draw the accuracy of another run as a line beside the student's, such as mixed=runs/mixed; "
@@ -171,8 +181,13 @@ def main(argv: list[str] | None = None) -> int:
         for pair in options.beside:
             if not all(pair.partition("=")):
                 raise ValueError(f"--beside takes NAME=DIR, such as mixed=runs/mixed, got {pair!r}.")
-        beside = dict(pair.split("=", 1) for pair in options.beside)
-        print(*draw_report(options.output_dir, formats=options.formats, beside=beside), sep="\n")
+        if len(options.output_dir) == 1:
+            beside = dict(pair.split("=", 1) for pair in options.beside)
+            print(*draw_report(options.output_dir[0], formats=options.formats, beside=beside), sep="\n")
+            return 0
+        runs = side_by_side.load_runs(options.output_dir)
+        print(side_by_side.table(runs))
+        print(*side_by_side.draw(runs, options.output or side_by_side.common_folder(options.output_dir)), sep="\n")
     except (FileNotFoundError, ImportError, ValueError) as error:
         print(f"trl-copd report: {error}", file=sys.stderr)
         return 1

@@ -19,6 +19,9 @@ import torch  # noqa: E402
 from accelerate import PartialState  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402
 from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # noqa: E402
+from tiny_acting import TURNS, a, b, copd, state_reward, talk_reward  # noqa: E402
+from tiny_acting import Counter as Counter_  # noqa: E402
+from tiny_acting import rows as acting_rows  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
 from trl_copd import Expert, adapters, sharding  # noqa: E402
@@ -51,6 +54,8 @@ SCENARIOS = {
     # real rollouts of unlike number: of one probe prompt for two processes, of three in chunks of two rows
     "one_probe": {"topology": "mutual", "max_steps": 3, "rlvr_steps": 1, "probe_prompts": 1},
     "chunked_probes": {"topology": "mutual", "max_steps": 1, "probe_prompts": 3, "rollout_chunk_rows": 5},
+    # rows with pictures beside rows without, and groups of them that are split over the processes
+    "pictures": {"topology": "mutual", "opd_fraction": 0.4},
     # fresh samples and Adam: compared within one number of processes only
     "resume": {
         "topology": "mopd",
@@ -67,6 +72,8 @@ SAMPLED = ("one_probe", "chunked_probes", "resume")  # with rollouts of the engi
 
 
 def run(name: str, folder: Path) -> dict[str, Any]:
+    if name == "acting":
+        return acting(folder)
     if name == "resume":
         return {"uninterrupted": train(name, folder), "resumed": train(name, folder, folder / "checkpoint-3")}
     return train(name, folder)
@@ -82,7 +89,10 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         tiny_model().save_pretrained(base)
     PartialState().wait_for_everyone()
     settings["per_device_train_batch_size"] = ROWS // int(os.environ.get("WORLD_SIZE", 1))
-    trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
+    if name == "pictures":
+        trainer = build_seeing_trainer(folder, **settings)
+    else:
+        trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
     moved = Moved(trainer)
     trainer.add_callback(moved)
     if name not in SAMPLED:
@@ -102,14 +112,80 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         "graded": of_every_process(trainer, Counter(graded)),
         "seen": of_every_process(trainer, seen),
     }
-    mine = torch.cat([weight.flatten() for weight in result["weights"]["math"].values()])
+    first = next(iter(result["weights"].values()))
+    mine = torch.cat([weight.flatten() for weight in first.values()])
     everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
     assert (everyone == everyone[0]).all(), "the processes have drifted apart"
     return result
 
 
+def acting(folder: Path) -> dict[str, Any]:
+    """Conversations of unlike length, in one process and the other, native and cross; one environment fails."""
+
+    class Flaky(Counter_):
+        def reset(self, **row):
+            if row["prompt"][0]["content"].startswith("4+"):
+                raise OSError("gone")
+            return super().reset(**row)
+
+    experts = [
+        Expert("tools", acting_rows(0), talk_reward, tools=[a, b], eval_dataset=acting_rows(20, 3)),
+        Expert("game", acting_rows(3), state_reward, environment_factory=Flaky, eval_dataset=acting_rows(20, 3)),
+    ]
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    trainer = copd(
+        folder, experts, topology="student", rlvr_steps=1, opd_steps=1, max_steps=2, optim="sgd", learning_rate=0.05,
+        per_device_train_batch_size=ROWS // processes, opd_fraction=0.5, overlap_every=1, probe_prompts=1,
+    )  # fmt: skip
+    rank, waves = trainer.accelerator.process_index, []
+    tokenizer = trainer.processing_class
+    asks = tokenizer.convert_tokens_to_ids("=")
+
+    def generate(prompt_ids, names, greedy=False):
+        """By the conversation alone; a first turn also by its place in its group, which may be split."""
+        waves.append(len(prompt_ids))
+        completions, seen = [], Counter()
+        for name, ids in zip(names, map(tuple, prompt_ids), strict=True):
+            place = 0
+            if ids.count(asks) == 1:
+                count = sum((name, ids) == other for other in zip(names, map(tuple, prompt_ids), strict=True))
+                place = seen[name, ids] + (trainer.num_generations - count if rank and 1 < count < 4 else 0)
+                seen[name, ids] += 1
+            turn = TURNS[crc32(repr((ids, place % trainer.num_generations)).encode()) % len(TURNS)]
+            completions.append(tokenizer(turn, add_special_tokens=False)["input_ids"])
+        return completions, None
+
+    trainer.engine.generate = generate
+    trainer.train()
+    return {
+        "processes": trainer.accelerator.num_processes,
+        "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
+        "matrix": trainer.last_matrix,
+        "logs": [
+            {key: value for key, value in log.items() if "tools/" in key or "failed_env" in key or "/length" in key}
+            | comparable(log)
+            for log in trainer.state.log_history
+        ],
+        "waves": of_every_process(trainer, waves),
+    }
+
+
 def of_every_process(trainer, value) -> list:
     return gather_object([value]) if trainer.accelerator.num_processes > 1 else [value]
+
+
+def build_seeing_trainer(folder: Path, **settings):
+    """Experts with pictures in all rows, in every other row, and in none."""
+    from tiny_vision import build_seeing, colour_reward, mixed_rows, picture, read_rows
+
+    pictures = mixed_rows(20).map(
+        lambda row, index: {"image": picture(index, 16, 16 + 8 * (index % 2))}, with_indices=True
+    )
+    domains = {"eye": pictures, "mix": mixed_rows(13), "text": read_rows(11)}
+    held_out = {"eye": mixed_rows(5), "mix": None, "text": read_rows(2)}
+    return build_seeing(
+        folder, [Expert(name, rows, colour_reward, held_out[name]) for name, rows in domains.items()], **settings
+    )
 
 
 def build_experts(graded: list[tuple], seen: list[tuple[int, int]]) -> list[Expert]:

@@ -98,12 +98,14 @@ class CoPDTrainer(GRPOTrainer):
         for name, value in plan.engine_args.items():  # of our engine; TRL did not start one of its own
             setattr(self.args, name, value)
         self.use_vllm = self.args.use_vllm  # TRL's scoring corrects for what the engine reports
+        self.log_multimodal = False  # TRL gathers pictures where it has some: a process with none would not take part
 
         parts = build_parts(self, plan)
         self.recorder, self.progress, self.saver = parts.recorder, parts.progress, parts.saver
         self.forwards, self.engine, self.weights = parts.forwards, parts.engine, parts.weights
         self.branches, self.teaching, self.round = parts.branches, parts.teaching, parts.round
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
+        self.conversations = parts.conversations
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
         self.add_callback(OutOfRollouts(self.round))
