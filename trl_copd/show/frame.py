@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..report import short
 from ..schedule import Schedule
+from ..style import short
 from ..topology import STUDENT, Edge, Topology
 
 
