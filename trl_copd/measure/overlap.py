@@ -42,7 +42,7 @@ class Overlap:
         forwards ([`Forwards`]): Runs the model over rows of two adapters.
         engine ([`Engine`]): Samples.
         tokenize (`Callable`): TRL's: prompts to token ids.
-        pad_token_id (`int`): Of the tokenizer.
+        pad_token_id, eos_token_id (`int`): Of the tokenizer.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         recorder ([`Recorder`]): Logs what is measured.
         thresholds (`Sequence[float]`): Overlaps that decide something; a warning says which lie in the noise.
@@ -61,13 +61,15 @@ class Overlap:
         engine: Engine,
         tokenize: Callable[[list], list[list[int]]],
         pad_token_id: int,
+        eos_token_id: int,
         accelerator: Accelerator,
         recorder: Recorder,
         thresholds: Sequence[float] = (),
     ):
         self.edges = [edge for edge in edges if probes.get(edge.domain)]
         self.probes, self.every, self.turns, self.top_k = probes, every, turns, top_k
-        self.temperature, self.seed, self.pad_token_id = temperature, seed, pad_token_id
+        self.temperature, self.seed = temperature, seed
+        self.pad_token_id, self.eos_token_id = pad_token_id, eos_token_id
         self.forwards, self.engine, self.tokenize = forwards, engine, tokenize
         self.accelerator, self.recorder, self.thresholds = accelerator, recorder, thresholds
         self._noisy = in_16_bits(forwards.model, accelerator.mixed_precision) and not forwards.scores_in_float32
@@ -127,7 +129,7 @@ class Overlap:
         completions, _ = self.engine.generate(prompt_ids, names)
         rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
-            rollouts[key].append((prompt, completion))
+            rollouts[key].append((prompt, completion or [self.eos_token_id]))  # which an empty one stands for
         return rollouts
 
     def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:

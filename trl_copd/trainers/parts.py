@@ -109,6 +109,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         engine=engine,
         tokenize=host.token_ids,
         pad_token_id=host.pad_token_id,
+        eos_token_id=host.eos_token_id,
         accelerator=accelerator,
         recorder=recorder,
         thresholds=(args.overlap_low, args.overlap_high) if args.schedule == "overlap" else (),

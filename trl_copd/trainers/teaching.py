@@ -64,9 +64,10 @@ class Teaching:
         """
         mask, beta = batch["completion_mask"], self.betas[learner]
         teachers = [edge.teacher for edge in edges]
-        learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
-        with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
-            teacher_logps = self.score(batch, teachers)  # (B, T)
+        with self.forwards.without_dropout():  # once for both
+            learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
+            with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
+                teacher_logps = self.score(batch, teachers)  # (B, T)
         mask = self._teachable(teacher_logps - learner_logps, mask, learner, faults)
         self._log_sampled_kl(learner, (learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
         if self.divergence is None:
