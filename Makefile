@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
+.PHONY: demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
 .PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
@@ -20,6 +20,9 @@ demo: $(INSTALLED)  ## three experts and their student, under six minutes
 
 demo-no-opd: $(INSTALLED)  ## the same rounds without distillation
 	$(MAKE) demo ARGS="--no_opd --output_dir runs/demo-no-opd $(ARGS)"
+
+demo-agent: $(INSTALLED)  ## experts with tools and environments, and a conversation before and after: under ten minutes
+	$(BIN)/python recipes/agent_demo.py $(ARGS)
 
 smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \

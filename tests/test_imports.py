@@ -24,6 +24,8 @@ ROOMS = [
         "randomness",
         "run.folder",
         "pictures",
+        "worlds",
+        "environments",
         "experts",
         "prompts",
         "config",

@@ -120,7 +120,7 @@ class CoPDConfig(GRPOConfig):
             samples the whole round at once.
         share_prompts (`bool` or `"auto"`, *optional*, defaults to `False`):
             Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
-            backward: the same numbers up to rounding (1e-5) for up to a third less computation in a round. `False`
+            backward: the same numbers up to rounding (1e-5), for a quarter less computation in a short round. `False`
             takes TRL's own forward, to the bit. `"auto"` shares with several branches, and leaves a single one to TRL.
             With `True` a single one shares the prefill of its rollouts, too, as several do in any case.
         live_view (`bool`, *optional*, defaults to `True`):

@@ -38,7 +38,7 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo`, `smollm2` or `vision`: a base that is built on the spot, instead of
+        builtin_base (`str`, *optional*): `demo`, `smollm2`, `vision` or `agent`: a base built on the spot, instead of
             `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
         method (`str`): `copd`; `experts`: the same rounds without distillation, then averaged; `mixed`: one policy on
@@ -48,7 +48,7 @@ class RecipeArguments:
 
     domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
     builtin_base: str | None = field(
-        default=None, metadata={"help": "'demo', 'smollm2' or 'vision': build the base on the spot."}
+        default=None, metadata={"help": "'demo', 'smollm2', 'vision' or 'agent': build the base on the spot."}
     )
     base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
     method: str = field(default="copd", metadata={"help": "'copd', 'experts' (no distillation) or 'mixed'."})

@@ -1,7 +1,7 @@
 """The capability matrix: accuracy of the base, of every expert and of the student on every domain."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..pictures import pictures_of, prepared
 from ..randomness import forked
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..topology import STUDENT
+from .conversations import Conversations
 
 
 ANSWERS = 8  # rows with pictures of each domain whose answers are kept, to be shown
@@ -27,7 +28,14 @@ ANSWERS = 8  # rows with pictures of each domain whose answers are kept, to be s
 class Grader(Protocol):
     """A branch, as far as its rewards grade completions."""
 
-    def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
+    def grade(
+        self,
+        rows: list[dict[str, Any]],
+        completions: list[Any],
+        ids: list[list[int]],
+        environments: list[Any] | None = None,
+        failures: Collection[int] = (),
+    ) -> torch.Tensor:
         """Rewards of all processes, `(rows, functions)`, NaN where ungraded."""
 
 
@@ -67,6 +75,7 @@ class CapabilityMatrix:
         temperature (`float`): What completions are sampled at where they are not greedy.
         merged (`bool`): Whether the student is the merge of the experts.
         samples (`int`): Completions per row where a measurement does not say how many.
+        conversations ([`Conversations`], *optional*): Has those of domains whose expert acts.
     """
 
     def __init__(
@@ -82,7 +91,9 @@ class CapabilityMatrix:
         temperature: float,
         merged: bool,
         samples: int = 1,
+        conversations: Conversations | None = None,
     ):
+        self.conversations = conversations
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
         self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
@@ -162,7 +173,7 @@ class CapabilityMatrix:
                     domain=expert,
                     prompt=rows[index]["prompt"],
                     solution=rows[index].get("solution"),
-                    texts={n: t if isinstance(t, str) else t[0]["content"] for n, t in zip(names, texts, strict=True)},
+                    texts={name: _last_text(text) for name, text in zip(names, texts, strict=True)},
                     grades=dict(zip(names, grades[:, index].tolist(), strict=True)),
                 )
             )
@@ -171,6 +182,8 @@ class CapabilityMatrix:
         self, names: list[str], expert: str, rows: list[dict], greedy: bool
     ) -> tuple[torch.Tensor, list[Any]]:
         """Grades, `(adapters, rows)`, and completions of every adapter, one adapter after the other."""
+        if self.conversations is not None and self.conversations.acts(expert):
+            return self._grade_conversations(names, expert, rows, greedy)
         prompts = [row["prompt"] for row in rows]
         prompt_ids = self.tokenize(prompts)
         ids: list[list[int]] = []
@@ -183,10 +196,33 @@ class CapabilityMatrix:
         mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
         return mine.reshape(len(names), len(rows)), completions
 
+    def _grade_conversations(
+        self, names: list[str], expert: str, rows: list[dict], greedy: bool
+    ) -> tuple[torch.Tensor, list[Any]]:
+        """As `_grade_chunk`, where the rows take several turns and rewards read what they have left."""
+        grades: list[torch.Tensor] = []
+        completions: list[Any] = []
+        for group in self._sampled_together(names):
+            self.engine.sync(group)
+            for talk in self.conversations.have(self.engine, [(name, expert, rows) for name in group], greedy):
+                rewards = self.graders[expert].grade(
+                    talk.observed(rows), talk.completions, talk.ids, talk.environments, talk.failures
+                )
+                grades.append(rewards[self.accelerator.process_index * len(rows) :][: len(rows), 0])
+                completions += talk.completions
+        return torch.stack(grades), completions
+
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def _last_text(completion: Any) -> str:
+    """What a completion says; of messages, what the last one does."""
+    if isinstance(completion, str):
+        return completion
+    return str((completion[-1].get("content") or "") if completion else "")
 
 
 def _mean(grades: torch.Tensor) -> float | None:

@@ -14,15 +14,16 @@ from ..spelling import did_you_mean
 from .demo_base import ACCURACY
 from .demo_base import build_base as build_demo
 from .domains import DEMO
-from .rewards import find_reward
+from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
 
-BUILTIN_BASES = ("demo", "smollm2", "vision")
+BUILTIN_BASES = ("demo", "smollm2", "vision", "agent")
 WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
+    "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
 }  # fmt: skip
 
 
@@ -31,7 +32,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
     Build one of `BUILTIN_BASES` unless it is there already.
 
     Args:
-        name (`str`): `"demo"`, `"smollm2"` or `"vision"`.
+        name (`str`): `"demo"`, `"smollm2"`, `"vision"` or `"agent"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
         domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
@@ -60,6 +61,13 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
                     from .vision_base import build_vision_base
 
                     build_vision_base(target, seed, skills=skills)
+                done.touch()
+        elif name == "agent":
+            done = target / "done"
+            if not done.is_file():
+                from .agent import build_base as build_agent
+
+                build_agent(target, seed)
                 done.touch()
         else:
             from .smollm2 import build_smollm2
@@ -107,8 +115,18 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
+    if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
+        from .agent import agent_expert
+
+        return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)
-    rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
+    own = [] if "environment" in domain else ["exact_match_reward"]  # an environment may have a reward of its own
+    rewards, rate = domain.get("rewards", own), domain.get("learning_rate")
+    acting = {key: domain[key] for key in ("max_tool_calling_iterations", "tool_timeout") if key in domain}
+    if "environment" in domain:
+        acting["environment_factory"] = find_environment(domain["environment"])
+    if "tools" in domain:
+        acting["tools"] = [import_path(path, "tool") for path in domain["tools"]]
     return Expert(
         name=domain["name"],
         train_dataset=train,
@@ -117,6 +135,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
         learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
+        **acting,
     )
 
 
