@@ -167,13 +167,13 @@ class CapabilityMatrix:
     ) -> None:
         seen = {id(row): index for index, row in reversed([*enumerate(rows)]) if pictures_of(row["prompt"])}
         for index in sorted(seen.values())[:ANSWERS]:
-            texts = [completions[place * len(rows) + index] for place in range(len(names))]
+            texts = [_last_text(completions[place * len(rows) + index]) for place in range(len(names))]
             self.answers.append(
                 Answer(
                     domain=expert,
                     prompt=rows[index]["prompt"],
                     solution=rows[index].get("solution"),
-                    texts={name: _last_text(text) for name, text in zip(names, texts, strict=True)},
+                    texts=dict(zip(names, texts, strict=True)),
                     grades=dict(zip(names, grades[:, index].tolist(), strict=True)),
                 )
             )

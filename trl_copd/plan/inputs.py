@@ -110,7 +110,7 @@ class Run:
     topology: str = "student"
     processes: int = 1
     sharded: bool = False
-    rows: int = 8
+    rows: int = 32
     accumulation: int = 1
     steps_per_generation: int | None = None
     num_iterations: int = 1

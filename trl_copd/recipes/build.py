@@ -1,5 +1,6 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
 
+logger = logging.getLogger(__name__)
 BUILTIN_BASES = ("demo", "smollm2", "vision", "agent")
 WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
 DOMAIN_KEYS = {
@@ -246,8 +248,15 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         for i in range(count.pop())
     ]
     weights = experts[0].reward_weights
-    if any(e.reward_weights != weights or e.learning_rate or e.adapter for e in experts):
-        raise ValueError(
-            "method=mixed trains one policy: give all domains the same reward_weights, no learning_rate, no adapter."
-        )
-    return Expert("mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out, reward_weights=weights)
+    if any(e.reward_weights != weights or e.adapter for e in experts):
+        raise ValueError("method=mixed trains one policy: give all domains the same reward_weights, and no adapter.")
+    if any(e.learning_rate for e in experts):
+        logger.warning("method=mixed trains one policy, at `learning_rate`; the domains' own rates are left out.")
+    return Expert(
+        "mixed",
+        pooled.shuffle(seed=seed),
+        rewards,
+        eval_dataset=held_out,
+        reward_weights=weights,
+        domain_column="domain",
+    )
