@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-agent demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
+.PHONY: demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
 .PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
@@ -27,6 +27,10 @@ demo-agent: $(INSTALLED)  ## experts with tools and environments, and a conversa
 smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
 		recipes/copd.py --config recipes/smollm2_cpu.yaml $(ARGS)
+
+demo-vision: $(INSTALLED)  ## an expert that sees, one that reads, and their student
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
+		recipes/copd.py --config recipes/vision_demo.yaml $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)

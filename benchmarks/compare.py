@@ -20,12 +20,8 @@ says more about the machine's other work.
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,15 +35,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
-from benchmarks.compare_methods import MAIN, METHODS, SMOLLM2, Job  # noqa: E402
+from benchmarks.compare_methods import ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
+from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.recipes.build import build_base  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
 
-STUDIES = {"conflict": METHODS, "smollm2": SMOLLM2}
+STUDIES = {"conflict": METHODS, "allocation": ALLOCATED, "smollm2": SMOLLM2}
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
 
@@ -123,54 +120,41 @@ def base(seed: int, folder: Path, name: str = "compare") -> str:
 def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str, Any]:
     """Train and measure, in a process of its own."""
     output = target(job, seed, folder)
-    output.mkdir(parents=True, exist_ok=True)
     settings = recipe(job, output, parent) | {"seed": seed, "model_name_or_path": base(seed, folder, job.recipe)}
-    (output / "recipe.yaml").write_text(yaml.safe_dump(settings))
-    command = [sys.executable, str(ROOT / "recipes" / "copd.py"), "--config", str(output / "recipe.yaml")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1",
-                   "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
-    made_by, start = commit(), time.perf_counter()
-    with (output / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - start
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n" + (output / "log.txt").read_text()[-3000:])
-    state, matrix = (
-        json.loads((output / f"{name}.json").read_text()) for name in ("trainer_state", "capability_matrix")
-    )
-    history = state["log_history"]
-    training = next(entry["train_runtime"] for entry in reversed(history) if "train_runtime" in entry)
+    made_by = launch.commit(ROOT, "trl_copd", "recipes", "benchmarks")
+    command = (sys.executable, str(ROOT / "recipes" / "copd.py"))
+    left = launch.execute(command, settings, output, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+    history = left["history"]
     record = {
         "key": key(job),
         "seed": seed,
         "job": job.describe(),
-        "matrix": {n: {d: round(v, 4) for d, v in row.items()} for n, row in matrix.items()},
-        "rollouts": rollouts(settings, state["max_steps"]),
-        "tokens": round(state["num_input_tokens_seen"]),
-        # one thread: what share of the clock was training is what share of the CPU time was
-        "train_seconds": round((usage.ru_utime + usage.ru_stime) * min(1.0, training / wall), 1),
+        "matrix": {n: {d: round(v, 4) for d, v in row.items()} for n, row in left["matrix"].items()},
+        "rollouts": left["rollouts"] or rollouts(settings, left["rounds"]),
+        "tokens": left["tokens"],
+        "train_seconds": left["cpu_seconds"],  # one thread
         "curves": curves(history),
         "commit": made_by,
-        "machine": machine(),
+        "machine": f"{launch.machine()}, one thread a run",
     }
+    if settings.get("allocation") == "adaptive" and settings.get("method") != "mixed":
+        record["learnt"] = learnt(history)
     if settings["save_strategy"] == "steps":
-        record["head"] = head_of(settings, state, record)
+        record["head"] = head_of(settings, left, record)
     if settings.get("eval_strategy") == "steps":
         record |= {"edges": series(history, "opd/overlap"), "evaluations": evaluations(history)}
     print(f"{output.name}: {json.dumps(job.fields)} {record['train_seconds']:.0f} s", flush=True)
     return record
 
 
-def head_of(settings: dict[str, Any], state: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:
+def head_of(settings: dict[str, Any], left: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:
     """What the first `save_steps` rounds of a run took of its rollouts, tokens and time."""
     rounds = settings["save_steps"]
-    tokens = [e["num_tokens"] for e in state["log_history"] if e["step"] == rounds and "num_tokens" in e]
+    tokens = [e["num_tokens"] for e in left["history"] if e["step"] == rounds and "num_tokens" in e]
     return {
         "rollouts": rollouts(settings, rounds),
         "tokens": round(tokens[0]),
-        "train_seconds": round(record["train_seconds"] * rounds / state["max_steps"], 1),
+        "train_seconds": round(record["train_seconds"] * rounds / left["rounds"], 1),
     }
 
 
@@ -186,6 +170,30 @@ def rollouts(settings: dict[str, Any], rounds: int) -> int:
     schedule = Schedule(*steps, static=settings["topology"] == "mopd", final_opd_steps=final)
     plans = [schedule.plan(topology, index, rounds).values() for index in range(rounds)]
     return rows * sum(not plan.idle for round_ in plans for plan in round_)
+
+
+def learnt(history: list[dict], every: int = 8 * 128) -> dict[str, Any]:
+    """
+    For each `every` rollouts: the share of them that each branch had, and the mean reward of each expert (`up`) and of
+    the student on each domain (`student/up`), in [0, 1]; `None` where there was none.
+    """
+    experts = [name.removesuffix("/step_time") for name in history[0] if name.endswith("/step_time")]
+    branches, rewards = [*experts, "student"], [*experts, *(f"student/{name}" for name in experts)]
+    found: dict[str, Any] = {"rollouts": [], "share": {n: [] for n in branches}, "reward": {n: [] for n in rewards}}
+    seen: list[dict] = []
+    for entry in (entry for entry in history if "rollouts" in entry):
+        seen.append(entry)
+        if entry["rollouts"] < every * (len(found["rollouts"]) + 1):
+            continue
+        found["rollouts"].append(round(entry["rollouts"]))
+        given = {name: sum(f"{name}/step_time" in one for one in seen) for name in branches}
+        for name, count in given.items():
+            found["share"][name].append(round(count / sum(given.values()), 3))
+        for name, series_ in found["reward"].items():
+            values = [one[f"{name}/reward"] for one in seen if f"{name}/reward" in one]
+            series_.append(round(sum(values) / len(values), 3) if values else None)
+        seen = []
+    return found
 
 
 def curves(history: list[dict]) -> dict[str, list[list[float]]]:
@@ -211,32 +219,14 @@ def evaluations(history: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-def commit() -> str:
-    """The commit at hand, and whether the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "trl_copd", "recipes", "benchmarks")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+changes" if changed else "")
-
-
-def machine() -> str:
-    cpus = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in cpus.read_text().splitlines() if line.startswith("model name")]
-        if cpus.exists()
-        else [platform.processor() or platform.machine()]
-    )
-    return f"{names[0]}, {os.cpu_count()} cores, one thread a run"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("search", "run", "ablate", "table", "page"))
     parser.add_argument(
-        "--study", choices=STUDIES, default="conflict", help="the skills that conflict, or SmolLM2-135M"
+        "--study",
+        choices=STUDIES,
+        default="conflict",
+        help="the skills that conflict, the same with allocation, or SmolLM2-135M",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

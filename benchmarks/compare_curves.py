@@ -4,29 +4,14 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import Any
 
-from scipy.stats import t as student_t
-
 from benchmarks.compare_ablations import ABLATIONS, PILOT, correlation, partial_correlation, pilot_points
 from benchmarks.compare_methods import METHODS, SAWTOOTH, TRADE, Job, Method
 from benchmarks.compare_results import Results, accuracy, domains, key
+from trl_copd.compare.intervals import interval, span
 from trl_copd.schedule import Schedule
 
 
 STUDENT = Method("student", ())
-
-
-def interval(values: list[float], level: float = 0.95) -> list[float] | None:
-    """Student's t interval of the mean, `[low, high]`; `None` for a single value."""
-    if len(values) < 2:
-        return None
-    middle, count = mean(values), len(values)
-    spread = (sum((value - middle) ** 2 for value in values) / (count - 1) / count) ** 0.5
-    half = float(student_t.ppf((1 + level) / 2, count - 1)) * spread
-    return [round(middle - half, 4), round(middle + half, 4)]
-
-
-def span(bounds: list[float] | None, sign: str = "") -> str:
-    return f"[{bounds[0]:{sign}.3f}, {bounds[1]:{sign}.3f}]" if bounds else ""
 
 
 def ablation(name: str, results: Results, seeds: Iterable[int]) -> dict[str, dict[int, float]]:

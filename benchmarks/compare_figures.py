@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.compare_ablations import ABLATIONS
-from benchmarks.compare_curves import ablation, interval, mean_curve, phases
+from benchmarks.compare_curves import ablation, mean_curve, phases
 from benchmarks.compare_methods import METHODS, SAWTOOTH, Job
 from benchmarks.compare_results import SEEDS, Results, best
-from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE
+from trl_copd.compare.intervals import interval
+from trl_copd.report import INK, MUTED, PALETTE, SHADE, STYLE, running_mean
 
 
 UNORDERED = ("opd_loss", "merge_method", "the defaults")  # ablations whose values are no scale
@@ -47,6 +48,40 @@ def draw_accuracy(scores: dict[str, list[float]], path: Path) -> None:
         ax.grid(axis="x", color=SHADE)
         ax.set_axisbelow(True)
         figure.savefig(path)
+
+
+def draw_learnt(records: dict[int, dict[str, Any]], target: Path) -> None:
+    """A column for each seed: rewards of experts and student above, who had the rollouts below."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2 * len(records), 5.6), layout="constrained", dpi=150)
+        axes = figure.subplots(2, len(records), squeeze=False, sharex=True, sharey="row")
+        for column, (seed, record) in enumerate(records.items()):
+            found, (above, below) = record["learnt"], axes[:, column]
+            experts = [name for name in found["share"] if name != "student"]
+            colors = dict(zip(experts, PALETTE, strict=False)) | {"student": MUTED}
+            for name in experts:
+                for label, line in ((name, "-"), (f"student/{name}", ":")):
+                    points = [
+                        pair
+                        for pair in zip(found["rollouts"], found["reward"][label], strict=True)
+                        if pair[1] is not None
+                    ]
+                    steps, values = zip(*points, strict=True)
+                    above.plot(
+                        steps, running_mean(list(values), 1), line, color=colors[name], lw=2 if line == "-" else 1.5
+                    )
+            below.stackplot(
+                found["rollouts"],
+                found["share"].values(),
+                colors=[colors[name] for name in found["share"]],
+                alpha=0.85,
+            )
+            above.set(title=f"Seed {seed}", ylim=(0, 1.02), ylabel="reward" if column == 0 else None)
+            below.set(xlabel="rollouts", ylim=(0, 1), ylabel="share of the rollouts" if column == 0 else None)
+        marks = [Line2D([], [], color=colors[name], lw=4, label=name) for name in found["share"]]
+        marks.append(Line2D([], [], color=INK, ls=":", label="the student on that skill"))
+        figure.legend(handles=marks, loc="outside lower center", ncols=6)
+        figure.savefig(target)
 
 
 def draw_overlap(results: Results, searched: Results, path: Path) -> None:

@@ -16,6 +16,7 @@ ROUNDS = BUDGET // EXPERTS  # of four branches
 HEAD = 120  # of the experts, where a student is taught afterwards
 TAIL = BUDGET - EXPERTS * HEAD  # of that student
 RATES = (2.5e-4, 5e-4, 1e-3)
+CHEAP = {"max_steps": BUDGET, "overlap_every": 0, "share_prompts": True}  # same rollouts, fewer CPU seconds
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,26 @@ def student(
     return Job({**phases, **teaching, **rates, "max_steps": rounds + final, **fields})
 
 
+def adaptive(rlvr: int, opd: int, final: int, floor: float = 0.05, **fields: Any) -> Job:
+    """The student of [`student`] whose experts rest once they have learnt; it ends with `final` rounds of its own."""
+    phases = {"topology": "student", "rlvr_steps": rlvr, "opd_steps": opd, "final_opd_steps": final}
+    teaching = {"opd_fraction": 1 / 16, "opd_beta": [0.1] * EXPERTS + [1.0], "opd_loss": "forward_kl"}
+    rates = {"learning_rate": 2.5e-4, "expert_learning_rate": 1e-3, "student_init": "merge"}
+    return Job({**phases, **teaching, **rates, **_allocated(floor), **fields})
+
+
+def adaptive_mopd(final: int, floor: float = 0.05, **fields: Any) -> Job:
+    """Experts apart that rest once they have learnt, then a student that starts from their mean, in one run."""
+    phases = {"topology": "mopd", "rlvr_steps": BUDGET - final, "opd_steps": final * EXPERTS}
+    rates = {"learning_rate": 2.5e-4, "expert_learning_rate": 1e-3, "student_init": "merge"}
+    return Job({**phases, "opd_loss": "forward_kl", **rates, **_allocated(floor), **fields})
+
+
+def _allocated(floor: float) -> dict[str, Any]:
+    """Rollouts go to where there is something to learn; the run ends with the budget, not with a number of rounds."""
+    return {"allocation": "adaptive", "allocation_floor": floor, "max_rollouts": 128 * BUDGET, **CHEAP}
+
+
 def _hub(rate: float, rlvr: int, opd: int, fraction: float) -> Job:
     return mutual(rate, rlvr, opd, fraction, topology="hub", hub="up")
 
@@ -124,6 +145,7 @@ MUTUAL = (
 # the paper's topology, loss and ratio
 PAPER = tuple(mutual(rate, 15, 10, 0.5, opd_loss="sampled") for rate in (1e-3, 5e-4, 2e-3))
 _HUB_PHASES = ((30, 10, 0.25), (120, 40, 0.5), (13, 27, 0.5))
+_SHARED_OUT = {"allocation": "adaptive", "allocation_floor": 0.05, "overlap_every": 0, "share_prompts": True}
 _WIDE = {"lora_r": 16 * EXPERTS, "lora_alpha": 32 * EXPERTS}
 
 METHODS: dict[str, Method] = {
@@ -178,6 +200,13 @@ METHODS: dict[str, Method] = {
         "student", tuple(taught(MUTUAL[0], rate, "merge") for rate in (1.25e-4, *RATES[:2])), copd=True
     ),
 }
+# the same with rollouts where something is left to learn; nothing was searched beside what the log tells
+ALLOCATED: dict[str, Method] = {
+    "mixed-adaptive": Method("student", (mixed(5e-4, **_SHARED_OUT),)),
+    "mopd-merge-adaptive": Method("student", (adaptive_mopd(180),)),
+    "copd-student-adaptive": Method("student", (adaptive(30, 10, 180),), copd=True),
+}
+WITHOUT = {name: name.removesuffix("-adaptive") for name in ALLOCATED}  # the same method, each branch in every round
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
 TRADE = {"apart": APART, "30:10": MUTUAL[0], "13:27": mutual(1e-3, 13, 27, 0.25)}  # ever more teaching
 MAIN = (

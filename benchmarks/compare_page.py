@@ -16,16 +16,14 @@ from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
-    interval,
     pilot,
     sawtooth,
-    span,
     text_of_pilot,
     text_of_sawtooth,
     trade_off,
 )
-from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_overlap, draw_pilot  # noqa: E402
-from benchmarks.compare_methods import CLOSE, METHODS, SMOLLM2, Method  # noqa: E402
+from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_learnt, draw_overlap, draw_pilot  # noqa: E402
+from benchmarks.compare_methods import ALLOCATED, CLOSE, METHODS, SMOLLM2, WITHOUT, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
     SEARCH_SEEDS,
@@ -35,6 +33,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
+from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
@@ -46,6 +45,7 @@ PAIRS = (
     ("copd-paper", "mixed"),
     ("copd-mutual-polished", "mopd-merge"),
 )  # differences that the text speaks of
+SHOWN = (0, 7)  # seeds of the figure of who learnt when: one on which all is learnt, and the hardest
 FIGURES = ROOT / "docs" / "figures"
 CONFLICT = ROOT / "docs" / "results" / "gradient_conflict.json"
 
@@ -115,12 +115,6 @@ def summary(
             for domain in found["experts"]["domains"]
         }
     return found
-
-
-def paired(ours: dict[int, float], other: dict[int, float]) -> dict[str, Any]:
-    """Mean difference over the seeds that both have, and its interval."""
-    differences = [ours[seed] - other[seed] for seed in ours if seed in other]
-    return {"diff": round(mean(differences), 4), "ci95": interval(differences)} if differences else {}
 
 
 # ---- The page ---------------------------------------------------------------------------------------------------
@@ -244,6 +238,32 @@ def replication(results: Results, methods: dict[str, Method] = METHODS, searched
     return "\n".join(lines)
 
 
+def allocation_table(results: Results, searched: Results | None = None) -> str:
+    """Each seed by itself, without and with an allocation; the differences are over the seeds that both have."""
+    known, methods = SEEDS + MORE_SEEDS, METHODS | ALLOCATED
+    scores = {
+        name: dict(sorted(by_seed(methods, (name,), results, known, searched)[0].items()))
+        for pair in WITHOUT.items()
+        for name in reversed(pair)
+    }
+    there = [seed for seed in known if any(seed in scores[name] for name in ALLOCATED)]
+    if not there:
+        return ""
+    lines = ["| | " + " | ".join(map(str, there)) + " | mean of these | minus without | minus mixed-adaptive |"]
+    lines.append("|---" * (len(there) + 4) + "|")
+    for name, row in scores.items():
+        row = {seed: row[seed] for seed in there if seed in row}
+        if not row or not any(scores[other] for other in (name, *WITHOUT) if other.startswith(name)):
+            continue
+        cells = [f"{row[seed]:.3f}" if seed in row else "" for seed in there]
+        cells.append(f"{mean(row.values()):.3f}" if len(row) == len(there) else "")
+        for other in (WITHOUT.get(name), "mixed-adaptive"):
+            gap = paired(row, scores[other]) if other and other != name and name in WITHOUT else {}
+            cells.append(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def by_seed(
     methods: dict[str, Method], names: Iterable[str], results: Results, seeds: Iterable[int], searched: Results | None
 ) -> list[dict[int, float]]:
@@ -281,6 +301,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "table": table(found),
         "short": short_table(found, more if repeated else {}),
         "settings": settings(found),
+        "allocation": allocation_table(results, searched),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,
@@ -304,6 +325,10 @@ def update_page(results: Results, searched: Results | None = None) -> None:
     scores = dict(zip(names, by_seed(METHODS, names, results, SEEDS, searched), strict=True))
     draw_accuracy({name: list(found.values()) for name, found in scores.items() if found}, FIGURES / "compare.png")
     draw_overlap(results, searched or results, FIGURES / "compare_overlap.png")
+    job = ALLOCATED["copd-student-adaptive"].candidates[0]
+    found = {seed: record for seed in SHOWN if (record := results.find(job, seed)) and "learnt" in record}
+    if found:
+        draw_learnt(found, FIGURES / "compare_learnt.png")
     draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")
     if studied := pilot(results, FEW_SEEDS):
         draw_pilot(studied, FIGURES / "compare_pilot.png")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare_methods import Job, Method  # noqa: E402
+from trl_copd.compare import results  # noqa: E402
 
 
 RESULTS = ROOT / "docs" / "results" / "compare.jsonl"
@@ -20,34 +20,11 @@ MORE_SEEDS = (5, 6, 7, 8, 9)  # decided on after the table was seen, and read ap
 MARGIN = 0.1  # accuracy by which a candidate may be behind after the first search seed
 
 
-class Results:
-    """
-    The results file: one JSON object a line, found by what was run and with which seed.
-
-    Args:
-        path (`Path`): The file; it need not be there. A line that was cut off counts as not there.
-    """
-
-    def __init__(self, path: Path):
-        self.path, self._lock = path, threading.Lock()
-        self.records: dict[tuple[str, int], dict[str, Any]] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            self.records[record["key"], record["seed"]] = record
+class Results(results.Results):
+    """The results file, read by job."""
 
     def find(self, job: Job, seed: int) -> dict[str, Any] | None:
-        return self.records.get((key(job), seed))
-
-    def add(self, record: dict[str, Any]) -> None:
-        with self._lock:
-            self.records[record["key"], record["seed"]] = record
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-            with self.path.open("a") as file:
-                file.write("\n" * (torn and self.path.stat().st_size > 0) + json.dumps(record) + "\n")
+        return self.get(key(job), seed)
 
 
 def key(job: Job) -> str:

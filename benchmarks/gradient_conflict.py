@@ -29,11 +29,12 @@ import yaml  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import ModelConfig, TrlParser, get_peft_config  # noqa: E402
 
-from benchmarks.compare import base, commit, execute, machine, recipe, target  # noqa: E402
+from benchmarks.compare import base, execute, recipe, target  # noqa: E402
 from benchmarks.compare_curves import conflict_table  # noqa: E402
 from benchmarks.compare_methods import METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, Results, best  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
+from trl_copd.compare.launch import commit, machine  # noqa: E402
 from trl_copd.recipes.build import build_experts  # noqa: E402
 from trl_copd.train import RecipeArguments  # noqa: E402
 
@@ -126,7 +127,7 @@ def main() -> None:
     chosen = best(METHODS["mixed"], Results(RESULTS))
     job = Job(chosen.fields | {"save_steps": LOOKS[0]})
     found: dict[str, Any] = {"job": job.describe(), "rounds": LOOKS, "batches": ROUNDS, "looks": []}
-    found |= {"commit": commit(), "machine": machine()}
+    found |= {"commit": commit(ROOT, "trl_copd", "recipes", "benchmarks"), "machine": machine()}
     for seed in options.seeds:
         run = target(job, seed, options.folder)
         if not (run / f"checkpoint-{LOOKS[-1]}").is_dir():

@@ -149,7 +149,8 @@ def _words(folder: Path) -> None:
 
 def _demo_base(folder: Path) -> None:
     """The demonstration's base, hardly trained, where the recipe looks for it."""
-    shutil.copytree(_hardly_trained(), folder / "runs/bases/demo-seed0", dirs_exist_ok=True)
+    names = "demo-up0.3-down0.015-back0.015-rotate0.015-seed0"
+    shutil.copytree(_hardly_trained(), folder / f"runs/bases/{names}", dirs_exist_ok=True)
 
 
 @functools.cache

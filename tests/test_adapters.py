@@ -152,7 +152,7 @@ def test_adapters_of_different_ranks_are_stacked(tmp_path, caplog):
     experts = build_experts(2)
     experts[1] = Expert("code", rows(1, 20), letter_reward, adapter=tmp_path / "trained")
     with caplog.at_level("WARNING"):
-        trainer = trained(tmp_path / "run", experts=experts)
+        trainer = trained(tmp_path / "run", experts=experts, overlap_every=1)  # measuring stacks them too
     assert not any("one after the other" in record.message for record in caplog.records)
     prompts, names = [[1, 4, 14, 5], [1, 6, 14, 7]] * 3, ["math"] * 2 + ["code"] * 2 + ["base"] * 2
     together, _ = trainer.engine.generate(prompts, names, greedy=True)

@@ -26,20 +26,26 @@ def test_turns_are_shared_out_in_proportion():
     assert sorted(drawn) == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
 
 
-def test_a_promise_is_signal_times_room():
-    allocation = Allocation(["easy", "hard", "unseen", "dense"])
+def test_a_promise_is_room_where_there_is_signal():
+    allocation = Allocation(["easy", "rare", "unseen", "dense", "dead"])
     allocation.observe("easy", 0.5, 0.9)
-    allocation.observe("hard", 0.25, 0.0)
-    allocation.observe("dense", 0.5, 3.0)  # rewards beyond 1 say nothing of the room
-    assert allocation.promise("easy") == pytest.approx(0.05)
-    assert allocation.promise("hard") == 0.25 and allocation.promise("dense") == 0.5
+    allocation.observe("rare", 0.25, 0.02)  # counts in full, though half as many of its groups differ
+    allocation.observe("dense", 0.05, 3.0)  # rewards beyond 1 say nothing of the room
+    allocation.observe("dead", 0.0, 0.0)
+    assert allocation.promise("easy") == pytest.approx(0.1) and allocation.promise("rare") == pytest.approx(0.98)
+    assert allocation.promise("dense") == pytest.approx(0.5) and allocation.promise("dead") == 0.0
     assert allocation.promise("unseen") == 1.0
-    assert allocation.weights(["easy", "hard"]) == {"easy": pytest.approx(0.2), "hard": 1.0}
+    assert allocation.weights(["easy", "rare"]) == {"easy": pytest.approx(0.1 / 0.98), "rare": 1.0}
+    assert allocation.weights(["rare", "dead"])["dead"] == 0.1, "the floor"
     allocation.observe("easy", 0.0, 1.0)  # smoothed: 0.35 and 0.93
-    assert allocation.promise("easy") == pytest.approx(0.35 * 0.07)
-    assert allocation.weights(["easy", "hard"])["easy"] == 0.1, "the floor"
-    allocation.observe("hard", math.nan, math.nan)  # nothing was graded: nothing is learnt of it
-    assert allocation.promise("hard") == 0.25
+    assert allocation.promise("easy") == pytest.approx(0.07)
+    allocation.observe("easy", 0.0, 1.0)
+    allocation.observe("easy", 0.0, 1.0)
+    allocation.observe("easy", 0.0, 1.0)
+    allocation.observe("easy", 0.0, 1.0)
+    assert allocation.signal["easy"] == pytest.approx(0.5 * 0.7**5) and allocation.promise("easy") < 0.017
+    allocation.observe("rare", math.nan, math.nan)  # nothing was graded: nothing is learnt of it
+    assert allocation.promise("rare") == pytest.approx(0.98)
 
 
 def test_who_has_learnt_rests_and_the_student_does_not():

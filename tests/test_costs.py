@@ -209,11 +209,11 @@ def run_of(tmp_path, **fields):
 @pytest.mark.parametrize(
     ("fields", "rows"),
     [
-        ({}, 8),
-        ({"gradient_accumulation_steps": 2}, 16),
-        ({"steps_per_generation": 4, "num_iterations": 2}, 32),
-        ({"generation_batch_size": 32}, 32),
-        ({"generation_batch_size": 8, "gradient_accumulation_steps": 3}, 8),
+        ({}, 32),
+        ({"gradient_accumulation_steps": 2}, 64),
+        ({"steps_per_generation": 4, "num_iterations": 2}, 128),
+        ({"generation_batch_size": 64}, 64),
+        ({"per_device_train_batch_size": 8, "generation_batch_size": 8, "gradient_accumulation_steps": 3}, 8),
         ({"per_device_train_batch_size": "2", "steps_per_generation": 2}, 4),
     ],
 )

@@ -37,7 +37,7 @@ def base_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    settings = yaml.safe_load((ROOT / "recipes/demo.yaml").read_text())
+    settings = yaml.safe_load((ROOT / "tests/three_skills.yaml").read_text())
     for domain in settings["domains"]:
         domain.update(n_train=64, n_eval=6)
     path = tmp_path_factory.mktemp("config") / "demo.yaml"

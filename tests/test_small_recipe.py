@@ -64,12 +64,13 @@ def test_three_rounds(tmp_path):
     from trl_copd.recipes.smollm2 import build_smollm2
 
     settings = yaml.safe_load(RECIPE.read_text())
-    domains = [{**domain, "n_train": 40, "n_eval": 4} for domain in settings["domains"]]
+    domains = [{**domain, "n_train": 40, "n_eval": 2} for domain in settings["domains"]]
     # a few steps of the warm start: the rounds must run, not be good
-    model = build_smollm2(tmp_path / "base", warm_start_rows(domains, 0, 40), steps=4)
+    model = build_smollm2(tmp_path / "base", warm_start_rows(domains, 0, 40), steps=2)
     settings = {key: value for key, value in settings.items() if key != "builtin_base"}
     settings |= {"domains": domains, "model_name_or_path": model, "max_steps": 3, "output_dir": str(tmp_path / "run")}
     settings |= {"save_strategy": "steps", "save_steps": 3}
+    settings |= {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12}  # a quarter
     config = tmp_path / "recipe.yaml"
     config.write_text(yaml.safe_dump(settings))
     command = [sys.executable, "recipes/copd.py", "--config", str(config)]

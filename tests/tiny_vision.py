@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from trl_copd import CoPDConfig, CoPDTrainer
+from trl_copd import CoPDConfig, CoPDTrainer, Expert
 
 
 MARKS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
@@ -37,8 +37,8 @@ class ImageProcessor(Qwen2_5_VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-def vision_processor() -> ImageProcessor:
-    """Qwen's own processor over a tokenizer of characters; the PIL backend needs no torchvision."""
+def vision_tokenizer() -> PreTrainedTokenizerFast:
+    """A token a character, and Qwen's marks around pictures."""
     names = ["<pad>", "<bos>", "<eos>", "<unk>", *CHARACTERS, *MARKS]
     core = Tokenizer(models.WordLevel({token: index for index, token in enumerate(names)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -47,10 +47,15 @@ def vision_processor() -> ImageProcessor:
         additional_special_tokens=MARKS, padding_side="left", chat_template=TEMPLATE,
     )  # fmt: skip
     tokenizer.image_token, tokenizer.video_token = "<|image_pad|>", "<|video_pad|>"
+    return tokenizer
+
+
+def vision_processor() -> ImageProcessor:
+    """Qwen's own processor over a tokenizer of characters; the PIL backend needs no torchvision."""
     pictures = Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, size={"shortest_edge": 64, "longest_edge": 32 * 32}, min_pixels=64, max_pixels=1024
     )
-    return ImageProcessor(pictures, tokenizer, video_processor=None, chat_template=TEMPLATE)
+    return ImageProcessor(pictures, vision_tokenizer(), video_processor=None, chat_template=TEMPLATE)
 
 
 def vision_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
@@ -124,3 +129,19 @@ def build_seeing(output_dir, experts, peft_config=None, **overrides):
     return CoPDTrainer(
         vision_model(), experts, args, processing_class=vision_processor(), peft_config=peft_config or lora()
     )
+
+
+def two_experts(size: int = 20, **overrides) -> list[Expert]:
+    """An expert with pictures and one without."""
+    return [
+        Expert("eye", seen_rows(size), colour_reward, **overrides),
+        Expert("text", read_rows(size), colour_reward, **overrides),
+    ]
+
+
+def different_adapters(trainer) -> None:
+    """Give every adapter weights of its own, so that rows under the wrong one would show."""
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)

@@ -12,6 +12,7 @@ from .schedule import BranchPlan
 
 
 ALLOCATIONS = ("uniform", "adaptive")
+ENOUGH = 0.1  # share of groups whose rewards differ from which on a domain counts in full
 SMOOTHING = 0.7  # weight of what was known of a domain before its latest generation
 
 
@@ -53,8 +54,10 @@ class Allocation:
     """
     Watches what is learnt on every domain and gives rollouts to where there is something left to learn.
 
-    A domain's *promise* is the share of its groups whose rewards differ (a group whose rewards are all alike moves
-    nothing) times the room above its accuracy, smoothed over generations. An expert takes part in a round in
+    A domain's *promise* is the room above its accuracy, smoothed over generations: in full as long as the rewards of
+    at least one group in ten differ, and in proportion to that share below it, since a group whose rewards are all
+    alike moves nothing. More signal counts for nothing: skills that half of all rollouts get right would otherwise
+    take the rollouts from those that are rarely rewarded, which need them most. An expert takes part in a round in
     proportion to its promise, relative to the highest; the one with the highest always does. One whose domain is
     learnt rests: it samples nothing, and still teaches. `floor` wakes it now and then, so that a domain that is
     forgotten, or at last rewarded, is found again.
@@ -98,7 +101,7 @@ class Allocation:
             return 1.0
         accuracy = self.accuracy.get(domain, 0.0)
         room = 1.0 - accuracy if 0.0 <= accuracy <= 1.0 else 1.0  # other rewards than 0 to 1 say nothing of the room
-        return self.signal[domain] * room
+        return min(1.0, self.signal[domain] / ENOUGH) * room
 
     def gap(self, domain: str, learner: Mapping[str, float]) -> float:
         """How far a learner's accuracy is below its teacher's on a domain, in [0, 1]; 1 while it is unknown."""

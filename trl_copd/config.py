@@ -7,6 +7,7 @@ from trl import GRPOConfig
 
 from .config_checks import check_values
 from .config_together import check_reuse, check_together
+from .methods import settings as method_settings
 from .redaction import redact, secrets_of
 from .schedule import OverlapSchedule, Schedule
 from .spelling import suggesting
@@ -25,6 +26,10 @@ class CoPDConfig(GRPOConfig):
     Every parameter of [`~trl.GRPOConfig`] keeps its meaning, per branch: `per_device_train_batch_size` counts rows per
     branch, so that one expert alone is exactly TRL's GRPO. The paper trains with `loss_type="grpo"`,
     `epsilon_high=0.28` and `beta=0.0`; TRL's default loss is `"dapo"`.
+
+    Two of its defaults are others: `learning_rate` is 1e-4, since the best rate of LoRA is about ten times that of
+    full fine-tuning (Schulman et al., "LoRA Without Regret", 2025) and TRL's 1e-6 hardly moves an adapter; and a batch
+    has 32 rows, four prompts, of which `opd_fraction` gives one to a teacher. TRL's 8 rows are a single prompt.
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
@@ -134,6 +139,12 @@ class CoPDConfig(GRPOConfig):
     `"eval_student/accuracy"`: the student's mean accuracy over all domains.
     """
 
+    learning_rate: float = field(
+        default=1e-4, metadata={"help": "Peak learning rate; an expert may have its own (`Expert.learning_rate`)."}
+    )
+    per_device_train_batch_size: int = field(
+        default=32, metadata={"help": "Rows per branch, process and micro-batch, a multiple of num_generations."}
+    )
     rlvr_steps: int = field(
         default=10, metadata={"help": "Rounds of RLVR in a cycle, >= 0 (paper: best ratio 1.5:1)."}
     )
@@ -237,6 +248,25 @@ class CoPDConfig(GRPOConfig):
             generations = -(-self.max_rollouts // self.generation_batch_size)
             self.max_steps = generations * self.rounds_per_generation
         check_reuse(self)
+
+    @classmethod
+    def preset(cls, method: str, **fields: Any) -> "CoPDConfig":
+        """
+        The configuration of a method, with the settings that did best in `docs/experiments.md`.
+
+        Args:
+            method (`str`): `"copd"`, `"copd-mutual"`, `"copd-hub"`, `"mopd"`, `"experts"`, `"average"` or `"mixed"`,
+                which takes one expert on all data.
+            **fields: Fields of the configuration; they replace the preset's.
+
+        Returns:
+            [`CoPDConfig`]: The configuration. `"copd"` keeps half of `max_steps`, or 9/32 of `max_rollouts`, for
+            `final_opd_steps`, and has no last phase without either.
+
+        Raises:
+            ValueError: No such method, or a field that would make it another one.
+        """
+        return cls(**method_settings(method, fields, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""

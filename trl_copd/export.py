@@ -17,9 +17,10 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from peft import PeftConfig, PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
+from .adapters import is_multimodal
 from .run.card import COPD_CITATION, base_in_words, is_hub_id, package_version
 from .spelling import Parser
 from .topology import STUDENT
@@ -27,6 +28,7 @@ from .topology import STUDENT
 
 PROMPTS = ("12+34=", "The capital of France is", "def add(a, b):", "Question: what is 3 times 7? Answer:")
 NEW_TOKENS = 24
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -67,7 +69,9 @@ def export(
     base = base or config.base_model_name_or_path
     _check_base(base, config)
     tokenizer = _load_tokenizer(root, base)
-    model = AutoModelForCausalLM.from_pretrained(base, revision=config.revision, dtype=torch.float32)
+    sees = is_multimodal(AutoConfig.from_pretrained(base, revision=config.revision))
+    auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model = auto.from_pretrained(base, revision=config.revision, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     wanted = _greedy(model, tokenizer)
     model = model.merge_and_unload(safe_merge=True)
@@ -76,10 +80,15 @@ def export(
     try:
         model.to(getattr(torch, dtype)).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        for name in PROCESSOR_FILES if sees else ():  # as they are: loading a processor may need more packages
+            file = next((folder / name for folder in (root, root.parent.parent) if (folder / name).is_file()), None)
+            if file is not None:
+                shutil.copy(file, partial / name)
         del model
         gc.collect()
-        checked = _check(partial, tokenizer, wanted, dtype)
-        _write_card(partial, source, expert, revision, base, dtype, checked)
+        checked = _check(auto, partial, tokenizer, wanted, dtype)
+        task = "image-text-to-text" if sees else "text-generation"
+        _write_card(partial, source, expert, revision, base, dtype, checked, task)
         if output.exists():
             output.rmdir()
         os.replace(partial, output)
@@ -154,9 +163,9 @@ def _greedy(model: Any, tokenizer: Any) -> list[list[int]]:
     return completions
 
 
-def _check(folder: Path, tokenizer: Any, wanted: list[list[int]], dtype: str) -> str:
+def _check(auto: Any, folder: Path, tokenizer: Any, wanted: list[list[int]], dtype: str) -> str:
     """Load what was saved and compare it with the adapter; in a lower precision rounding may change some tokens."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    model = auto.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise RuntimeError(f"Some weights are not finite in {dtype}. Use --dtype float32 or bfloat16.")
     pairs = [pair for a, b in zip(_greedy(model, tokenizer), wanted, strict=True) for pair in zip(a, b, strict=True)]
@@ -169,7 +178,7 @@ def _check(folder: Path, tokenizer: Any, wanted: list[list[int]], dtype: str) ->
 
 
 def _write_card(
-    folder: Path, source: str, expert: str | None, revision: str | None, base: str, dtype: str, checked: str
+    folder: Path, source: str, expert: str | None, revision: str | None, base: str, dtype: str, checked: str, task: str
 ) -> None:
     name = f"the expert `{expert}`" if expert else f"the {STUDENT}"
     origin = f"[{source}](https://huggingface.co/{source})" if is_hub_id(source) else f"a run in `{Path(source).name}`"
@@ -178,7 +187,7 @@ def _write_card(
         base_model=base if is_hub_id(base) else None,
         library_name="transformers",
         tags=["copd", "trl"],
-        pipeline_tag="text-generation",
+        pipeline_tag=task,
     )
     versions = "\n".join(f"- {package} {package_version(package)}" for package in ("trl-copd", "transformers", "peft"))
     ModelCard(

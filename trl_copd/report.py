@@ -1,5 +1,5 @@
 """
-Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`.
+Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`. Several are put side by side.
 
     copd.json               branches and phases           ┐    figures/reward.png             reward per branch
     trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
@@ -17,21 +17,12 @@ from pathlib import Path
 
 from .history import Run, Series, edge_parts, load_run, matrix_rows, mean_by_learner
 from .spelling import Parser
+from .style import GAIN, INK, LOSS, MARKERS, MUTED, PALETTE, SHADE, STYLE, running_mean, short
+from .style import LONGEST as LONGEST
 from .topology import STUDENT
 
 
 logger = logging.getLogger(__name__)
-
-# Okabe and Ito's colour-blind safe palette, without its yellow (too pale for a line on white), and two of Paul Tol's.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
-INK, MUTED, SHADE = "#222222", "#767676", "#F1EFE9"
-GAIN, LOSS = (0.42, 0.68, 0.86), (0.93, 0.62, 0.36)  # ends of the heat map's scale; white is the base
-MARKERS = "os^DvpXP"
-LONGEST = 16  # characters of a name on a figure
-STYLE = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": 11, "legend.frameon": False}
-STYLE |= {"axes.edgecolor": "#B5B5B5", "axes.spines.top": False, "axes.spines.right": False}
-STYLE |= {"xtick.color": MUTED, "ytick.color": MUTED, "axes.ymargin": 0.12}
-STYLE |= {"figure.constrained_layout.w_pad": 0.1, "figure.constrained_layout.h_pad": 0.08}
 
 
 def color_of(run: Run, adapter: str) -> str:
@@ -43,18 +34,6 @@ def color_of(run: Run, adapter: str) -> str:
 def dashes_of(run: Run, adapter: str) -> str:
     """Style of a line: dashed once the palette repeats."""
     return "-" if adapter == STUDENT or run.branches.index(adapter) < len(PALETTE) else "--"
-
-
-def running_mean(values: list[float], half: int) -> list[float]:
-    """Centred mean over `2 * half + 1` points, over fewer near the ends."""
-    chunks = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
-    return [sum(chunk) / len(chunk) for chunk in chunks]
-
-
-def short(name: str, width: int = LONGEST) -> str:
-    """The name in at most `width` characters, cut in its middle: ends tell names apart more often."""
-    tail = (width - 1) // 2
-    return name if len(name) <= width else f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
@@ -247,12 +226,32 @@ def draw_report(output_dir: str | Path, quiet: bool = False) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    parser = Parser(prog="trl-copd report", description="Draw the figures of a run into its folder.")
-    parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
+    """
+    Draw the figures of a run, or put several side by side.
+
+    Args:
+        argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
+
+    Returns:
+        `int`: Exit status: 0, or 1 if there is nothing to draw.
+    """
+    parser = Parser(
+        prog="trl-copd report",
+        description="Draw the figures of a run into its folder; of several runs, put their students side by side.",
+    )
+    parser.add_argument("output_dir", nargs="+", help="folder of a run, as in `CoPDConfig(output_dir=...)`")
+    parser.add_argument("--output", type=Path, help="of several runs: where the figure goes (the folder they lie in)")
+    options = parser.parse_args(argv)
     try:
-        print(*draw_report(parser.parse_args(argv).output_dir), sep="\n")
-    except (FileNotFoundError, ImportError) as error:
+        if len(options.output_dir) == 1:
+            print(*draw_report(options.output_dir[0]), sep="\n")
+            return 0
+        from .side_by_side import common_folder, draw, load_runs, table
+
+        runs = load_runs(options.output_dir)
+        print(table(runs))
+        print(*draw(runs, options.output or common_folder(options.output_dir)), sep="\n")
+    except (FileNotFoundError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

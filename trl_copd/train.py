@@ -20,15 +20,14 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .config import CoPDConfig
 from .engines.vllm_checks import check_installed
 from .measure.matrix import matrix_table
+from .methods import METHODS
+from .methods import settings as method_settings
 from .recipes import find_recipe, recipe_summaries
-from .recipes.build import build_base, build_experts, pool
+from .recipes.build import build_base, build_experts, load_processor, pool
 from .run.checkpoints import last_checkpoint
 from .spelling import did_you_mean
 from .trainers import CoPDTrainer
 from .trainers.model_checks import check_model_path
-
-
-METHODS = ("copd", "experts", "mixed")
 
 
 @dataclass
@@ -38,20 +37,21 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo` or `smollm2`: a base that is built on the spot, instead of
+        builtin_base (`str`, *optional*): `demo`, `smollm2` or `vision`: a base that is built on the spot, instead of
             `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
-        method (`str`): `copd`; `experts`: the same rounds without distillation, then averaged; `mixed`: one policy on
-            all data, as many rollouts in all.
+        method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets what makes it the method, and
+            the rest where the recipe does not. `None`: what the recipe's own fields say. `mixed` trains one policy on
+            all data, with as many rollouts in all.
         no_opd (`bool`): Short for `--method experts`.
     """
 
     domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
     builtin_base: str | None = field(
-        default=None, metadata={"help": "'demo' or 'smollm2': build the base on the spot."}
+        default=None, metadata={"help": "'demo', 'smollm2' or 'vision': build the base on the spot."}
     )
     base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
-    method: str = field(default="copd", metadata={"help": "'copd', 'experts' (no distillation) or 'mixed'."})
+    method: str | None = field(default=None, metadata={"help": f"A preset: one of {', '.join(METHODS)}."})
     no_opd: bool = field(default=False, metadata={"help": "Short for --method experts."})
 
 
@@ -68,7 +68,8 @@ built-in recipes (docs/recipes.md says what each was measured to give):
 options that are set most often; the recipe's YAML may hold each of them, the command line wins:
   --config RECIPE                path of a YAML file, or the name of a built-in recipe
   --output_dir DIR               where student, experts, logs and figures go
-  --method METHOD                copd, experts (no distillation, then averaged) or mixed (one policy on all data)
+  --method METHOD                a preset: copd, copd-mutual, copd-hub, mopd, experts, average, mixed
+                                 (docs/compare.md says what each is)
   --max_steps N                  rounds
   --seed N                       of data, adapters and sampling
   --model_name_or_path MODEL     base: Hub id or folder
@@ -87,10 +88,70 @@ options that are set most often; the recipe's YAML may hold each of them, the co
 
 
 class RecipeParser(TrlParser):
-    """TRL's parser, whose errors are raised: its usage lists some three hundred options."""
+    """
+    TRL's parser. A method that is named in the file or on the command line adds its settings to the file's. Errors are
+    raised: its usage lists some three hundred options.
+    """
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message[:1].upper()}{message[1:]}.")
+
+    def parse_args_and_config(self, args: Any = None, **options: Any) -> tuple[Any, ...]:
+        argv = list(args)
+        config = yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text())
+        config = config if isinstance(config, dict) else {}  # TRL says what is wrong
+        given = _given(argv)
+        on_line = {name: _value(" ".join(words[1:])) for name, words in given.items() if name not in ("", "config")}
+        alone = on_line.get("no_opd", config.get("no_opd"))
+        method = "experts" if alone else on_line.get("method", config.get("method"))
+        self.preset: dict[str, Any] = {}
+        if method is not None:
+            # what trains experts apart overrules a recipe's distillation, as `--method experts` always did
+            apart = method in METHODS and METHODS[method].fields.get("opd_steps") == 0
+            said = {} if apart else on_line if "method" in on_line else {**config, **on_line}
+            method_settings(method, said, strict=True)
+            if method == "copd-hub" and not {**config, **on_line}.get("hub"):
+                raise ValueError(f"method='copd-hub' needs the name of an expert in `hub`: one of {_names(config)}.")
+            self.preset = method_settings(method, {**config, **on_line})
+            argv = [
+                token
+                for name, tokens in given.items()
+                if name not in METHODS[method].fields or on_line[name] == METHODS[method].fields[name]
+                for token in tokens
+            ]
+        return super().parse_args_and_config(argv, **options)
+
+    def set_defaults_with_config(self, **config: Any) -> list[str]:
+        return super().set_defaults_with_config(**{**self.preset, **config, **self._overruled(config)})
+
+    def _overruled(self, config: dict[str, Any]) -> dict[str, Any]:
+        """What the method says otherwise than the file."""
+        return {name: self.preset[name] for name in config if name in self.preset}
+
+
+def _given(argv: list[str]) -> dict[str, list[str]]:
+    """What stands on a command line, by field: the tokens of each."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for token in (part for arg in argv for part in (arg.split("=", 1) if arg.startswith("--") else [arg])):
+        if token.startswith("--"):
+            name = token[2:].replace("-", "_")
+            found[name] = [token]
+        else:
+            found.setdefault(name, []).append(token)
+    return found
+
+
+def _value(text: str) -> Any:
+    """What a word of the command line means; a flag alone is true."""
+    try:
+        return yaml.safe_load(text or "true")
+    except yaml.YAMLError:
+        return text
+
+
+def _names(recipe: dict[str, Any]) -> list[Any]:
+    return [domain.get("name") for domain in recipe.get("domains") or [] if isinstance(domain, dict)]
 
 
 def main(argv: list[str] | None = None) -> CoPDTrainer:
@@ -139,9 +200,7 @@ def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
     argv = with_recipe(argv)
     check_keys(argv)
     recipe, args, model_args = RecipeParser(PARSED).parse_args_and_config(argv)
-    method = "experts" if recipe.no_opd else recipe.method
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
+    method = "experts" if recipe.no_opd else recipe.method or "copd"
     check_model(recipe.builtin_base, model_args.model_name_or_path)
     check_installed(args)  # before a base is built
 
@@ -150,10 +209,9 @@ def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
     if args.resume_from_checkpoint in ("true", "True", True):  # the newest complete one, if there is one
         args.resume_from_checkpoint = last_checkpoint(args.output_dir)
     experts = build_experts(recipe.domains, args.seed)
-    if method != "copd":
-        args = without_opd(args)
-    if method == "mixed":
-        args.max_steps *= len(experts)  # one branch takes as many rollouts as all experts together
+    if METHODS[method].pooled:
+        if args.max_rollouts is None:
+            args.max_steps *= len(experts)  # one branch takes as many rollouts as all experts together
         experts = [pool(experts, args.seed)]
     model = model_args.model_name_or_path
     if recipe.builtin_base is not None:
@@ -164,6 +222,7 @@ def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
         model=model,
         experts=experts,
         args=args,
+        processing_class=load_processor(recipe.builtin_base, model),
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
@@ -213,8 +272,7 @@ def check_keys(argv: list[str]) -> None:
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}.{did_you_mean(str(key), known)}")
     if recipe.get("topology") == "hub" and recipe.get("hub") is None and "--hub" not in argv:
-        names = [domain.get("name") for domain in recipe.get("domains") or [] if isinstance(domain, dict)]
-        raise ValueError(f"{path}: topology='hub' needs the name of an expert in `hub`: one of {names}.")
+        raise ValueError(f"{path}: topology='hub' needs the name of an expert in `hub`: one of {_names(recipe)}.")
 
 
 def check_model(builtin_base: str | None, name: str | None) -> None:
@@ -232,19 +290,6 @@ def loading_options(model_args: ModelConfig) -> dict[str, Any]:
     if model_args.model_revision != "main":
         options["revision"] = model_args.model_revision
     return {name: value for name, value in options.items() if value is not None}
-
-
-def without_opd(args: CoPDConfig) -> CoPDConfig:
-    """The same run without distillation; the student is the experts' average."""
-    alone = {
-        "topology": "mutual",
-        "hub": None,
-        "student_init": "fresh",
-        "opd_steps": 0,
-        "opd_beta": 1.0,
-        "final_opd_steps": 0,
-    }
-    return dataclasses.replace(args, generation_batch_size=None, rlvr_steps=max(1, args.rlvr_steps), **alone)
 
 
 def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> None:

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-from trl_copd.trainers import checks
+from trl_copd.trainers import distribution_checks
 
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes" / "accelerate"
@@ -43,5 +43,5 @@ def enable() -> None:
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = init
-    checks.WITHOUT_FSDP = ()
+    distribution_checks.WITHOUT_FSDP = ()
     assert Accelerator(cpu=True).is_fsdp2

@@ -54,6 +54,8 @@ SCENARIOS = {
     # real rollouts of unlike number: of one probe prompt for two processes, of three in chunks of two rows
     "one_probe": {"topology": "mutual", "max_steps": 3, "rlvr_steps": 1, "probe_prompts": 1},
     "chunked_probes": {"topology": "mutual", "max_steps": 1, "probe_prompts": 3, "rollout_chunk_rows": 5},
+    # rows with pictures beside rows without, and groups of them that are split over the processes
+    "pictures": {"topology": "mutual", "opd_fraction": 0.4},
     # fresh samples and Adam: compared within one number of processes only
     "resume": {
         "topology": "mopd",
@@ -87,7 +89,10 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         tiny_model().save_pretrained(base)
     PartialState().wait_for_everyone()
     settings["per_device_train_batch_size"] = ROWS // int(os.environ.get("WORLD_SIZE", 1))
-    trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
+    if name == "pictures":
+        trainer = build_seeing_trainer(folder, **settings)
+    else:
+        trainer = build_trainer(folder, build_experts(graded, seen), model=str(base), **settings)
     moved = Moved(trainer)
     trainer.add_callback(moved)
     if name not in SAMPLED:
@@ -107,7 +112,8 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
         "graded": of_every_process(trainer, Counter(graded)),
         "seen": of_every_process(trainer, seen),
     }
-    mine = torch.cat([weight.flatten() for weight in result["weights"]["math"].values()])
+    first = next(iter(result["weights"].values()))
+    mine = torch.cat([weight.flatten() for weight in first.values()])
     everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
     assert (everyone == everyone[0]).all(), "the processes have drifted apart"
     return result
@@ -165,6 +171,20 @@ def acting(folder: Path) -> dict[str, Any]:
 
 def of_every_process(trainer, value) -> list:
     return gather_object([value]) if trainer.accelerator.num_processes > 1 else [value]
+
+
+def build_seeing_trainer(folder: Path, **settings):
+    """Experts with pictures in all rows, in every other row, and in none."""
+    from tiny_vision import build_seeing, colour_reward, mixed_rows, picture, read_rows
+
+    pictures = mixed_rows(20).map(
+        lambda row, index: {"image": picture(index, 16, 16 + 8 * (index % 2))}, with_indices=True
+    )
+    domains = {"eye": pictures, "mix": mixed_rows(13), "text": read_rows(11)}
+    held_out = {"eye": mixed_rows(5), "mix": None, "text": read_rows(2)}
+    return build_seeing(
+        folder, [Expert(name, rows, colour_reward, held_out[name]) for name, rows in domains.items()], **settings
+    )
 
 
 def build_experts(graded: list[tuple], seen: list[tuple[int, int]]) -> list[Expert]:

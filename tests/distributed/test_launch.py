@@ -11,7 +11,7 @@ from fsdp_on_cpu import RECIPES, environment
 from tiny import settings
 
 from trl_copd import CoPDConfig
-from trl_copd.trainers.checks import _check_distribution
+from trl_copd.trainers.distribution_checks import check_distribution
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_configuration_files_are_accepted(on_gpus, monkeypatch):
     assert "ACCELERATE_USE_FSDP" not in environment("multi_gpu.yaml")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    _check_distribution(on_gpus)
+    check_distribution(on_gpus)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_fsdp_settings_that_cannot_work_are_refused(on_gpus, monkeypatch, option
     for name, value in environment("fsdp2.yaml", *option).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
-        _check_distribution(on_gpus)
+        check_distribution(on_gpus)
 
 
 def test_fsdp_that_accelerate_would_ignore_is_refused(args, monkeypatch):
@@ -69,7 +69,7 @@ def test_fsdp_that_accelerate_would_ignore_is_refused(args, monkeypatch):
     for name, value in environment("fsdp2.yaml").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="every process would train alone"):
-        _check_distribution(args)
+        check_distribution(args)
 
 
 def test_fsdp_of_the_arguments_is_seen(tmp_path):
@@ -77,7 +77,7 @@ def test_fsdp_of_the_arguments_is_seen(tmp_path):
     args = CoPDConfig(**settings(tmp_path))
     args.fsdp, args.fsdp_plugin_args = True, {"fsdp_version": 2}
     with pytest.raises(ValueError, match="accelerate runs it on several GPUs only"):
-        _check_distribution(args)
+        check_distribution(args)
 
 
 @pytest.mark.parametrize("asked", ["arguments", "launcher"])
@@ -88,7 +88,7 @@ def test_deepspeed_is_refused(args, monkeypatch, asked):
     else:
         monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ValueError, match="fsdp2.yaml"):
-        _check_distribution(args)
+        check_distribution(args)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -100,5 +100,5 @@ def test_processes_that_do_not_start_are_noticed(args, monkeypatch, caplog, coun
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with caplog.at_level(logging.WARNING):
-        _check_distribution(args)
+        check_distribution(args)
     assert ("one runs" in caplog.text) == (count == 2)

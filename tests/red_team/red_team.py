@@ -5,10 +5,12 @@ The red team: `python tests/red_team/red_team.py [--seconds 60] [--seed 0]`, or 
 1. Runs the attacks of `tests/rewards/box_attacks.py` at every level that the host has, as this user and, as root, as
    an ordinary one, with parts of the kernel switched off, and prints a matrix: attack × configuration. Root runs none
    at level `rlimit`.
-2. Fuzzes the pipe between submission and oracle: frames that are cut, changed, repeated or made up, from a seed. None
+2. Grades honest rows with one attacker of each kind among them: their grades may not change, and it prints what an
+   honest row takes beside what it takes without attackers.
+3. Fuzzes the pipe between submission and oracle: frames that are cut, changed, repeated or made up, from a seed. None
    may give a grade, or none.
-3. Fuzzes the parsers of completions with texts made of pieces that they look for. None may raise.
-4. Grades many rows one after the other and looks at what this process and its children hold.
+4. Fuzzes the parsers of completions with texts made of pieces that they look for. None may raise.
+5. Grades many rows one after the other and looks at what this process and its children hold.
 
 Exits with 1 if anything was accepted that should not be, or something stayed.
 """
@@ -20,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,6 +32,7 @@ import box_attacks  # noqa: E402
 
 from trl_copd.rewards import code_reward, json_reward, math_reward, sql_reward  # noqa: E402
 from trl_copd.rewards.code import CodeReward  # noqa: E402
+from trl_copd.rewards.sandbox import available_level  # noqa: E402
 
 
 ABI, NO_NAMESPACES = "TRL_COPD_LANDLOCK_ABI", "TRL_COPD_NO_USER_NAMESPACES"
@@ -96,6 +100,47 @@ def matrix() -> int:
     for name, outcomes in rows.items():
         print(f"| {name} | " + " | ".join(outcomes) + " |")
     return wrong
+
+
+def beside() -> int:
+    """Honest rows among attackers; returns how many grades are wrong."""
+    wrong = 0
+    for level in box_attacks.CONFINED:
+        if available_level() not in ("full", level):
+            continue
+        kinds = {attack.kind: attack for attack in box_attacks.ATTACKS if level in attack.levels}
+        attackers = [box_attacks.submission(attack.code, os.getpid()) for attack in kinds.values()]
+        honest = [f"def f(x):\n    # {level} {n}\n    return sum(x for _ in range(2))" for n in range(20)]
+        among = honest[:10] + attackers + honest[10:]
+        medians = {}
+        for name, codes in (("a start", honest), ("alone", honest), ("among attackers", among)):
+            reward = CodeReward(level=level, cpu_seconds=0.5)
+            grades, seconds = timed(reward, codes)
+            wrong += sum(grade != 1.0 for grade, code in zip(grades, codes, strict=True) if code in honest)
+            medians[name] = median(seconds[code] for code in honest)
+        alone, there = medians["alone"], medians["among attackers"]
+        print(
+            f"{level}: {len(attackers)} attackers, an honest row takes {there:.3f} s, alone {alone:.3f} s ({there / alone:.2f})"
+        )
+    return wrong
+
+
+def timed(reward: CodeReward, codes: list[str]) -> tuple[list, dict[str, float]]:
+    """The grades of a batch, and how long each row was at work, wherever it stood in the batch."""
+    seconds: dict[str, float] = {}
+    attempt = reward._attempt
+
+    def watched(completion: str, reference: object, alone: bool = False) -> tuple:
+        start = time.monotonic()
+        try:
+            return attempt(completion, reference, alone)
+        finally:
+            code = completion.removeprefix("```python\n").removesuffix("\n```")
+            seconds[code] = seconds.get(code, 0.0) + time.monotonic() - start
+
+    reward._attempt = watched  # type: ignore[method-assign]
+    texts = [f"```python\n{code}\n```" for code in codes]
+    return reward(prompts=[""] * len(codes), completions=texts, tests=[TESTS] * len(codes)), seconds
 
 
 def fuzz_pipe(seconds: float, seed: int) -> int:
@@ -201,6 +246,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     wrong = matrix()
+    wrong += beside()
     wrong += fuzz_pipe(options.seconds, options.seed)
     wrong += fuzz_parsers(options.seconds, options.seed)
     wrong += soak(options.soak) if options.soak else 0

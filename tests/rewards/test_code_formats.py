@@ -108,6 +108,20 @@ class TestForms:
         for form in (tests, json.dumps(tests), {"kind": "calls", **tests}):
             assert REWARD.verify(block(code), form).passed is passed
 
+    # A name that Python, or the preamble, has as well is the submission's all the same
+    @pytest.mark.parametrize(
+        "code, name, inputs, outputs, passed",
+        [
+            ("class Solution:\n    def sum(self, a, b): return a + b", "sum", [[1, 2]], [3], True), ("def sum(a, b): return a + b", "sum", [[1, 2]], [3], True), ("class Solution:\n    def sum(self, a, b): return a", "sum", [[1, 2]], [3], False),
+            ("def f(a): return len(a)", "len", [[[1, 2]]], [2], False), ("class Solution:\n    def permutations(self, a): return [a]", "permutations", [[1]], [[1]], True), ("def permutations(a): return a", "permutations", [[1]], [1], True),
+            ("class Solution:\n    def __init__(self, x): pass\ndef f(x): return x", "f", [[1]], [1], True), ("def f(x): return 2\nclass Solution:\n    def f(self, x): return 1", "f", [[1]], [1], True),
+            ("class Any(type):\n    def __getattr__(c, n): return lambda *a: 1\nclass Solution(metaclass=Any): pass", "f", [[1]], [1], False), ("class A:\n    def __eq__(s, o): return True\nclass Solution:\n    def max(self, x): return A()", "max", [[1]], [1], False),
+        ],
+    )  # fmt: skip
+    def test_function_name_of_python(self, code, name, inputs, outputs, passed):
+        tests = {"fn_name": name, "inputs": inputs, "outputs": outputs}
+        assert CodeReward(preamble=LEETCODE).verify(block(code), tests).passed is passed
+
     def test_share_of_the_calls(self):
         tests = {"fn_name": "f", "inputs": [[1], [2], [3], [4]], "outputs": [1, 4, 9, 16]}
         assert CodeReward(partial_credit=True).verify(block("def f(x): return min(x * x, 4)"), tests).score == 0.5
@@ -141,6 +155,9 @@ class TestForms:
             ("class Solution:\n    def inv(self, r):\n        if isinstance(r, TreeNode): r.left, r.right = self.inv(r.right), self.inv(r.left)\n        return r", "assert is_same_tree(Solution().inv(tree_node([1, 2, 3, None, 4])), tree_node([1, 3, 2, None, None, 4]))", True),
             ("class Solution:\n    def make(self, xs): return TreeNode(xs[0], TreeNode(xs[1]))", "r = Solution().make([1, 2])\nassert is_same_tree(r, tree_node([1, 2])) and isinstance(r, TreeNode)", True),
             ("def f(xs): return heappop(xs), Counter('aab')['a'], bisect_left([1, 2], 2), gcd(4, 6), datetime.date(2024, 1, 1).year", "assert f([1, 2]) == (1, 2, 1, 2, 2024)", True),
+            ("class Solution:\n    def f(self, x): return pow(x, 2, 5) + len(ascii_lowercase)", "assert Solution().f(2) == 30", True),
+            ("class Solution:\n    def f(self, x): return math.pow(x, 2)", "assert Solution().f(2) == 4.0", True),
+            ("class Solution:\n    def f(self, x): return x + len(ascii_lowercase)", "assert Solution().f(2) == 30", False),
         ],
     )  # fmt: skip
     def test_leetcode(self, code, tests, passed):

@@ -12,27 +12,22 @@ from tiny import distance, history, lora, replay_copd, replay_grpo, settings, ti
 from tiny_vision import (
     build_seeing,
     colour_reward,
+    different_adapters,
     mixed_rows,
     picture,
     read_rows,
     seen_rows,
+    two_experts,
     vision_model,
     vision_processor,
 )
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
-from trl_copd.pictures import open_picture, prepared
+from trl_copd.pictures import open_picture, pictures_of, prepared
 
 
 BESIDE_LANGUAGE = r".*visual.*"
-
-
-def two_experts(size: int = 20, **overrides) -> list[Expert]:
-    return [
-        Expert("eye", seen_rows(size), colour_reward, **overrides),
-        Expert("text", read_rows(size), colour_reward, **overrides),
-    ]
 
 
 def grpo(folder, dataset, **overrides) -> GRPOTrainer:
@@ -44,14 +39,6 @@ def grpo(folder, dataset, **overrides) -> GRPOTrainer:
         processing_class=vision_processor(),
         peft_config=lora(exclude_modules=BESIDE_LANGUAGE),
     )
-
-
-def different_adapters(trainer) -> None:
-    """Give every adapter weights of its own, so that rows under the wrong one would show."""
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in trainer.model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
 
 
 # ---- Training -------------------------------------------------------------------------------------------------------
@@ -226,10 +213,15 @@ def test_matrix_and_table_show_what_was_seen(tmp_path):
     table = pd.read_parquet(next(tmp_path.glob("completions/*.parquet")))
     kinds = {part["type"] for prompt in table["prompt"] for message in prompt for part in message["content"]}
     assert kinds == {"image", "text"}
+    with PIL.open(tmp_path / "_samples.png") as samples:
+        assert len(samples.convert("RGB").resize((64, 64)).getcolors(64 * 64)) > 8, "the pictures are drawn"
     different_adapters(trainer)
     shown.clear()
     assert trainer.capability_matrix()["mix"]["mix"] == 0.5, "the reward reads the column of pictures"
+    kept = trainer.evaluation.answers
+    assert [pictures_of(row.prompt)[0].tobytes() for row in kept] == [picture(i).tobytes() for i in (1, 3, 5)]
     answers = [text for _, _, text in shown][len(held_out) : 2 * len(held_out)]  # after the base's
+    assert [(row.texts["mix"], row.grades["mix"]) for row in kept] == [(answers[i], 1.0) for i in (1, 3, 5)]
     prompts = [prepared(row)["prompt"] for row in held_out]
     ids = trainer.round.tokenize(prompts)[0]
     alone = [trainer.engine.generate([row], ["mix"], greedy=True)[0][0] for row in ids]

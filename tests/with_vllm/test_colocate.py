@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import torch
 from tiny import build_experts, build_trainer, distance, lora, rows, weights
+from transformers import AutoModelForCausalLM
 
 
 pytest.importorskip("vllm")
@@ -100,8 +101,9 @@ def test_the_correction_sees_no_difference_in_float32(base, tmp_path):
 
 
 def test_completions_end_where_the_trainer_says(base, tmp_path):
-    trainer = build(base, tmp_path, max_completion_length=40)
-    trainer.eos_token_ids = [2, 9]  # more than the base's own
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.generation_config.eos_token_id = [2, 9]  # more than the tokenizer's own
+    trainer = build(model, tmp_path, max_completion_length=40)
     completions, _ = trainer.engine.generate(PROMPTS * 4, ["math"] * 16)
     assert any(row[-1] == 9 for row in completions)
     assert all(token not in (2, 9) for row in completions for token in row[:-1])

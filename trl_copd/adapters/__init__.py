@@ -10,7 +10,7 @@ from .configs import (
     widened,
 )
 from .groups import QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
-from .language import is_multimodal, on_language_model
+from .language import BEYOND, is_multimodal, on_language_model, reaches_beyond_language
 from .merging import merged_student, set_to_average
 from .pairs import check_mergeable, unpaired
 from .parts import BASE, INITIAL, base_weights, branch_parameters
@@ -47,6 +47,8 @@ __all__ = [
     "export_adapter",
     "grouped",
     "is_multimodal",
+    "reaches_beyond_language",
+    "BEYOND",
     "load_adapter",
     "merged_student",
     "merging_settings",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +15,14 @@ from ..engines.base import Engine
 from ..experts import Expert
 from ..forwards import Forwards
 from ..history import Matrix
-from ..pictures import prepared
+from ..pictures import pictures_of, prepared
 from ..randomness import forked
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..topology import STUDENT
 from .conversations import Conversations
+
+
+ANSWERS = 8  # rows with pictures of each domain whose answers are kept, to be shown
 
 
 class Grader(Protocol):
@@ -33,6 +37,26 @@ class Grader(Protocol):
         failures: Collection[int] = (),
     ) -> torch.Tensor:
         """Rewards of all processes, `(rows, functions)`, NaN where ungraded."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What adapters made of a held-out row with a picture.
+
+    Args:
+        domain (`str`): The expert whose domain it is of.
+        prompt (`list[dict]`): Messages, with the picture in them.
+        solution (*optional*): What the row says in the column `solution`.
+        texts (`dict[str, str]`): Completion of each adapter.
+        grades (`dict[str, float]`): Of the first reward function, NaN where ungraded.
+    """
+
+    domain: str
+    prompt: list[dict[str, Any]]
+    solution: Any
+    texts: dict[str, str]
+    grades: dict[str, float]
 
 
 class CapabilityMatrix:
@@ -74,6 +98,7 @@ class CapabilityMatrix:
         self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
         self.samples = samples
+        self.answers: list[Answer] = []  # of the last measurement, to a few rows with pictures of this process
         self.measures = "accuracy"  # or "mean reward", where a reward is neither 0 nor 1
 
     @property
@@ -105,6 +130,7 @@ class CapabilityMatrix:
         names = [BASE, *self.experts, STUDENT]
         matrix: Matrix = {name: {} for name in names}
         ungraded, binary = 0, True
+        self.answers = []
         with self.forwards.without_dropout(), student(), forked():
             for expert_name, expert in self.experts.items():
                 for domain, dataset in expert.eval_datasets.items():
@@ -128,12 +154,35 @@ class CapabilityMatrix:
         grades = []
         for start in range(0, len(shard), self.batch_size):
             chunk = shard[start : start + self.batch_size]
-            grades.append(self._grade_chunk(names, expert, chunk, greedy=samples == 1))
+            chunk_grades, completions = self._grade_chunk(names, expert, chunk, greedy=samples == 1)
+            grades.append(chunk_grades)
+            if start == 0:
+                self._note_answers(names, expert, chunk, completions, chunk_grades)
         local = torch.cat(grades, dim=1)  # (adapters, rows of this process)
         gathered = self.accelerator.gather(local.T.contiguous()).T.reshape(len(names), processes, -1)
         return gathered.transpose(1, 2).reshape(len(names), -1)[:, : len(rows)]
 
-    def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
+    def _note_answers(
+        self, names: list[str], expert: str, rows: list[dict], completions: list, grades: torch.Tensor
+    ) -> None:
+        seen = {id(row): index for index, row in reversed([*enumerate(rows)]) if pictures_of(row["prompt"])}
+        for index in sorted(seen.values())[:ANSWERS]:
+            said = [completions[place * len(rows) + index] for place in range(len(names))]
+            texts = [one if isinstance(one, str) else one[-1]["content"] for one in said]
+            self.answers.append(
+                Answer(
+                    domain=expert,
+                    prompt=rows[index]["prompt"],
+                    solution=rows[index].get("solution"),
+                    texts=dict(zip(names, texts, strict=True)),
+                    grades=dict(zip(names, grades[:, index].tolist(), strict=True)),
+                )
+            )
+
+    def _grade_chunk(
+        self, names: list[str], expert: str, rows: list[dict], greedy: bool
+    ) -> tuple[torch.Tensor, list[Any]]:
+        """Grades, `(adapters, rows)`, and completions of every adapter, one adapter after the other."""
         if self.conversations is not None and self.conversations.acts(expert):
             return self._grade_conversations(names, expert, rows, greedy)
         prompts = [row["prompt"] for row in rows]
@@ -146,11 +195,13 @@ class CapabilityMatrix:
         completions = self.complete(prompts * len(names), list(prompt_ids) * len(names), ids)
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
         mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
-        return mine.reshape(len(names), len(rows))
+        return mine.reshape(len(names), len(rows)), completions
 
-    def _grade_conversations(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
+    def _grade_conversations(
+        self, names: list[str], expert: str, rows: list[dict], greedy: bool
+    ) -> tuple[torch.Tensor, list[Any]]:
         """As `_grade_chunk`, where the rows take several turns and rewards read what they have left."""
-        grades = []
+        grades, completions = [], []
         for group in self._sampled_together(names):
             self.engine.sync(group)
             for talk in self.conversations.have(self.engine, [(name, expert, rows) for name in group], greedy):
@@ -158,7 +209,8 @@ class CapabilityMatrix:
                     talk.observed(rows), talk.completions, talk.ids, talk.environments, talk.failures
                 )
                 grades.append(rewards[self.accelerator.process_index * len(rows) :][: len(rows), 0])
-        return torch.stack(grades)
+                completions += talk.completions
+        return torch.stack(grades), completions
 
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked

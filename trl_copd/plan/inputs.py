@@ -19,7 +19,7 @@ class ModelSize:
         parameters (`int`): All of the base, tied weights once.
         linear (`int`): Those that a 4-bit or 8-bit base quantises: linear layers without the LM head.
         active (`int`): Those that a token is multiplied with, without embeddings and LM head (in a mixture of
-            experts, the experts that are chosen).
+            experts, the experts that are chosen; in a vision-language model, those of the language model).
         adapter (`int`): Of one LoRA adapter.
         hidden, mlp, layers, heads, kv_heads, head_dim, vocabulary (`int`): As in the model's configuration; `mlp` is
             the width that a token passes through.
@@ -110,7 +110,7 @@ class Run:
     topology: str = "student"
     processes: int = 1
     sharded: bool = False
-    rows: int = 8
+    rows: int = 32
     accumulation: int = 1
     steps_per_generation: int | None = None
     num_iterations: int = 1

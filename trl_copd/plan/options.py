@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS, settings
 from ..recipes import find_recipe
 from ..schedule import cross_prompts
 from ..spelling import Parser
@@ -40,7 +41,7 @@ RECIPE_FIELDS = {
 }
 # TRL's and `CoPDConfig`'s own defaults, where they have one
 DEFAULTS = {
-    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 8, "accumulation": 1, "generations": 8,
+    "experts": 3, "gpus": 1, "device": "h100", "topology": "student", "rows": 32, "accumulation": 1, "generations": 8,
     "steps_per_generation": None, "generation_batch_size": None, "num_iterations": 1, "prompt_length": 256,
     "completion_length": 256, "gradient_checkpointing": True, "rollout_chunk_rows": None, "rank": 16,
     "target_modules": "all-linear", "dtype": "bf16", "precision": None, "quantize": None, "memory": None,
@@ -87,7 +88,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
-    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 8)")
+    parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 32)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
     parser.add_argument(
@@ -132,6 +133,9 @@ def _load(path: str) -> dict[str, Any]:
 
 
 def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    method = "experts" if recipe.get("no_opd") else recipe.get("method")
+    if method is not None:
+        recipe = settings(method, recipe)
     options = {option: recipe[name] for name, option in RECIPE_FIELDS.items() if recipe.get(name) is not None}
     domains = recipe.get("domains") or []
     if not isinstance(domains, list):
@@ -154,18 +158,11 @@ def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
         for name, (harmless, missing) in NOT_COUNTED.items()
         if recipe.get(name) not in (None, *harmless)
     ]
-    return {**options, **_method(recipe)}
-
-
-def _method(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The baselines of `trl_copd.train`: the same rounds without distillation, or one policy on all data."""
-    method = "experts" if recipe.get("no_opd") else recipe.get("method", "copd")
-    if method not in ("copd", "experts", "mixed"):
-        raise ValueError(f"method={method!r} is unknown. Choose one of 'copd', 'experts', 'mixed'.")
-    if method == "copd":
-        return {}
-    alone: dict[str, Any] = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 0}  # every round is the same
-    return alone | ({"experts": 1} if method == "mixed" else {})
+    if method is not None and not recipe["opd_steps"]:
+        options["rlvr_steps"] = 1  # every round is the same
+    if method is not None and METHODS[method].pooled:
+        options["experts"] = 1
+    return options
 
 
 def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:

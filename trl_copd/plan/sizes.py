@@ -23,12 +23,15 @@ def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] 
     import torch
     from peft import LoraConfig, get_peft_model
     from torch import nn
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    from ..adapters import BEYOND, is_multimodal, reaches_beyond_language
 
     config = _load_config(model)
+    sees = is_multimodal(config)
     with torch.device("meta"):
         try:
-            base = AutoModelForCausalLM.from_config(config)
+            base = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_config(config)
         except ValueError as error:
             raise ValueError(f"{model!r} is no causal language model: {str(error).splitlines()[0]}") from error
         counts = {name: parameter.numel() for name, parameter in base.named_parameters()}  # tied ones once
@@ -40,12 +43,19 @@ def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] 
             if isinstance(module, nn.Linear) and id(module.weight) not in embeddings
         )
         targets = target_modules if isinstance(target_modules, str | None) else list(target_modules)
-        adapted = get_peft_model(base, LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM"))
+        adapter = LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM")
+        if sees and (not isinstance(targets, str) or targets == "all-linear"):
+            adapter.exclude_modules = BEYOND  # as in training: on the language model alone
+        adapted = get_peft_model(base, adapter)
     text = config.get_text_config()
     of = _first(text, "num_experts", "num_local_experts")
     chosen = (_first(text, "num_experts_per_tok") or 1) if of else 1
     share = chosen / (of or 1)  # of a mixture's experts, those that a token passes
-    active = sum(n * (share if ".experts." in name else 1) for name, n in counts.items() if name not in in_embeddings)
+    active = sum(
+        n * (share if ".experts." in name else 1)
+        for name, n in counts.items()
+        if name not in in_embeddings and not (sees and reaches_beyond_language(name))
+    )
     width = (_first(text, "moe_intermediate_size") or text.intermediate_size) * chosen
     return ModelSize(
         name=Path(model).name if Path(model).exists() else model,

@@ -1,11 +1,13 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
+from transformers import ProcessorMixin
 from trl.trainer.utils import get_callable_name
 
 from ..experts import Expert
@@ -17,7 +19,9 @@ from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
 
-BUILTIN_BASES = ("demo", "smollm2", "agent")
+logger = logging.getLogger(__name__)
+BUILTIN_BASES = ("demo", "smollm2", "vision", "agent")
+WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
@@ -30,7 +34,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
     Build one of `BUILTIN_BASES` unless it is there already.
 
     Args:
-        name (`str`): `"demo"`, `"smollm2"` or `"agent"`.
+        name (`str`): `"demo"`, `"smollm2"`, `"vision"` or `"agent"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
         domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
@@ -45,15 +49,20 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
         raise ValueError(
             f"builtin_base={name!r} is unknown. Choose one of {BUILTIN_BASES}, or set model_name_or_path."
         )
-    skills = _demo_skills(domains) if name == "demo" else {}
+    skills = _skills(domains, WARMED[name]) if name in WARMED else {}
     plain = set(skills) <= set(DEMO) and set(skills.values()) <= {ACCURACY}
     named = [] if plain else [f"{skill}{accuracy:g}" for skill, accuracy in skills.items()]
     target = folder / "-".join([name, *named, f"seed{seed}"])
     with PartialState().main_process_first():  # one process builds, the others find it done
-        if name == "demo":
+        if name in WARMED:
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
-                build_demo(target, seed, skills=None if plain else skills)
+                if name == "demo":
+                    build_demo(target, seed, skills=None if plain else skills)
+                else:
+                    from .vision_base import build_vision_base
+
+                    build_vision_base(target, seed, skills=skills)
                 done.touch()
         elif name == "agent":
             done = target / "done"
@@ -67,6 +76,15 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
 
             build_smollm2(target, warm_start_rows(domains, seed), seed=seed)
     return str(target)
+
+
+def load_processor(name: str | None, folder: str) -> ProcessorMixin | None:
+    """The processor of a base that was built on the spot and sees; `None` for others, whose TRL loads itself."""
+    if name != "vision":
+        return None
+    from .vision_base import PictureProcessor
+
+    return PictureProcessor.from_pretrained(folder)
 
 
 def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
@@ -136,6 +154,10 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
             from .domains import make_domain
 
             return make_domain(task, n_train, n_eval, seed)
+        if family == "scene":
+            from .scenes import scene_domain
+
+            return scene_domain(task, n_train, n_eval, seed)
         if family == "small":
             from .small import small_domain
 
@@ -146,11 +168,11 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     return load_rows(domain, n_train, n_eval, seed)
 
 
-def _demo_skills(domains: list[dict[str, Any]]) -> dict[str, float]:
-    """What a character-level base is warmed up on, and to which accuracy of sampling."""
+def _skills(domains: list[dict[str, Any]], family: str) -> dict[str, float]:
+    """What a demonstration's base is warmed up on, and to which accuracy of sampling."""
     skills = {}
     for domain in domains:
-        if str(domain.get("builtin")).startswith("demo/"):
+        if str(domain.get("builtin")).startswith(family):
             skills[_task(domain)[1]] = float(domain.get("base_accuracy", ACCURACY))
     return skills
 
@@ -159,19 +181,19 @@ def _check_base_accuracy(domain: dict[str, Any]) -> None:
     accuracy = domain.get("base_accuracy", ACCURACY)
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy <= 1:
         raise ValueError(f"Domain {domain['name']!r}: base_accuracy must be a number > 0 and <= 1, got {accuracy!r}.")
-    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith("demo/"):
+    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith((*WARMED.values(),)):
         raise ValueError(
-            f"Domain {domain['name']!r}: base_accuracy is how well the demonstration's base knows a demo/<skill>; "
-            "other domains have a base of their own. Remove it."
+            f"Domain {domain['name']!r}: base_accuracy is how well a demonstration's base knows a demo/<skill> or a "
+            "scene/<task>; other domains have a base of their own. Remove it."
         )
 
 
 def _task(domain: dict[str, Any]) -> tuple[str, str]:
     family, _, task = str(domain["builtin"]).partition("/")
-    if family not in ("demo", "gym", "small") or not task:
+    if family not in ("demo", "gym", "scene", "small") or not task:
         raise ValueError(
             f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is none of demo/<skill>, gym/<task>, "
-            "small/<task>."
+            "scene/<task>, small/<task>."
         )
     return family, task
 
@@ -226,8 +248,15 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         for i in range(count.pop())
     ]
     weights = experts[0].reward_weights
-    if any(e.reward_weights != weights or e.learning_rate or e.adapter for e in experts):
-        raise ValueError(
-            "method=mixed trains one policy: give all domains the same reward_weights, no learning_rate, no adapter."
-        )
-    return Expert("mixed", pooled.shuffle(seed=seed), rewards, eval_dataset=held_out, reward_weights=weights)
+    if any(e.reward_weights != weights or e.adapter for e in experts):
+        raise ValueError("method=mixed trains one policy: give all domains the same reward_weights, and no adapter.")
+    if any(e.learning_rate for e in experts):
+        logger.warning("method=mixed trains one policy, at `learning_rate`; the domains' own rates are left out.")
+    return Expert(
+        "mixed",
+        pooled.shuffle(seed=seed),
+        rewards,
+        eval_dataset=held_out,
+        reward_weights=weights,
+        domain_column="domain",
+    )

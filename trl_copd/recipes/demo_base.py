@@ -1,14 +1,12 @@
 """
 The demonstration's base, built on the spot: a character-level Llama of 0.3M parameters that half knows some skills.
 
-Half, because reinforcement learning needs both answers it can reward and answers it can improve. How long a skill
-takes to appear depends on the seed, so the warm start is steered, not timed: a skill is trained only while sampling
-would solve it too rarely, measured on each batch before its update.
+Half, because reinforcement learning needs both answers it can reward and answers it can improve; see `warm_up.py`.
 """
 
 import argparse
-import random
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .domains import DEMO, make_split
+from .warm_up import grade_answers, warm_up
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-*/=:?<>., "
@@ -81,43 +80,14 @@ def build_base(
     """
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
-    _warm_start(model, tokenizer, seed, skills or dict.fromkeys(DEMO, ACCURACY), steps, batch_size, learning_rate)
+    skills = skills or dict.fromkeys(DEMO, ACCURACY)
+    streams = {name: _rows(name, seed) for name in skills}
+    warm_up(
+        model, skills, lambda name: next(streams[name]), partial(_grade, model, tokenizer), seed, steps, batch_size,
+        learning_rate,
+    )  # fmt: skip
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-
-
-def _warm_start(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    seed: int,
-    skills: Mapping[str, float],
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    rng = random.Random(seed)
-    streams = {name: _rows(name, seed) for name in skills}
-    accuracy = dict.fromkeys(skills, 0.0)
-    model.train()
-    for step in range(steps):
-        behind = {name for name, target in skills.items() if accuracy[name] < target}
-        if not behind:
-            break
-        # slower as the last skill comes near: at the peak rate accuracies swing from step to step
-        distance = 1.0 - min(accuracy[name] / target for name, target in skills.items())
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1.0, (step + 1) / 30) * max(distance, 0.1)
-        names = rng.choices(list(skills), k=batch_size)
-        losses, chances = _grade(model, tokenizer, [next(streams[name]) for name in names])
-        # a skill at its target is measured, not trained
-        torch.stack([loss for name, loss in zip(names, losses, strict=True) if name in behind]).mean().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        for name, chance in zip(names, chances.tolist(), strict=True):
-            accuracy[name] += 0.02 * (chance - accuracy[name])
-    model.eval()
 
 
 def _rows(name: str, seed: int) -> Iterator[tuple[str, str]]:
@@ -134,21 +104,9 @@ def _grade(
     answers = [
         tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for _, answer in rows
     ]
-    keep = max(map(len, answers))
-    # padded on the left and on the right, so that the answers of all rows start in one column
     prompts = tokenizer(text=[prompt for prompt, _ in rows], padding=True, return_tensors="pt")
-    pad = torch.full((len(rows), keep), tokenizer.pad_token_id)
-    labels = torch.full((len(rows), keep), -100)  # (B, keep)
-    for row, answer in enumerate(answers):
-        pad[row, : len(answer)] = labels[row, : len(answer)] = torch.tensor(answer)
-    logits = model(
-        input_ids=torch.cat([prompts["input_ids"], pad], 1),
-        attention_mask=torch.cat([prompts["attention_mask"], (labels >= 0).long()], 1),
-        logits_to_keep=keep + 1,
-    ).logits[:, :-1]  # (B, keep, V)
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")  # 0 where ignored
-    losses = losses.sum(1)
-    return losses / (labels >= 0).sum(1), torch.exp(-losses.detach())
+    inputs = {name: prompts[name] for name in ("input_ids", "attention_mask")}
+    return grade_answers(model, inputs, answers, tokenizer.pad_token_id)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 from datasets import Dataset, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
+from ..pictures import COLUMNS
+
 
 FILES = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}  # ending: builder of `datasets`
 
@@ -74,6 +76,7 @@ def _row_shaper(domain: dict[str, Any], dataset: Dataset) -> Callable[[dict[str,
     # a verifier that reads other columns, such as `tests`, needs no solution
     has_solution = "solution" in domain or "solution" in dataset.column_names
     fill_solution = _filler(domain, "solution", dataset) if has_solution else None
+    pictured = any(name in dataset.column_names for name in COLUMNS)
     chat = domain.get("chat", True)
     if not chat and "system" in domain:
         raise ValueError(f"Domain {domain['name']!r}: `system` is a message; it needs chat: true.")
@@ -84,6 +87,8 @@ def _row_shaper(domain: dict[str, Any], dataset: Dataset) -> Callable[[dict[str,
             prompt = system + row["prompt"]
         else:
             prompt = fill_prompt(row)
+            if prompt is not None and pictured:  # a picture's place, as many datasets mark it; it comes first here
+                prompt = prompt.replace("<image>", "").strip()
             if prompt is None:
                 raise ValueError(f"Domain {domain['name']!r}: a row has nothing to ask: {row!r:.200}. Leave it out.")
             prompt = [*system, {"role": "user", "content": prompt}] if chat else prompt
@@ -109,4 +114,9 @@ def _filler(domain: dict[str, Any], key: str, dataset: Dataset) -> Callable[[dic
             f"{', '.join(dataset.column_names)}). Set `{key}` to a template over the columns, such as "
             f"'{{{dataset.column_names[0]}}}'; a brace that means itself is doubled."
         )
-    return lambda row: None if any(row[name] is None for name in names) else template.format(**row)
+
+    def fill(row: dict[str, Any]) -> str | None:
+        values = {name: row[name] for name in names}  # no others: to read a picture is to decode it
+        return None if any(value is None for value in values.values()) else template.format(**values)
+
+    return fill

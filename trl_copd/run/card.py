@@ -50,6 +50,7 @@ class Card:
         round (`int`): The round that the weights are of.
         matrix (`dict`, *optional*): The last capability matrix.
         matrix_round (`int`, *optional*): The round that it was measured in.
+        sees (`bool`): Whether the base is a vision-language model.
         tags (`tuple[str, ...]`), datasets (`tuple[str, ...]`): For the card's metadata, beside those that are known.
     """
 
@@ -68,6 +69,7 @@ class Card:
     round: int
     matrix: Matrix | None = None
     matrix_round: int | None = None
+    sees: bool = False
     tags: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
 
@@ -80,7 +82,7 @@ def write_model_card(card: Card, folder: str | Path) -> None:
         library_name="peft",
         model_name=card.name,
         tags=sorted({*card.tags, "lora"}),
-        pipeline_tag="text-generation",
+        pipeline_tag="image-text-to-text" if card.sees else "text-generation",
     )
     text = f"---\n{data.to_yaml()}\n---\n\n{_text(card, Path(folder))}"
     ModelCard(redact(text, secrets_of(card.args))).save(Path(folder) / "README.md")
@@ -110,6 +112,7 @@ def _text(card: Card, folder: Path) -> str:
     revision = f', revision="{card.args.hub_revision}"' if card.args.hub_revision else ""
     of_base = card.adapter.revision
     from_base = f'"{base if is_hub_id(base) else "PATH/TO/THE/BASE"}"' + (f', revision="{of_base}"' if of_base else "")
+    kind, processing = ("ImageTextToText", "Processor") if card.sees else ("CausalLM", "Tokenizer")
     sections = [
         f"# {card.name}",
         f"LoRA adapters on {base_in_words(base)}, trained by co-evolving policy distillation "
@@ -118,9 +121,9 @@ def _text(card: Card, folder: Path) -> str:
         f"and a student that learns from all. The student is at the root, the experts are in {_folders(card)}.",
         _progress(card),
         "## Use\n\n```python\nfrom peft import PeftModel\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"base = AutoModelForCausalLM.from_pretrained({from_base})\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("{repo}"{revision})\n'
+        f"from transformers import AutoModelFor{kind}, Auto{processing}\n\n"
+        f"base = AutoModelFor{kind}.from_pretrained({from_base})\n"
+        f'{processing.lower()} = Auto{processing}.from_pretrained("{repo}"{revision})\n'
         f'model = PeftModel.from_pretrained(base, "{repo}"{revision})  # the student\n'
         f'# an expert instead: PeftModel.from_pretrained(base, "{repo}"{revision}, '
         f'subfolder="{expert_place(expert)}")\n```',

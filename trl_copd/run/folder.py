@@ -8,10 +8,11 @@ Every file name of a run's folder.
       capability_matrix.json, .md                       accuracy of every adapter on every domain
       completions/completions_00010.parquet             with `log_completions`
       figures/                                          drawn at the end
+      _samples.png                                      held-out pictures with answers, if there are any
       checkpoint-10/                                    the above, and copd_state_RANK.pt, copd_manifest.json
 
-`_push-*` and `_rollout_adapters-*` come and go while a run pushes or samples with an engine that reads files; the
-underscore keeps them out of what is pushed.
+`_push-*` and `_rollout_adapters-*` come and go while a run pushes or samples with an engine that reads files; an
+underscore keeps them, and pictures of the data, out of what is pushed.
 """
 
 from pathlib import Path
@@ -24,6 +25,7 @@ MATRIX_TABLE = "capability_matrix.md"
 EXPERTS = "experts"
 FIGURES = "figures"
 SUMMARY_FIGURE = f"{FIGURES}/summary.png"
+SAMPLES_FIGURE = "_samples.png"
 STAGING = "_push-"
 ROLLOUT_ADAPTERS = "_rollout_adapters-"
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import FullyShardedDataParallelPlugin
 from accelerate.logging import get_logger
-from accelerate.utils import DistributedType
 from datasets import IterableDataset
 from peft import PeftConfig
-from torch.distributed.fsdp import CPUOffloadPolicy
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
@@ -31,6 +28,7 @@ from ..topology import STUDENT, Topology, build_topology
 from ..worlds import World
 from .acting_checks import check_worlds
 from .branches import flatten_rewards
+from .distribution_checks import check_distribution
 from .model_checks import check_model, check_model_path, check_tokenizer
 from .precision_checks import check_precision
 from .settings import check_crossing, check_settings
@@ -56,7 +54,6 @@ PORTED = """ Data and rewards belong to an `Expert`; a script of GRPOTrainer bec
     args = CoPDConfig(output_dir="copd", topology="mutual", opd_steps=0)  # of one expert; leave out with more
     CoPDTrainer(model, experts=[expert], args=args, peft_config=LoraConfig(target_modules="all-linear")).train()
 """
-WITHOUT_FSDP = (DistributedType.NO, DistributedType.MULTI_CPU)  # where accelerate ignores that FSDP was asked for
 
 
 @dataclass(frozen=True)
@@ -217,7 +214,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
             "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
         )
     check_settings(args)
-    _check_distribution(args)
+    check_distribution(args)
     _check_output_dir(args.output_dir)
     _check_data(experts, args)
     _check_domains(experts, args)
@@ -230,60 +227,6 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
             "base. Set beta=0.0, or start from fresh adapters."
         )
     _check_adapters(experts, args, topology, peft_config)
-
-
-def _check_distribution(args: GRPOConfig) -> None:
-    """However they were asked for: by `args`, or by the launcher and its configuration file, in the environment."""
-    if args.deepspeed or args.deepspeed_plugin or _is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError(
-            "DeepSpeed was asked for. It steps after each backward, of which each branch has one, clips all branches "
-            "by one norm, and moves branches that are idle in a phase, as ZeRO makes their gradients zero. Use FSDP2, "
-            "which shards the base as well: accelerate launch --config_file recipes/accelerate/fsdp2.yaml."
-        )
-    if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
-        _check_fsdp(args)
-    elif args.world_size == 1 and _launched_for_several():
-        logger.warning(
-            "The launcher was asked for several processes, but one runs: `accelerate launch` starts one on a CPU. Use "
-            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N instead."
-        )
-
-
-def _check_fsdp(args: GRPOConfig) -> None:
-    asked = args.fsdp_plugin_args or {}
-    version = int(asked.get("fsdp_version") or os.environ.get("FSDP_VERSION", 1))  # accelerate's default is 1
-    if version != 2:
-        raise ValueError(
-            f"FSDP version {version} flattens a block's parameters, those of all branches, into one, so that idle "
-            "branches cannot be told apart. Set fsdp_version: 2, as in recipes/accelerate/fsdp2.yaml."
-        )
-    if args.distributed_state is None or args.distributed_state.distributed_type in WITHOUT_FSDP:
-        raise ValueError(
-            "FSDP was asked for, but accelerate runs it on several GPUs only: here every process would train alone, "
-            f"on its own ({args.world_size} process(es), device {args.device}). Leave FSDP out, or start it on GPUs."
-        )
-    plugin = FullyShardedDataParallelPlugin(**asked)  # as the Trainer will make it
-    if plugin.activation_checkpointing:
-        raise ValueError(
-            "fsdp_activation_checkpointing=True renames the modules that adapters are saved by. Set it to False, and "
-            "gradient_checkpointing=True in CoPDConfig."
-        )
-    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
-        raise ValueError(
-            "fsdp_offload_params=True keeps shards on the CPU, where adapters cannot be gathered for saving and "
-            "merging. Set it to False."
-        )
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("true", "1")
-
-
-def _launched_for_several() -> bool:
-    # for a single process accelerate's launcher sets no address; one that starts several sets their number as well
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1 or (
-        "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ
-    )
 
 
 def _check_output_dir(output_dir: str) -> None:

@@ -98,6 +98,7 @@ class CoPDTrainer(GRPOTrainer):
         for name, value in plan.engine_args.items():  # of our engine; TRL did not start one of its own
             setattr(self.args, name, value)
         self.use_vllm = self.args.use_vllm  # TRL's scoring corrects for what the engine reports
+        self.log_multimodal = False  # TRL gathers pictures where it has some: a process with none would not take part
 
         parts = build_parts(self, plan)
         self.recorder, self.progress, self.saver = parts.recorder, parts.progress, parts.saver

@@ -10,6 +10,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
+from ..adapters import is_multimodal
 from ..engines import EngineUnavailable
 from ..measure.matrix import matrix_table
 from ..run import checkpoints
@@ -19,6 +20,7 @@ from ..run.resuming import describe_run
 from ..run.saver import write_run_file
 from ..run.watch import Watch
 from ..show.figures import draw_figures
+from ..show.samples import draw_samples
 from .calls import end_left_processes
 from .faults import RewardError
 
@@ -58,6 +60,7 @@ def finish(run: GRPOTrainer) -> None:
     if run.is_world_process_zero():
         write_run_file(run.args.output_dir, description(run))
         draw_figures(run.args.output_dir)
+        draw_samples(run.evaluation.answers, run.args.output_dir)
     run.create_model_card()
 
 
@@ -112,6 +115,7 @@ def card(run: GRPOTrainer, name: str | None, dataset_name: Any = None, tags: Any
         round=weights_round(run.state, run.args, run.is_in_train),
         matrix=run.last_matrix,
         matrix_round=run.last_matrix_round,
+        sees=is_multimodal(run.model.config),
         tags=(*own, *run._tag_names),
         datasets=tuple(datasets),
     )

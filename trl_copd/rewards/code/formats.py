@@ -3,7 +3,9 @@
 from typing import Any
 
 
+# Asked for as the submission's: `sum` may be a method here, and is never Python's own
 _CALLS = """
+import solution as _submission
 def _plain(value):
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
@@ -14,10 +16,10 @@ def _same(value, expected):
     value = _plain(value)
     return value == _plain(expected[0]) or {wrapped} and value == _plain(expected)
 def _function():
-    try:
-        return {name}
-    except NameError:
-        return Solution().{name}
+    owner = getattr(_submission, "Solution", None)
+    if owner is not None and getattr(owner, "{name}", None) is not None:
+        return owner().{name}
+    return getattr(_submission, "{name}")
 """
 
 

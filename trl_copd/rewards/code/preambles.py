@@ -8,7 +8,9 @@ from functools import *
 from heapq import *
 from itertools import *
 from math import *
+from string import *
 from typing import *
+from builtins import pow
 try:
     from sortedcontainers import SortedDict, SortedList, SortedSet
 except ImportError:

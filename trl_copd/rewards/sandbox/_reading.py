@@ -48,7 +48,7 @@ class Reading:
     def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
         self.tree = tree
         self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
-        self.nodes = nodes = list(ast.walk(tree))
+        self.nodes = nodes = _nodes(tree)
         self.imported, star = _imported(nodes)
         self.uses = uses = _uses(nodes)
         self.defined = defined = _defined(nodes)
@@ -138,6 +138,19 @@ def _subjects(flow: Flow, names: set[str], tested: set[str]) -> set[str]:
 # -- names
 
 
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """As `ast.walk` gives them, without what says whether a name is read or bound. It runs for each row."""
+    found = [tree]
+    for node in found:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if type(value) is list:
+                found += [part for part in value if isinstance(part, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                found.append(value)
+    return found
+
+
 def _uses(nodes: list[ast.AST]) -> dict[str, list[ast.AST]]:
     """Names that are read, with the expression around each place."""
     found: dict[str, list[ast.AST]] = {}
@@ -154,8 +167,11 @@ def _defined(nodes: Iterable[ast.AST]) -> set[str]:
     """What test code defines anywhere, imports included."""
     found: set[str] = set()
     for node in nodes:
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
+        if type(node) is ast.Name:
+            if type(node.ctx) is not ast.Load:
+                found.add(node.id)
+        elif type(node) in (ast.Constant, ast.Call, ast.Compare):  # nearly all there is
+            continue
         elif isinstance(node, ast.arg):
             found.add(node.arg)
         elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
