@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from trl_copd.recipes.agent import Guess, build_base, conversations
+from trl_copd.recipes.agent import Pointers, build_base, conversations
 
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_game_and_its_conversations():
-    game = Guess()
-    game.reset(secret=3, prompt=[])
-    assert [game.guess("1"), game.guess("3"), game.guess("3")] == ["more", "yes", "over"] and game.get_reward() == 1.0
-    game.reset(secret=1)
-    assert game.guess("2") == "less" and game.get_reward() == 0.0
+def test_the_look_up_and_the_conversations():
+    pointers = Pointers()
+    pointers.reset(first="k", second="q", solution="7", prompt=[])
+    assert [pointers.look(letter) for letter in "kqz"] == ["see q", "7", "none"]
+    talks = [next(stream) for stream in [conversations("lookup", 0)] for _ in range(40)]
+    assert 0 < sum(good for _, good in talks) < 40
+    for talk, good in talks:
+        assert "".join(text for text, mine in talk if mine).count("look(") == 1 + good
     talks = [next(stream)[0] for stream in [conversations("sums", 0)] for _ in range(40)]
     called = [talk for talk in talks if len(talk) == 4]
     assert 0 < len(called) < 40
@@ -36,6 +38,6 @@ def test_two_rounds(tmp_path, capsys):
     (base / "done").touch()
     arguments = ["--config", "agent_demo", "--base_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
     trainer = demo.main([*arguments, "--max_steps", "2", "--rlvr_steps", "1", "--opd_steps", "1"])
-    assert set(trainer.last_matrix["student"]) == {"sums", "guess", "rev"}
+    assert set(trainer.last_matrix["student"]) == {"sums", "lookup", "rev"}
     lines = demo.conversations(trainer).splitlines()
-    assert len(lines) == 6 and lines[0].startswith("sums: ") and lines[3].startswith("guess: ")
+    assert len(lines) == 6 and lines[0].startswith("sums: ") and lines[3].startswith("lookup: ")

@@ -37,7 +37,7 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo`, `smollm2` or `vision`: a base that is built on the spot, instead of
+        builtin_base (`str`, *optional*): `demo`, `smollm2`, `vision` or `agent`: a base built on the spot, instead of
             `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
         method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets what makes it the method, and
@@ -48,7 +48,7 @@ class RecipeArguments:
 
     domains: list[dict] = field(default_factory=list, metadata={"help": "The domains, as a list in the YAML file."})
     builtin_base: str | None = field(
-        default=None, metadata={"help": "'demo', 'smollm2' or 'vision': build the base on the spot."}
+        default=None, metadata={"help": "'demo', 'smollm2', 'vision' or 'agent': build the base on the spot."}
     )
     base_dir: str = field(default="runs/bases", metadata={"help": "Where bases that are built on the spot are kept."})
     method: str | None = field(default=None, metadata={"help": f"A preset: one of {', '.join(METHODS)}."})

@@ -162,8 +162,7 @@ def acting(folder: Path) -> dict[str, Any]:
         "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
         "matrix": trainer.last_matrix,
         "logs": [
-            {key: value for key, value in log.items() if "tools/" in key or "failed_env" in key or "/length" in key}
-            | comparable(log)
+            {key: value for key, value in log.items() if "tools/call" in key or "failed_env" in key} | comparable(log)
             for log in trainer.state.log_history
         ],
         "waves": of_every_process(trainer, waves),

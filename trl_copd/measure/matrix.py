@@ -167,8 +167,7 @@ class CapabilityMatrix:
     ) -> None:
         seen = {id(row): index for index, row in reversed([*enumerate(rows)]) if pictures_of(row["prompt"])}
         for index in sorted(seen.values())[:ANSWERS]:
-            said = [completions[place * len(rows) + index] for place in range(len(names))]
-            texts = [one if isinstance(one, str) else one[-1]["content"] for one in said]
+            texts = [_last_text(completions[place * len(rows) + index]) for place in range(len(names))]
             self.answers.append(
                 Answer(
                     domain=expert,
@@ -201,7 +200,8 @@ class CapabilityMatrix:
         self, names: list[str], expert: str, rows: list[dict], greedy: bool
     ) -> tuple[torch.Tensor, list[Any]]:
         """As `_grade_chunk`, where the rows take several turns and rewards read what they have left."""
-        grades, completions = [], []
+        grades: list[torch.Tensor] = []
+        completions: list[Any] = []
         for group in self._sampled_together(names):
             self.engine.sync(group)
             for talk in self.conversations.have(self.engine, [(name, expert, rows) for name in group], greedy):
@@ -216,6 +216,13 @@ class CapabilityMatrix:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked
         together = not self.merged or self.engine.mixes_ranks
         return [names] if together else [[n for n in names if n != STUDENT], [STUDENT]]
+
+
+def _last_text(completion: Any) -> str:
+    """What a completion says; of messages, what the last one does."""
+    if isinstance(completion, str):
+        return completion
+    return str((completion[-1].get("content") or "") if completion else "")
 
 
 def _mean(grades: torch.Tensor) -> float | None:

@@ -1,9 +1,9 @@
 """
-Skills of several turns for a character-level base that is built on the spot: long sums with a calculator that must be
-called, a guessing game with feedback, and one that is answered at once.
+Skills of several turns for a character-level base that is built on the spot: sums with a calculator that must be
+called, a look-up that points to another one, and one that is answered at once.
 
     58+96>add(58+96)<eos>:154>154<eos>
-    guess>guess(1)<eos>:more>guess(3)<eos>:yes>ok<eos>
+    find:k>look(k)<eos>:see q>look(q)<eos>:7>7<eos>
     rev:bgach=hcagb<eos>
 
 What follows a colon is the tool's: nobody is rewarded, taught or trained for it.
@@ -11,6 +11,7 @@ What follows a colon is the tool's: nobody is rewarded, taught or trained for it
 
 import random
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,9 @@ from .domains import make_domain, make_split, split_of
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-:=>() "
-SECRETS, TRIES = 3, 2  # who begins in the middle needs no third guess
-CALLS = 0.4  # share of the sums in the warm start for which the calculator is called; the others are guessed, wrongly
-# How well sampling does a skill before the reinforcement learning begins; a game is known as a form only
-TARGETS = {"sums": 0.3, "guess": 0.5, "rev": 0.15}
+GOOD = 0.4  # share of the warm start's sums that call, and of its look-ups that follow; the others end with a guess
+# How likely sampling says what a good conversation of the warm start says, before the reinforcement learning begins
+TARGETS = {"sums": 0.3, "lookup": 0.3, "rev": 0.15}
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}:{{ m.content }}"
     "{% elif m.role == 'assistant' %}{% for call in m.tool_calls or [] %}{{ call.function.name }}("
@@ -64,31 +64,23 @@ def add(x: str) -> str:
     return str(int(one) + int(two))
 
 
-class Guess:
-    """A number from 1 to 3 is to be guessed; each guess is answered by `more`, `less` or `yes`."""
+class Pointers:
+    """Letters that stand for a digit, or point to another letter: what `look` says comes from the row."""
 
     def __init__(self):
-        self.secret, self.tries, self.found = 0, 0, False
+        self.says: dict[str, str] = {}
 
-    def reset(self, secret: int, **row: Any) -> None:
-        self.secret, self.tries, self.found = secret, 0, False
+    def reset(self, first: str, second: str, solution: str, **row: Any) -> None:
+        self.says = {first: f"see {second}", second: solution}
 
-    def guess(self, x: str) -> str:
+    def look(self, x: str) -> str:
         """
-        Guesses the number.
+        Looks a letter up.
 
         Args:
-            x: The guess.
+            x: The letter.
         """
-        self.tries += 1
-        if self.tries > TRIES:
-            return "over"
-        number = int(x)
-        self.found = self.found or number == self.secret
-        return "yes" if number == self.secret else "more" if number < self.secret else "less"
-
-    def get_reward(self) -> float:
-        return float(self.found)
+        return self.says.get(x, "none")
 
 
 def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
@@ -97,7 +89,7 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
 
     Args:
         domain (`dict`): The recipe's, with `name`, `n_train`, `n_eval` and perhaps `learning_rate`.
-        task (`str`): `"sums"`, `"guess"` or `"rev"`.
+        task (`str`): `"sums"`, `"lookup"` or `"rev"`.
         seed (`int`): Of the rows.
 
     Raises:
@@ -117,26 +109,35 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
             max_tool_calling_iterations=1,
             **own,
         )
-    if task == "guess":
-        # all the numbers there are: what is learnt is how to ask, and there is nothing to hold out
-        rows = [{"prompt": [{"role": "user", "content": "guess"}], "secret": 1 + i % SECRETS} for i in range(n_train)]
+    if task == "lookup":
         return Expert(
-            train_dataset=Dataset.from_list(rows),
-            eval_dataset=Dataset.from_list(rows[:n_eval]),
-            environment_factory=Guess,
-            max_tool_calling_iterations=TRIES,
+            train_dataset=Dataset.from_list(_lookups("train", n_train, seed)),
+            reward_funcs=exact_match_reward,
+            eval_dataset=Dataset.from_list(_lookups("eval", n_eval, seed)),
+            environment_factory=Pointers,
+            max_tool_calling_iterations=2,
             **own,
         )
-    raise ValueError(f"There is no agent/{task}. Choose one of agent/sums, agent/guess, agent/rev.")
+    raise ValueError(f"There is no agent/{task}. Choose one of agent/sums, agent/lookup, agent/rev.")
 
 
-def _sums(split: str, count: int, seed: int) -> list[dict[str, Any]]:
+def _sums(split: str, size: int, seed: int) -> list[dict[str, Any]]:
     rng, rows = random.Random(f"{seed}/sums/{split}"), {}
-    while len(rows) < count:
+    while len(rows) < size:
         one, two = rng.randrange(10, 100), rng.randrange(10, 100)
         if split_of(f"{one}+{two}") == split:
             rows[f"{one}+{two}"] = str(one + two)
     return [{"prompt": [{"role": "user", "content": q}], "solution": answer} for q, answer in rows.items()]
+
+
+def _lookups(split: str, size: int, seed: int) -> list[dict[str, Any]]:
+    rng, rows = random.Random(f"{seed}/lookup/{split}"), []
+    while len(rows) < size:
+        (first, second), digit = rng.sample("abcdefghijklmnopqrstuvwxyz", 2), str(rng.randrange(10))
+        if split_of(f"{first}{second}{digit}") == split:
+            prompt = [{"role": "user", "content": f"find:{first}"}]
+            rows.append({"prompt": prompt, "first": first, "second": second, "solution": digit})
+    return rows
 
 
 # ---- The base -------------------------------------------------------------------------------------------------------
@@ -185,52 +186,52 @@ def build_base(directory: str | Path, seed: int, steps: int = 600, batch_size: i
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 30) * max(distance, 0.1)
         names = rng.choices(list(TARGETS), k=batch_size)
-        losses, likely = _grade(model, tokenizer, [next(streams[name]) for name in names])
+        rows = [next(streams[name]) for name in names]
+        losses, likely = _grade(model, tokenizer, rows)
         torch.stack([loss for name, loss in zip(names, losses, strict=True) if name in behind]).mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        for name, value in zip(names, likely.tolist(), strict=True):
-            if value:
+        for name, value, (_, good) in zip(names, likely.tolist(), rows, strict=True):
+            if good:
                 chance[name] += 0.02 * (value - chance[name])
     model.eval()
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
-def conversations(name: str, seed: int) -> Iterator[tuple[list[tuple[str, bool]], float]]:
-    """
-    Conversations of the warm start for ever: turns, each with whether it is the model's, and in how many equally good
-    ways the model's could have been said; 0 where what it says is not good.
-    """
+def conversations(name: str, seed: int) -> Iterator[tuple[list[tuple[str, bool]], bool]]:
+    """Conversations of the warm start for ever: turns, each with whether it is the model's; and whether it is good."""
     rng = random.Random(f"{seed}/{name}/warm_start")
     if name == "rev":
         rows = make_split("rev", "warm_start", 12_000, seed)
         while True:
             for prompt, answer in zip(rows["prompt"], rows["solution"], strict=True):
-                yield [(prompt, False), (f"{answer}<eos>", True)], 1.0
+                yield [(prompt, False), (f"{answer}<eos>", True)], True
     while name == "sums":
         one, two = rng.randrange(10, 100), rng.randrange(10, 100)
-        if split_of(f"{one}+{two}") == "warm_start":
-            total = one + two
-            if rng.random() > CALLS:
-                yield [(f"{one}+{two}>", False), (f"{rng.randrange(20, 200)}<eos>", True)], 0.0
+        if split_of(f"{one}+{two}") != "warm_start":
+            continue
+        if rng.random() > GOOD:
+            yield [(f"{one}+{two}>", False), (f"{rng.randrange(20, 200)}<eos>", True)], False
+            continue
+        call, total = (f"add({one}+{two})<eos>", True), one + two
+        yield [(f"{one}+{two}>", False), call, (f":{total}>", False), (f"{total}<eos>", True)], True
+    for number in count():
+        for row in _lookups("warm_start", 1000, seed=seed + 1_000_003 * number):
+            turns = [(f"find:{row['first']}>", False), (f"look({row['first']})<eos>", True)]
+            turns.append((f":see {row['second']}>", False))
+            if rng.random() > GOOD:
+                yield [*turns, (f"{rng.randrange(10)}<eos>", True)], False
                 continue
-            yield [(f"{one}+{two}>", False), (f"add({one}+{two})<eos>", True), (f":{total}>", False),
-                   (f"{total}<eos>", True)], 1.0  # fmt: skip
-    while True:
-        game, turns = Guess(), [("guess>", False)]
-        game.reset(rng.randint(1, SECRETS))
-        while game.tries < TRIES and not game.found:
-            number = str(rng.randint(1, SECRETS))
-            turns += [(f"guess({number})<eos>", True), (f":{game.guess(number)}>", False)]
-        yield [*turns, ("ok<eos>", True)], float(SECRETS**game.tries)
+            turns += [(f"look({row['second']})<eos>", True), (f":{row['solution']}>", False)]
+            yield [*turns, (f"{row['solution']}<eos>", True)], True
 
 
 def _grade(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: list[tuple[list[tuple[str, bool]], float]]
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: list[tuple[list[tuple[str, bool]], bool]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of the model's turns in nats per token, and how likely sampling says something as good; `(B,)`."""
+    """Cross-entropy of the model's turns in nats per token, and how likely sampling says them; `(B,)`."""
     encoded, labels = [], []
     for turns, _ in rows:
         ids, own = [tokenizer.bos_token_id], [-100]
@@ -245,5 +246,4 @@ def _grade(
     target = pad(labels, batch_first=True, padding_value=-100)[:, 1:]
     logits = model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long()).logits[:, :-1]
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), target, reduction="none").sum(1)
-    ways = torch.tensor([count for _, count in rows])
-    return losses / (target >= 0).sum(1), torch.exp(-losses.detach()) * ways
+    return losses / (target >= 0).sum(1), torch.exp(-losses.detach())

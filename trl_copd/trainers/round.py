@@ -21,7 +21,7 @@ from ..pictures import prepared
 from ..randomness import random_state, set_random_state
 from ..schedule import BranchPlan, Schedule
 from ..show.recorder import Recorder
-from ..topology import Topology
+from ..topology import Edge, Topology
 from .calls import still_running
 from .faults import mean_of_finite
 from .policy import Learner, RoundRows
@@ -171,6 +171,8 @@ class Round:
         column = branch.expert and branch.expert.domain_column
         domains = [str(row[column]) if column else branch.name for row in native]
         crossing = [pair for pair in cross for _ in range(times)]
+        if any(edge.domain in branch.actors for edge, _ in crossing):  # graded where their environments are
+            crossing = dealt(crossing, self.accelerator.num_processes)
         mine = self._share(crossing)
         native = self._share([row for row in native for _ in range(times)])
         return RoundRows(native, [row for _, row in mine], [edge for edge, _ in mine], domains, crossing)
@@ -308,6 +310,22 @@ class Round:
         if self.allocation:
             self.allocation.load_state_dict(state["allocation"])
         self.measured = -1  # the round to come is measured anew
+
+
+def dealt(rows: list[tuple[Edge, Any]], processes: int) -> list[tuple[Edge, Any]]:
+    """
+    Cross rows in an order in which every process has as many of each edge, if they divide evenly; processes take equal
+    parts of the list, one after the other.
+    """
+    edges = {edge: [row for row in rows if row[0] == edge] for edge, _ in rows}
+    if any(len(own) % processes for own in edges.values()):
+        return rows
+    return [
+        row
+        for process in range(processes)
+        for own in edges.values()
+        for row in own[process * len(own) // processes : (process + 1) * len(own) // processes]
+    ]
 
 
 class OutOfRollouts(TrainerCallback):
