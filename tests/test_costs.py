@@ -309,8 +309,8 @@ def test_baselines_fsdp_and_target_modules_of_a_recipe(tmp_path):
         ({"gradient_checkpointing": "no"}, "must be true or false"),
         ({"domains": 3}, "`domains` must be a list"),
         ({"method": "magic"}, "method='magic' is unknown"),
-        ({"generation_batch_size": 12}, "no multiple of rows * gpus = 8"),
-        ({"generation_batch_size": 8, "steps_per_generation": 1}, "Set one of them"),
+        ({"generation_batch_size": 12, "per_device_train_batch_size": 8}, "no multiple of rows * gpus = 8"),
+        ({"generation_batch_size": 8, "per_device_train_batch_size": 8, "steps_per_generation": 1}, "Set one of them"),
         ({"student_init": "merge", "topology": "mutual"}, "whose student is no branch"),
     ],
 )
