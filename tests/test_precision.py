@@ -173,6 +173,19 @@ def test_overlap_holds_few_logits(tmp_path, monkeypatch):
         assert max(largest) <= max(budget, vocabulary) and len(largest) > 1 or budget > 1000
 
 
+def test_learner_and_teacher_are_compared_in_one_forward(tmp_path, caplog):
+    trainer = build_trainer(tmp_path, **OPTIONS)
+    forwards = []
+    trainer.peft_model.register_forward_hook(lambda module, inputs, output: forwards.append(len(output.logits)))
+    perturb(trainer, 0.02)
+    rollouts = [([4, 5], [6, 7, 8]), ([4, 5, 6], [7, 8])]
+    for edge in (EDGE, Edge("math", "math", "math")):  # a policy beside itself, as the floor of 16 bits is measured
+        with torch.no_grad():
+            overlap_, divergence, tokens = trainer.overlap.compare(edge, rollouts).tolist()
+        assert tokens == 5 and (divergence == 0) == (overlap_ == tokens) == (edge.teacher == "math")
+    assert forwards == [4, 4] and "one after the other" not in caplog.text
+
+
 def test_the_floor_is_measured_once_and_warned_about(tmp_path, caplog):
     """In 16 bits only, and a threshold inside of the noise is named."""
     caplog.set_level(logging.WARNING)

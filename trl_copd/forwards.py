@@ -77,8 +77,8 @@ class Forwards:
 
         Args:
             names (`Sequence[str]`): Adapter of each row; rows of one adapter are consecutive.
-            like (`Sequence[str]`, *optional*): Names by which the rows are grouped instead. Adapters with equal
-                weights then give equal numbers to the bit: both go through the same operations.
+            like (`Sequence[str]`, *optional*): Names, of adapters or others, by which the rows are grouped instead.
+                Adapters with equal weights then give equal numbers to the bit: both go through the same operations.
         """
         runs, counts = run_lengths(names, like)
         with self.without_dropout(), sharding.gathered(self.model), self._acting(runs, like) as over:
@@ -101,7 +101,7 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        if self.can_stack([name for name in {*runs, *(like or ())} if name != adapters.BASE]):
+        if self.can_stack(sorted({*runs, *(like or ())} & self.model.peft_config.keys())):
             with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
                 yield at_once
         else:

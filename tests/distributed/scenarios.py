@@ -19,6 +19,7 @@ import torch  # noqa: E402
 from accelerate import PartialState  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402
 from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
 from trl_copd import Expert, adapters, sharding  # noqa: E402
@@ -92,6 +93,7 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     result = {
         "processes": trainer.accelerator.num_processes,
         "kind": str(trainer.accelerator.distributed_type),
+        "wrapped": isinstance(trainer.model_wrapped, DistributedDataParallel),
         "sharded": len(sharding.sharded_modules(trainer.peft_model)),
         "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
         "optimizer": sharding.full_optimizer_state(trainer.optimizer)["state"],

@@ -78,7 +78,7 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
     if several:  # rows of one prompt share its prefill
         unique = math.ceil(rows / run.generations)
     widest = adapter * run.student_rank  # stacked adapters are padded to the largest rank
-    stacked = widest * min(live, math.ceil(rows / run.generation_rows)) if several else 0
+    stacked = widest * min(live, rows) if several else 0  # a chunk has rows of every live branch
     parts = {
         "resident": {
             "libraries and device context": device.process,
