@@ -35,8 +35,8 @@ from peft import LoraConfig  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from trl.trainer.utils import pad  # noqa: E402
 
-from recipes.smollm2 import _load_gguf  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer, Expert  # noqa: E402
+from trl_copd.recipes.smollm2 import _load_gguf  # noqa: E402
 from trl_copd.topology import Edge  # noqa: E402
 
 

@@ -41,8 +41,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import compare_ablations  # noqa: E402
 from benchmarks.compare_methods import MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
-from recipes.build import build_base  # noqa: E402
 from trl_copd.history import series  # noqa: E402
+from trl_copd.recipes.build import build_base  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 

@@ -33,9 +33,9 @@ from benchmarks.compare import base, commit, execute, machine, recipe, target  #
 from benchmarks.compare_curves import conflict_table  # noqa: E402
 from benchmarks.compare_methods import METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, Results, best  # noqa: E402
-from recipes.build import build_experts  # noqa: E402
-from recipes.copd import RecipeArguments  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
+from trl_copd.recipes.build import build_experts  # noqa: E402
+from trl_copd.train import RecipeArguments  # noqa: E402
 
 
 ROUNDS = 24

@@ -35,10 +35,10 @@ import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
 from trl import GRPOTrainer  # noqa: E402
 
-from recipes.build import build_experts  # noqa: E402
-from recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 from trl_copd.engines import TransformersEngine  # noqa: E402
+from trl_copd.recipes.build import build_experts  # noqa: E402
+from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd.trainers.host import Host  # noqa: E402
 
 

@@ -49,9 +49,9 @@ from peft import LoraConfig  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
-from recipes.build import build_base, build_experts  # noqa: E402
-from recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
+from trl_copd.recipes.build import build_base, build_experts  # noqa: E402
+from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {

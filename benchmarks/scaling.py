@@ -38,10 +38,10 @@ from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 from benchmarks.round_cost import GENERATIONS, lora, peak_kib, settings  # noqa: E402
 from benchmarks.scaling_page import RESULTS, table, update_page  # noqa: E402
-from recipes.build import build_experts  # noqa: E402
-from recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 from trl_copd.plan import DEVICES, Device, ModelSize, Run, calibrated, count_model, memory, peak, seconds  # noqa: E402
+from trl_copd.recipes.build import build_experts  # noqa: E402
+from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASE = "smollm2"

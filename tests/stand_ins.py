@@ -154,7 +154,7 @@ def _demo_base(folder: Path) -> None:
 
 @functools.cache
 def _hardly_trained() -> Path:
-    from recipes.demo_base import build_base
+    from trl_copd.recipes.demo_base import build_base
 
     folder = Path(FOLDER.name, "demo-base")
     build_base(folder, seed=0, steps=2)

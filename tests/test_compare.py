@@ -21,9 +21,9 @@ from benchmarks.compare_methods import (
     taught,
 )
 from benchmarks.compare_results import Results, accuracy, best, contenders, domains, key
-from recipes.build import DOMAIN_KEYS
 from trl_copd import CoPDConfig
 from trl_copd.history import series
+from trl_copd.recipes.build import DOMAIN_KEYS
 from trl_copd.schedule import Schedule
 
 
@@ -132,7 +132,7 @@ def test_ablations_change_what_they_say(tmp_path):
 def test_every_jobs_settings_are_accepted(tmp_path):
     from trl import ModelConfig, TrlParser
 
-    from recipes.copd import RecipeArguments
+    from trl_copd.train import RecipeArguments
 
     small = {key(job): job for method in SMOLLM2.values() for job in method.candidates}
     pilot = {key(job): job for job in compare_ablations.PILOT}

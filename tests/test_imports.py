@@ -38,7 +38,8 @@ ROOMS = [
     {"measure"},
     {"run"},
     {"trainers"},
-    {"gym", "export", "plan"},
+    {"gym", "recipes"},
+    {"export", "plan", "train"},
 ]
 
 
@@ -95,7 +96,15 @@ def room(name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "module", ["trl_copd.rewards", "trl_copd.topology", "trl_copd.schedule", "trl_copd.report", "trl_copd.plan"]
+    "module",
+    [
+        "trl_copd.rewards",
+        "trl_copd.topology",
+        "trl_copd.schedule",
+        "trl_copd.report",
+        "trl_copd.plan",
+        "trl_copd.recipes",
+    ],
 )
 def test_pure_modules_load_neither_torch_nor_trl(module):
     script = f"import sys, {module}; print([m for m in ('torch', 'trl', 'peft', 'transformers') if m in sys.modules])"

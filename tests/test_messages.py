@@ -9,9 +9,9 @@ import yaml
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 from trl import GRPOConfig
 
-from recipes.build import build_experts as experts_of_recipe
-from recipes.copd import main
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
+from trl_copd.recipes.build import build_experts as experts_of_recipe
+from trl_copd.train import main
 
 
 REFUSED = {

@@ -14,11 +14,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig
 
-from recipes.build import build_experts, find_reward, pool
-from recipes.copd import check_model, loading_options, main
-from recipes.demo_base import _grade, build_base
-from recipes.domains import DOMAINS, make_domain, make_split, split_of
 from trl_copd import CoPDConfig
+from trl_copd.recipes.build import build_experts, find_reward, pool
+from trl_copd.recipes.demo_base import _grade, build_base
+from trl_copd.recipes.domains import DOMAINS, make_domain, make_split, split_of
+from trl_copd.train import check_model, loading_options, main
 
 
 ROOT = Path(__file__).parent.parent
@@ -262,7 +262,7 @@ def test_pooled_rows_are_graded_by_their_own_domain():
 def test_every_recipe_parses(path, tmp_path, monkeypatch):
     from trl import ModelConfig, TrlParser
 
-    from recipes.copd import RecipeArguments
+    from trl_copd.train import RecipeArguments
 
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))

@@ -16,8 +16,8 @@ from safetensors.torch import load
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, tiny_tokenizer, weights
 from transformers import BitsAndBytesConfig
 
-from recipes import copd as recipe
 from trl_copd import Expert, adapters
+from trl_copd import train as recipe
 from trl_copd.engines import EngineUnavailable, StaleAdapterError, vllm_checks, vllm_server
 from trl_copd.engines.vllm_options import lora_rank
 from trl_copd.run import checkpoints

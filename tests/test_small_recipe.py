@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recipes.build import build_experts, warm_start_rows
-from recipes.small import TASKS, small_domain, small_warm_start
+from trl_copd.recipes.build import build_experts, warm_start_rows
+from trl_copd.recipes.small import TASKS, small_domain, small_warm_start
 from trl_copd.rewards import exact_match_reward, instruction_reward
 
 
@@ -61,7 +61,7 @@ def test_recipe_names_three_domains_with_their_rewards():
 @pytest.mark.slow
 def test_three_rounds(tmp_path):
     pytest.importorskip("gguf")
-    from recipes.smollm2 import build_smollm2
+    from trl_copd.recipes.smollm2 import build_smollm2
 
     settings = yaml.safe_load(RECIPE.read_text())
     domains = [{**domain, "n_train": 40, "n_eval": 4} for domain in settings["domains"]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import build_trainer, letter_reward, lora, replay_copd, rows, tiny_tokenizer
 
-from recipes.build import pool
 from trl_copd import Expert
+from trl_copd.recipes.build import pool
 
 
 def messages(offset=0, count=20):

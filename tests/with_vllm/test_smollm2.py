@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(scope="module")
 def smollm2():
-    from recipes.smollm2 import build_smollm2
+    from trl_copd.recipes.smollm2 import build_smollm2
 
     return build_smollm2(ROOT / "runs" / "bases" / "smollm2-raw", [], steps=0)
 

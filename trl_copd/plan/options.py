@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..recipes import find_recipe
 from ..schedule import cross_prompts
 from ..topology import TOPOLOGIES
 from .inputs import DEVICES, GIB, Device, Run
@@ -80,7 +81,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
         prog="python -m trl_copd.plan", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", help="Hub id, folder, or config.json")
-    parser.add_argument("--config", help="a recipe; the command line wins")
+    parser.add_argument("--config", help="a recipe, or the name of a built-in one; the command line wins")
     parser.add_argument("--experts", type=int, help="K (default: 3)")
     parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
     parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
@@ -108,7 +109,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
         options["model"] = _builtin_base(recipe, path)
     options["prompts"] = "given" if "prompt_length" in given else "assumed"
     if path is not None and "prompt_length" not in given and recipe.get("domains") and options.get("model"):
-        length, options["prompts"] = count_prompt_tokens(recipe, path, options["model"])
+        length, options["prompts"] = count_prompt_tokens(recipe, options["model"])
         options["prompt_length"] = length or options["prompt_length"]
         if length is None:
             missing = f"{options['prompts']}: {options['prompt_length']} tokens are assumed, --prompt-length says it"
@@ -122,10 +123,8 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
 def _load(path: str) -> dict[str, Any]:
     import yaml
 
-    if not Path(path).is_file():
-        raise ValueError(f"There is no recipe at {path!r}. Pass the path of a YAML file, as to recipes/copd.py.")
     try:
-        recipe = yaml.safe_load(Path(path).read_text())
+        recipe = yaml.safe_load(find_recipe(path).read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path!r} is no YAML file: {error}") from error
     if not isinstance(recipe, dict):
@@ -160,7 +159,7 @@ def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _method(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The baselines of recipes/copd.py: the same rounds without distillation, or one policy on all data."""
+    """The baselines of `trl_copd.train`: the same rounds without distillation, or one policy on all data."""
     method = "experts" if recipe.get("no_opd") else recipe.get("method", "copd")
     if method not in ("copd", "experts", "mixed"):
         raise ValueError(f"method={method!r} is unknown. Choose one of 'copd', 'experts', 'mixed'.")
@@ -177,7 +176,7 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
     if not built:
         raise ValueError(
             f"builtin_base={name!r} is built by the first run, and {str(folder)!r} holds none yet. Start the recipe "
-            f"once (`make {name}`, or `python recipes/copd.py --config {path}`), or pass --model."
+            f"once (`make {name}`, or `trl-copd train --config {path}`), or pass --model."
         )
     return str(built[0].parent)
 

@@ -10,12 +10,13 @@ from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
 import trl_copd.rewards
-from recipes.demo_base import ACCURACY
-from recipes.demo_base import build_base as build_demo
-from recipes.domains import DEMO
-from recipes.rows import load_rows
-from trl_copd import Expert
-from trl_copd.spelling import did_you_mean
+
+from ..experts import Expert
+from ..spelling import did_you_mean
+from .demo_base import ACCURACY
+from .demo_base import build_base as build_demo
+from .domains import DEMO
+from .rows import load_rows
 
 
 BUILTIN_BASES = ("demo", "smollm2")
@@ -56,7 +57,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
                 build_demo(target, seed, skills=None if plain else skills)
                 done.touch()
         else:
-            from recipes.smollm2 import build_smollm2
+            from .smollm2 import build_smollm2
 
             build_smollm2(target, warm_start_rows(domains, seed), seed=seed)
     return str(target)
@@ -64,8 +65,8 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
 
 def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
     """Rows of their own on which a language model is warm-started, of every `gym/` and `small/` domain."""
-    from recipes.gym import gym_warm_start
-    from recipes.small import small_warm_start
+    from .gym import gym_warm_start
+    from .small import small_warm_start
 
     rows: list[dict[str, Any]] = []
     for domain in domains:
@@ -115,14 +116,14 @@ def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
     if "builtin" in domain:
         family, task = _task(domain)
         if family == "demo":
-            from recipes.domains import make_domain
+            from .domains import make_domain
 
             return make_domain(task, n_train, n_eval, seed)
         if family == "small":
-            from recipes.small import small_domain
+            from .small import small_domain
 
             return small_domain(task, n_train, n_eval, seed)
-        from recipes.gym import gym_domain
+        from .gym import gym_domain
 
         return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
     return load_rows(domain, n_train, n_eval, seed)

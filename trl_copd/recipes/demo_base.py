@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from recipes.domains import DEMO, make_split
+from .domains import DEMO, make_split
 
 
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz+-*/=:?<>., "

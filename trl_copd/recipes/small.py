@@ -2,7 +2,7 @@
 Two domains beside reasoning-gym's, sized for a 135M model on two CPU cores: what a one-line function returns, and
 short texts that follow instructions. Every row has an answer to imitate, so that a warm start can teach the form.
 
-As in `recipes/gym.py`, a question belongs to one split for good, by a hash of its text.
+As in `gym.py`, a question belongs to one split for good, by a hash of its text.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from recipes.gym import SPLITS
-from trl_copd.rewards.gym import stable_int
+from ..rewards.gym import stable_int
+from .gym import SPLITS
 
 
 _NOUNS = (

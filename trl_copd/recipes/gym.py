@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from trl_copd.rewards.gym import gym_rows, stable_int
+from ..rewards.gym import gym_rows, stable_int
 
 
 # Buckets out of 100 that the hash of a question can fall into.
