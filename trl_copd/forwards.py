@@ -102,7 +102,7 @@ class Forwards:
                 start += count
 
         if self.can_stack(sorted({*runs, *(like or ())} & self.model.peft_config.keys())):
-            with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
+            with adapters.grouped(self.model, runs, [1] * len(runs), wide=self.precision is not None) as groups:
                 yield at_once
         else:
             yield one_by_one
