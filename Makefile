@@ -11,8 +11,8 @@ export TOKENIZERS_PARALLELISM := false
 # two threads beside another busy process can be far slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm
+.PHONY: demo demo-agent demo-no-opd smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
+.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -20,6 +20,9 @@ demo: $(INSTALLED)  ## three experts and their student, under six minutes
 
 demo-no-opd: $(INSTALLED)  ## the same rounds without distillation
 	$(MAKE) demo ARGS="--no_opd --output_dir runs/demo-no-opd $(ARGS)"
+
+demo-agent: $(INSTALLED)  ## experts with tools and environments, and a conversation before and after: under ten minutes
+	$(BIN)/python recipes/agent_demo.py $(ARGS)
 
 smollm2: $(INSTALLED)  ## a real language model, 17 minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -51,6 +54,9 @@ provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq,
 	@command -v coqc >/dev/null || command -v rocq >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends coq >/dev/null; } || \
 		echo "Coq could not be installed (it needs apt and root): its tests will be skipped"
+
+test-wheel: $(INSTALLED)  ## the package in an empty environment, every command: minutes, most of them pip's
+	$(BIN)/python -m pytest tests/test_wheel.py $(ARGS)
 
 test-families: $(INSTALLED)  ## tiny models of many families: rollouts, resume, checkpointing, merging; a quarter of an hour
 	$(BIN)/python -m pytest tests/families $(ARGS)

@@ -52,7 +52,7 @@ def packaged(rows: int) -> Iterator[tuple[str, list[str]]]:
     for name, pattern in (("gsm8k", "data/gsm8k/test.jsonl"), ("aime2025", "data/AIME2025/*.jsonl")):
         files = sorted(folder.glob(pattern)) if folder else []
         if files:
-            yield name, [gold for file in files for gold in read_jsonl(file)]
+            yield name, [gold for file in files for gold in read_golds(file)]
     if folder_of("reasoning_gym"):
         import reasoning_gym
 
@@ -70,16 +70,38 @@ def folder_of(package: str) -> Path | None:
     return Path(found.submodule_search_locations[0])
 
 
-def read_jsonl(path: Path) -> list[str]:
+def read_rows(path: Path) -> list[dict]:
+    """Rows of a JSONL file, or of a JSON file that is one list."""
+    text = path.read_text(encoding="utf-8")
+    return (
+        json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+    )
+
+
+def read_golds(path: Path) -> list[str]:
     golds = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line) if line.strip() else {}
+    for row in read_rows(path):
+        row = {name.lower(): value for name, value in row.items()}  # SVAMP's is called `Answer`
         value = next((row[name] for name in COLUMNS if row.get(name) is not None), None)
         if isinstance(value, list):  # OlympiadBench
             value = ", ".join(map(str, value)) or None
         if value is not None:
-            golds.append(str(value).rpartition("####")[2].strip())
+            golds.append(bare(str(value)))
     return golds
+
+
+def bare(reference: str) -> str:
+    """The answer of a worked solution: after GSM8K's `####`, or in the last `\\boxed{}`."""
+    if "####" in reference:
+        return reference.rpartition("####")[2].strip()
+    start = max(reference.rfind(r"\boxed{"), reference.rfind(r"\fbox{"))
+    depth = 0
+    for at in range(start, len(reference)) if start >= 0 else ():
+        if reference[at] in "{}" and reference[at - 1] != "\\":
+            depth += 1 if reference[at] == "{" else -1
+            if not depth:
+                return reference[reference.index("{", start) + 1 : at].strip()
+    return reference.strip()
 
 
 # ---- other forms of an answer ----
@@ -100,7 +122,9 @@ def reordered(text: str) -> str:
 def commuted(text: str) -> str:
     """`a + b` as `b + a`."""
     match = re.fullmatch(r"([A-Za-z0-9\\{}^ ]+?) ?([+-]) ?([A-Za-z0-9\\{}^ ]+)", text)
-    if not match or re.search(r"\\(?:text|mbox|pm|circ)|[a-z]{4}", text.replace("sqrt", "").replace("frac", "")):
+    if not match or re.search(
+        r"\\(?:text|mbox|pm|circ|[gl]eq?|neq?|approx)|[a-z]{4}", text.replace("sqrt", "").replace("frac", "")
+    ):
         return text
     if match[1].count("{") != match[1].count("}"):
         return text
@@ -190,8 +214,14 @@ def near_misses(gold: str, draw: random.Random) -> Iterator[str]:
 
 def ours(pairs: Sequence[Pair]) -> list[float | None]:
     reward = MathReward()
-    boxes = [rf"Hence \boxed{{{answer}}}." for _, answer in pairs]
+    boxes = [rf"Hence \boxed{{{closed(answer)}}}." for _, answer in pairs]
     return reward(prompts=[""] * len(pairs), completions=boxes, solution=[gold for gold, _ in pairs])
+
+
+def closed(answer: str) -> str:
+    r"""With the braces that some references lack at their end: in a `\boxed{}` they would leave it open."""
+    braces = re.findall(r"(?<!\\)[{}]", answer)
+    return answer + "}" * (braces.count("{") - braces.count("}"))
 
 
 def by_math_verify(pairs: Sequence[Pair]) -> list[float | None]:
@@ -252,14 +282,16 @@ def percent(part: int, whole: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
-    parser.add_argument("files", nargs="*", type=Path, help="JSONL files with a column of references")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="JSONL files, or JSON files that are one list, with a column of references"
+    )
     parser.add_argument("--rows", type=int, default=2000, help="references per file, drawn with a fixed seed")
     parser.add_argument("--peer-rows", type=int, default=40, help="references per file for the peers; 0 for none")
     parser.add_argument("--show", action="store_true", help="print what was not graded as it should be")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     result: dict[str, dict] = {}
-    sources = [*packaged(options.rows), *((path.stem, read_jsonl(path)) for path in options.files)]
+    sources = [*packaged(options.rows), *((path.stem, read_golds(path)) for path in options.files)]
     for name, golds in sources:
         golds = random.Random(0).sample(golds, min(options.rows, len(golds)))
         graders = {"ours": (ours, golds)}

@@ -5,9 +5,10 @@ Per base (SmolLM2-135M and the demonstration's 0.3M model). Each group of figure
 thread, in which what is compared runs side by side; as many processes as there are cores run at a time. Ratios are of
 CPU time, which a busy machine changes little; wall time stands beside it.
 
-- `round_ratio[T][K]`: a round of CoPD at T completion tokens (topology `mutual`, cycles of 3 RLVR and 2 OPD rounds,
-  overlap measured every 5 rounds, all included) / K steps of plain `GRPOTrainer`. One round of either phase and one
-  measurement are timed, and weighted as in the cycle; the comparison that `share_prompts` makes once in a run is not.
+- `round_ratio[T][K]`: a round of CoPD at T completion tokens / K steps of plain `GRPOTrainer`. Topology `mutual`,
+  `share_prompts="auto"`, cycles of 3 RLVR and 2 OPD rounds, overlap measured every 5 rounds, all included. OPD rounds
+  are timed that begin with a measurement, and scoring and measuring weighted as in the cycle; a round of RLVR has the
+  rest of it. The comparison that `share_prompts` makes once in a run is not counted.
 - `round_shares[T][K]`: what of it are rollouts, scoring of cross rows, measuring, and the update with all else.
 - `seconds[T]`: CPU and wall seconds of a step (`grpo`) and of a round of K branches.
 - `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`, at the fewest tokens;
@@ -28,8 +29,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -46,18 +45,18 @@ os.environ.setdefault(
 
 import torch  # noqa: E402
 from peft import LoraConfig  # noqa: E402
-from transformers import TrainerCallback  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
+from benchmarks.clock import PARTS, Clock, interleave, ratio, timed  # noqa: E402
 from trl_copd import CoPDConfig, CoPDTrainer  # noqa: E402
 from trl_copd.recipes.build import build_base, build_experts  # noqa: E402
 from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {
-    # rows per branch, tokens per completion, repeats of rollouts, of rounds, and of the K = 1 comparison
-    "smollm2": {"rows": 8, "tokens": (24, 128, 256), "rollouts": 1, "rounds": 1, "single": 3},
-    "demo": {"rows": 64, "tokens": (8,), "rollouts": 5, "rounds": 3, "single": 9},
+    # rows per branch; tokens per completion, each with how many rounds; repeats of rollouts, and of one expert alone
+    "smollm2": {"rows": 8, "tokens": {24: 2, 128: 1, 256: 1}, "rollouts": 1, "single": 3},
+    "demo": {"rows": 64, "tokens": {8: 5}, "rollouts": 5, "single": 9},
 }
 EXPERTS = (2, 3, 4, 8)
 RLVR_STEPS, OPD_STEPS, OVERLAP_EVERY = 3, 2, 5  # of the cycle that the rounds are weighted by
@@ -66,37 +65,7 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
-QUICK = {"rollouts": 1, "rounds": 1, "single": 1}
-
-
-class Clock(TrainerCallback):
-    """CPU and wall seconds of each round or step, and the CPU seconds of its parts."""
-
-    def __init__(self):
-        self.cpu: list[float] = []
-        self.wall: list[float] = []
-        self.parts: list[Counter[str]] = []
-
-    def watch(self, part: str, owner: Any, name: str) -> None:
-        """Count calls of `owner.name` as `part`."""
-        call: Callable = getattr(owner, name)
-
-        def timed(*args, **kwargs):
-            start = time.process_time()
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self.parts[-1][part] += time.process_time() - start
-
-        setattr(owner, name, timed)
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        self.parts.append(Counter())
-        self.start = time.process_time(), time.perf_counter()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.cpu.append(time.process_time() - self.start[0])
-        self.wall.append(time.perf_counter() - self.start[1])
+QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
 
 def experts(base: str, count: int):
@@ -151,6 +120,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
         "opd_steps": 1,
         "overlap_every": 2,
         "probe_prompts": BASES[base]["rows"] // GENERATIONS,  # as many as a branch has prompts in a round
+        "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
     }
@@ -159,34 +129,6 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
     if trainer.forwards.shared_prompts is not None:
         trainer.forwards.shared_prompts.trusted = True  # what a run makes sure of once is no part of a round
     return trainer
-
-
-def timed(trainer) -> Clock:
-    clock = Clock()
-    trainer.add_callback(clock)
-    if isinstance(trainer, CoPDTrainer):
-        clock.watch("measuring", trainer.overlap, "measure")
-        clock.watch("rollouts", trainer.round, "_generate")
-        clock.watch("scoring", trainer.teaching, "teach")
-    trainer.train()
-    trainer.remove_callback(clock)
-    return clock
-
-
-def interleave(repeats: int, **calls) -> dict[str, list[float]]:
-    """CPU seconds of each function, called in turn, `repeats` times over, after once to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.process_time()
-            result = call()
-            if turn:
-                seconds[name].append(result if isinstance(result, float) else time.process_time() - start)
-    return seconds
-
-
-def ratio(seconds: dict[str, list[float]], top: str, bottom: str) -> float:
-    return round(median(t / b for t, b in zip(seconds[top], seconds[bottom], strict=True)), 3)
 
 
 def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, float]]:
@@ -228,46 +170,40 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
 
 def round_ratios(base: str, model: str, repeats: int, tokens: int, counts: list[int]) -> dict[str, dict]:
     """`round_ratio`, `round_shares` and `seconds` of rounds with so many experts, each model on its own in memory."""
-    steps: dict[str, list[float]] = {"cpu": [], "wall": []}
-    rounds: dict[int, list[Counter[str]]] = {count: [] for count in counts}
-    for _ in range(repeats):
-        step = timed(grpo(base, model, 2, tokens))
-        steps["cpu"] += step.cpu
-        steps["wall"] += step.wall
-        for count in counts:
-            rounds[count].append(weighted(timed(copd(base, model, 2, count, tokens))))
+    step = timed(grpo(base, model, repeats, tokens))
+    one = median(step.seconds)
     result: dict[str, dict] = {"round_ratio": {}, "round_shares": {}, "seconds": {}}
-    result["seconds"]["grpo"] = {kind: round(median(values), 3) for kind, values in steps.items()}
-    for count, costs in rounds.items():
-        middle = sorted(costs, key=lambda cost: cost["cpu"])[len(costs) // 2]
-        shares = {part: round(middle[part] / middle["cpu"], 3) for part in ("rollouts", "scoring", "measuring")}
-        result["round_ratio"][str(count)] = round(middle["cpu"] / (count * median(steps["cpu"])), 3)
-        result["round_shares"][str(count)] = {**shares, "update": round(1 - sum(shares.values()), 3)}
-        result["seconds"][str(count)] = {kind: round(middle[kind], 3) for kind in ("cpu", "wall")}
+    result["seconds"]["grpo"] = {"cpu": round(one, 3), "wall": round(median(step.wall), 3)}
+    for count in counts:
+        always = {"rlvr_steps": 0, "overlap_every": 1}
+        clock = timed(copd(base, model, repeats, count, tokens, **always))
+        cost = mean_round(clock)
+        whole = sum(cost.values())
+        result["round_ratio"][str(count)] = round(whole / (count * one), 3)
+        result["round_shares"][str(count)] = {part: round(seconds / whole, 3) for part, seconds in cost.items()}
+        wall = whole * sum(clock.wall) / sum(clock.seconds)
+        result["seconds"][str(count)] = {"cpu": round(whole, 3), "wall": round(wall, 3)}
     return result
 
 
-def weighted(clock: Clock) -> Counter[str]:
-    """A mean round of the cycle, from one of RLVR, which begins with a measurement, and one of OPD."""
-    cycle, cost = RLVR_STEPS + OPD_STEPS, Counter()
-    measuring, rate = clock.parts[0]["measuring"], clock.wall[0] / clock.cpu[0]
-    for index, weight in ((0, RLVR_STEPS / cycle), (1, OPD_STEPS / cycle)):
-        once = measuring if index == 0 else 0.0
-        cost["cpu"] += weight * (clock.cpu[index] - once)
-        cost["wall"] += weight * (clock.wall[index] - once * rate)
-        for part in ("rollouts", "scoring"):
-            cost[part] += weight * clock.parts[index][part]
-    cost["measuring"] = measuring / OVERLAP_EVERY
-    cost["cpu"] += cost["measuring"]
-    cost["wall"] += cost["measuring"] * rate
-    return cost
+def mean_round(clock: Clock) -> dict[str, float]:
+    """
+    CPU seconds of each part of a mean round of the cycle, from OPD rounds that all begin with a measurement. Rounds of
+    RLVR sample and learn from as many rows, and score none of them.
+    """
+    cost = {part: median(parts[part] for parts in clock.parts) for part in PARTS}
+    return cost | {
+        "scoring": cost["scoring"] * OPD_STEPS / (RLVR_STEPS + OPD_STEPS),
+        "measuring": cost["measuring"] / OVERLAP_EVERY,
+    }
 
 
 def k1_ratio(base: str, model: str, repeats: int) -> dict[str, float]:
     trainers: dict[str, Any] = {"grpo": grpo(base, model, 1)}
     for name, share in (("plain", False), ("shared", True)):
         trainers[name] = copd(base, model, 1, 1, opd_steps=0, share_prompts=share)
-    seconds = interleave(repeats, **{name: lambda t=trainer: timed(t).cpu[0] for name, trainer in trainers.items()})
+    turns = {name: lambda t=trainer: timed(t).seconds[0] for name, trainer in trainers.items()}
+    seconds = interleave(repeats, **turns)
     return {"k1_ratio": ratio(seconds, "plain", "grpo"), "k1_ratio_shared": ratio(seconds, "shared", "grpo")}
 
 
@@ -355,7 +291,8 @@ def measure(options: argparse.Namespace) -> dict:
     base, model = options.base, options.model
     repeats = {**BASES[base], **(QUICK if options.quick else {})}
     if options.job == "rounds":
-        return round_ratios(base, model, repeats["rounds"], options.tokens[0], options.experts)
+        tokens = options.tokens[0]
+        return round_ratios(base, model, repeats["tokens"].get(tokens, 1), tokens, options.experts)
     if options.job == "rollouts":
         return rollout_ratios(base, model, repeats["rollouts"])
     return k1_ratio(base, model, repeats["single"]) if options.job == "k1" else memory(base, model)

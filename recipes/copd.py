@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # also where the package is not installed
 
-from trl_copd.train import main
+from trl_copd.train import cli
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli())

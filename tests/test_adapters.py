@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
-from trl_copd.config import MERGE_METHODS
+from trl_copd.config_checks import MERGE_METHODS
 from trl_copd.engines.grouped import _can_share, interleaved_chunks
 
 
@@ -198,6 +198,24 @@ def test_unstackable_adapters_fall_back_with_one_warning(tmp_path, reason, caplo
     assert any(word in warnings[0] for word in reason.split("|"))
     for name, branch in trainer.branches.items():
         assert any((old != new).any() for old, new in zip(before[name], branch.parameters, strict=True)), name
+
+
+@pytest.mark.parametrize("config", [lora(use_dora=True), lora(lora_bias=True)])
+def test_the_base_beside_one_adapter_that_cannot_be_stacked(tmp_path, config, caplog):
+    trainer = build_trainer(tmp_path, build_experts(2), peft_config=config, topology="student", max_steps=1,
+                            overlap_every=0)  # fmt: skip
+    with torch.no_grad():
+        for number, parameter in enumerate(trainer.branches["math"].parameters):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    prompts = [[1, 4, 14, 5], [1, 6, 14, 7]]
+    for names in (["base", "base", "math", "math"], ["math", "math", "base", "base"]):
+        with caplog.at_level("WARNING"):
+            together, _ = trainer.engine.generate(prompts * 2, names, greedy=True)
+        apart = [trainer.engine.generate(prompts, [name] * 2, greedy=True)[0] for name in (names[0], names[-1])]
+        assert together == apart[0] + apart[1] and apart[0] != apart[1]
+    assert len([record for record in caplog.records if "one after the other" in record.message]) == 1
+    assert trainer.forwards.can_stack(["math"]) and trainer.forwards.can_stack(["base"])
+    assert not trainer.forwards.can_stack(["math", "math"])  # one policy beside itself
 
 
 def dense(model, adapter):

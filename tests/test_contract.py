@@ -7,19 +7,23 @@ import pytest
 import trl
 from peft.tuners.lora import Linear, LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from tiny import build_trainer
+from tiny import build_trainer, settings
+from tiny_acting import Counter, acting_model, acting_tokenizer, b, talk_reward
+from tiny_acting import rows as acting_rows
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.fsdp._fully_shard._fsdp_param import FSDPParam
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
 from torch.distributed.fsdp._fully_shard._fsdp_state import FSDPState
 from transformers import DynamicCache, GenerationMixin, Trainer, TrainerCallback
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.trainer.utils import print_prompt_completions_sample
 
-from trl_copd import CoPDTrainer
-from trl_copd.trainers.policy import Learner
+from trl_copd import CoPDTrainer, Expert
+from trl_copd.trainers.actor import Actor
+from trl_copd.trainers.policy import Learner, Policy
+from trl_copd.worlds import World
 
 
 SIGNATURES = {
@@ -30,6 +34,9 @@ SIGNATURES = {
         "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
     (GRPOTrainer, "_calculate_rewards"): ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     (GRPOTrainer, "_tokenize_prompts"): ["self", "prompts"],
+    (GRPOTrainer, "_tool_call_loop"): [
+        "self", "prompts", "prompt_ids", "completion_ids", "completions", "logprobs", "images", "multimodal_fields"],
+    (GRPOTrainer, "_get_tool_suffix_ids"): ["self", "tool_messages"],
     (GRPOTrainer, "_prepare_inputs"): ["self", "generation_batch"],
     (GRPOTrainer, "create_model_card"): ["self", "model_name", "dataset_name", "tags"],
     (Trainer, "create_optimizer"): ["self", "model"],
@@ -65,11 +72,12 @@ OWN = {
     "reward_funcs", "reward_func_names", "reward_weights", "reward_processing_classes", "_metrics", "_logs",
     "_pending_metrics", "_pending_extra_logs", "_buffered_inputs", "_step", "_current_train_step_time",
     "entropy_coef", "_last_world_entropy", "_entropy_window_stats",
-    "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "cross_logs",
+    "run", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "rollouts", "talk",
+    "cross_logs", "actors", "environments",
     "random_state", "taught_inputs", "shown", "cross_accuracy",
 }  # fmt: skip
-OF_CROSS_ROWS = {"name", "expert", "prompts", "parameters", "teaching", "taught", "faults", "rows", "cross_logs",
-                 "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
+OF_CROSS_ROWS = {"actors", "environments", "name", "expert", "prompts", "parameters", "teaching", "taught", "faults",
+                 "rows", "cross_logs", "random_state", "taught_inputs", "shown", "cross_accuracy"}  # fmt: skip
 # Containers of the run that a round changes in place, for all branches on purpose
 CHANGED_IN_PLACE = {"_metrics"}
 
@@ -179,7 +187,7 @@ HOOKS = {
 }  # fmt: skip
 BRANCH_HOOKS = {
     "train", "_prepare_inputs", "_tokenize_prompts", "_generate_single_turn", "_generate_and_score_completions",
-    "_calculate_rewards", "_compute_loss", "_get_per_token_logps_and_entropies",
+    "_calculate_rewards", "_compute_loss", "_get_per_token_logps_and_entropies", "_generate", "_tool_call_loop",
 }  # fmt: skip
 
 
@@ -192,6 +200,31 @@ def test_what_is_overridden(cls, hooks):
     }
     assert {name for name in overridden if not name.startswith("__")} == hooks
     assert sum(c.__module__.startswith("trl_copd") for c in cls.__bases__) <= 1
+
+
+OF_A_WORLD = {
+    "tools", "_standalone_tools", "_multi_environment", "environment_factories", "_env_tools", "_environment_pool",
+    "environments", "rollout_func", "max_tool_calling_iterations", "chat_template_kwargs", "chat_template",
+    "processing_class", "_tokenizer", "vllm_generation", "_last_loaded_step",
+}  # fmt: skip
+
+
+def test_an_actor_has_what_trl_keeps_of_tools_and_environments(tmp_path):
+    """Every attribute that GRPOTrainer makes of tools and environments is an actor's own, and nothing else is."""
+    trainer = build_trainer(tmp_path, overlap_every=0)
+    trainer.processing_class = acting_tokenizer()
+    expert = Expert("acting", acting_rows(), talk_reward, tools=[b], environment_factory=Counter)
+    own = set(vars(Actor(trainer, World(expert)))) - {"run", "world", "guard", "unavailable", "counts", "longest"}
+    assert own - set(vars(Policy(trainer))) - {"accelerator", "state"} == OF_A_WORLD
+    reference = GRPOTrainer(
+        acting_model(), talk_reward, GRPOConfig(**settings(tmp_path)), acting_rows(), tools=[b],
+        processing_class=acting_tokenizer(), environment_factory=Counter,
+    )  # fmt: skip
+    theirs = {name for name in vars(reference) if "tool" in name or "env" in name.replace("environ", "env")}
+    assert theirs <= OF_A_WORLD
+    source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    assert "self._sync_tool_dicts.append(sync_tool_dict)" in source and "if self.environments:" in source
+    assert source.index("environment.reset(**reset_kwargs)") < source.index("self._generate(prompts)")
 
 
 def test_trainer_pushes_where_hub_py_overrides():

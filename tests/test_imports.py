@@ -24,10 +24,13 @@ ROOMS = [
         "randomness",
         "run.folder",
         "pictures",
+        "worlds",
+        "environments",
         "experts",
         "prompts",
         "config",
         "config_checks",
+        "config_together",
         "spelling",
     },
     {"distillation", "divergence", "pixels"},
@@ -39,7 +42,8 @@ ROOMS = [
     {"run"},
     {"trainers"},
     {"gym", "recipes"},
-    {"export", "plan", "train"},
+    {"export", "plan", "train", "verify"},
+    {"cli", "__main__"},
 ]
 
 

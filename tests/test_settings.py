@@ -65,7 +65,7 @@ def test_sharing_out_micro_steps_is_refused(tmp_path, monkeypatch, name, process
 
 # One value for each that is not the default; those that only a GPU or several processes could show are left out
 MEANINGLESS = {
-    "ref_model_mixup_alpha": 0.1, "ref_model_sync_steps": 1, "max_tool_calling_iterations": 3, "log_multimodal": False,
+    "ref_model_mixup_alpha": 0.1, "ref_model_sync_steps": 1, "log_multimodal": False,
     "vllm_group_port": 1, "ds3_gather_for_generation": False, "label_smoothing_factor": 0.3, "label_names": ["x"],
     "average_tokens_across_devices": False, "data_seed": 9, "train_sampling_strategy": "sequential",
     "length_column_name": "l", "dataloader_drop_last": True, "ignore_data_skip": True, "remove_unused_columns": True,

@@ -6,10 +6,11 @@ import warnings
 
 
 __version__ = "0.2.0.dev0"
-__all__ = ["CoPDConfig", "CoPDTrainer", "Expert", "last_checkpoint"]
+__all__ = ["CoPDConfig", "CoPDTrainer", "EnvironmentFailure", "Expert", "last_checkpoint"]
 _HOMES = {
     "CoPDConfig": ".config",
     "CoPDTrainer": ".trainers",
+    "EnvironmentFailure": ".worlds",
     "Expert": ".experts",
     "last_checkpoint": ".run.checkpoints",
 }

@@ -5,19 +5,14 @@ from typing import Any, Literal
 
 from trl import GRPOConfig
 
-from .allocation import ALLOCATIONS
-from .config_checks import check_settings
+from .config_checks import check_values
+from .config_together import check_reuse, check_together
 from .redaction import redact, secrets_of
 from .schedule import OverlapSchedule, Schedule
 from .spelling import suggesting
-from .topology import STUDENT, TOPOLOGIES, Topology
+from .topology import STUDENT, Topology
 
 
-OPD_LOSSES = ("sampled", "reverse_kl", "forward_kl", "jsd", "topk")
-SCHEDULES = ("fixed", "overlap")
-STUDENT_INITS = ("fresh", "merge")
-OVERLAP_EDGES = ("turns", "all")
-MERGE_METHODS = ("average", "linear", "svd", "ties", "dare")
 BEST_MODEL_METRIC = "eval_student/accuracy"
 
 
@@ -108,10 +103,10 @@ class CoPDConfig(GRPOConfig):
             k of the top-k token overlap, >= 1 (paper: 10).
         overlap_every (`int`, *optional*, defaults to `5`):
             Rounds between two measurements of overlap and symmetric KL, >= 0; `0` measures never.
-        overlap_edges (`str`, *optional*, defaults to `"all"`):
-            Which edges a measurement compares: `"all"` takes all of them, up to K per branch; `"turns"` takes one edge
-            of every learner, the next one each time, so that it costs one comparison per branch. `schedule="overlap"`
-            measures all edges in any case.
+        overlap_edges (`str`, *optional*, defaults to `"turns"`):
+            Which edges a measurement compares: `"turns"` takes one edge of every learner, the next one each time, so
+            that it costs one comparison per branch; `"all"` takes all of them, up to K per branch.
+            `schedule="overlap"` measures all edges in any case.
         probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
@@ -125,9 +120,9 @@ class CoPDConfig(GRPOConfig):
             samples the whole round at once.
         share_prompts (`bool` or `"auto"`, *optional*, defaults to `False`):
             Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
-            backward: the same numbers up to rounding for less computation. `False` takes TRL's own forward, to the
-            bit. `"auto"` shares with several branches, and leaves a single one to TRL. With `True` a single one shares
-            the prefill of its rollouts, too, as several do in any case.
+            backward: the same numbers up to rounding (1e-5), for a quarter less computation in a short round. `False`
+            takes TRL's own forward, to the bit. `"auto"` shares with several branches, and leaves a single one to TRL.
+            With `True` a single one shares the prefill of its rollouts, too, as several do in any case.
         live_view (`bool`, *optional*, defaults to `True`):
             Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
             progress bar and a line per log; `disable_tqdm=True` turns both off.
@@ -209,7 +204,7 @@ class CoPDConfig(GRPOConfig):
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
     )
     overlap_edges: str = field(
-        default="all", metadata={"help": "Edges that a measurement compares: 'turns' (one per learner) or 'all'."}
+        default="turns", metadata={"help": "Edges that a measurement compares: 'turns' (one per learner) or 'all'."}
     )
     probe_prompts: int = field(
         default=4, metadata={"help": "Held-out prompts per domain for overlap and symmetric KL, >= 1."}
@@ -233,16 +228,15 @@ class CoPDConfig(GRPOConfig):
     )
 
     def __post_init__(self):
-        check_settings(self)
-        self._check_types()
-        self._check_values()
+        check_values(self)
+        check_together(self)
         if self.selects_best_model and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
         super().__post_init__()
         if self.max_rollouts is not None and self.max_steps <= 0:
             generations = -(-self.max_rollouts // self.generation_batch_size)
             self.max_steps = generations * self.rounds_per_generation
-        self._check_reuse()
+        check_reuse(self)
 
     def to_dict(self) -> dict[str, Any]:
         """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""
@@ -311,206 +305,3 @@ class CoPDConfig(GRPOConfig):
             whole = self.rlvr_steps * experts + self.opd_steps
             last["reserve"] = self.max_rollouts * self.opd_steps // whole
         return Schedule(*steps, static=static, reuse=reuse, **last)
-
-    def _check_types(self) -> None:
-        wanted = {
-            "rlvr_steps": int,
-            "opd_steps": int,
-            "final_opd_steps": int,
-            "topology": str,
-            "hub": (str, type(None)),
-            "opd_beta": (int, float, dict, list),
-            "opd_fraction": (int, float),
-            "opd_loss": str,
-            "opd_clip": (int, float, type(None)),
-            "opd_top_k": int,
-            "schedule": str,
-            "overlap_low": (int, float),
-            "overlap_high": (int, float),
-            "student_init": str,
-            "merge_method": str,
-            "merge_density": (int, float),
-            "allocation": str,
-            "allocation_floor": (int, float),
-            "max_rollouts": (int, type(None)),
-            "overlap_top_k": int,
-            "overlap_every": int,
-            "overlap_edges": str,
-            "probe_prompts": int,
-            "rollout_chunk_rows": (int, type(None)),
-            "opd_max_completion_length": (int, type(None)),
-        }
-        for name, types in wanted.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, types):
-                names = " or ".join(t.__name__ for t in (types if isinstance(types, tuple) else (types,)))
-                raise TypeError(f"`{name}` must be {names}, got {type(value).__name__}: {value!r}.")
-        for name in ("matrix_at_end", "check_data", "live_view", "score_in_fp32"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"`{name}` must be bool, got {getattr(self, name)!r}.")
-        if not isinstance(self.share_prompts, bool) and self.share_prompts != "auto":
-            wrong = ValueError if isinstance(self.share_prompts, str) else TypeError
-            raise wrong(f"`share_prompts` must be 'auto', True or False, got {self.share_prompts!r}.")
-        for beta in self._beta_values:
-            if isinstance(beta, bool) or not isinstance(beta, (int, float)):
-                raise TypeError(f"`opd_beta` must hold numbers, got {type(beta).__name__}: {beta!r}.")
-
-    def _check_values(self) -> None:
-        for name, least in {
-            "rlvr_steps": 0,
-            "opd_steps": 0,
-            "final_opd_steps": 0,
-            "overlap_top_k": 1,
-            "overlap_every": 0,
-            "opd_top_k": 1,
-        }.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be >= {least}, got {getattr(self, name)}.")
-        if self.probe_prompts < 1:
-            raise ValueError(
-                f"`probe_prompts` must be >= 1, got {self.probe_prompts}. overlap_every=0 measures never."
-            )
-        if self.rollout_chunk_rows is not None and self.rollout_chunk_rows < 1:
-            raise ValueError(f"`rollout_chunk_rows` must be >= 1 or None, got {self.rollout_chunk_rows}.")
-        if not 0 < self.allocation_floor <= 1:
-            raise ValueError(f"`allocation_floor` must be > 0 and <= 1, got {self.allocation_floor}.")
-        if self.max_rollouts is not None and self.max_rollouts < 1:
-            raise ValueError(f"`max_rollouts` must be >= 1 or None, got {self.max_rollouts}.")
-        if self.num_generations_eval is not None and self.num_generations_eval < 1:
-            raise ValueError(
-                f"`num_generations_eval` must be >= 1, or None for greedy decoding, got {self.num_generations_eval}."
-            )
-        if self.opd_max_completion_length is not None and self.opd_max_completion_length < 1:
-            raise ValueError(
-                f"`opd_max_completion_length` must be >= 1 or None, got {self.opd_max_completion_length}."
-            )
-        if not 0 < self.merge_density <= 1:
-            raise ValueError(f"`merge_density` must be > 0 and <= 1, got {self.merge_density}.")
-        if self.opd_clip is not None and not 0 < self.opd_clip < float("inf"):
-            raise ValueError(f"`opd_clip` must be finite and > 0, or None, got {self.opd_clip}.")
-        if self.opd_clip is not None and self.opd_loss != "sampled":
-            raise ValueError(
-                f"`opd_clip` bounds the log-ratios of opd_loss='sampled', but opd_loss={self.opd_loss!r}. Remove it."
-            )
-        if self.rlvr_steps + self.opd_steps == 0:
-            raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
-        for name, choices in {
-            "topology": TOPOLOGIES,
-            "opd_loss": OPD_LOSSES,
-            "schedule": SCHEDULES,
-            "student_init": STUDENT_INITS,
-            "merge_method": MERGE_METHODS,
-            "allocation": ALLOCATIONS,
-            "overlap_edges": OVERLAP_EDGES,
-        }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown. Choose one of {', '.join(map(repr, choices))}."
-                )
-        if (self.topology == "hub") != (self.hub is not None):
-            raise ValueError(
-                f"topology={self.topology!r} with hub={self.hub!r}: topology='hub' needs the name of an expert in "
-                "`hub`, and only that topology has one."
-            )
-        if not 0 < self.opd_fraction < 1:
-            raise ValueError(
-                f"`opd_fraction` must lie strictly between 0 and 1, got {self.opd_fraction}: RLVR does not pause in "
-                "an OPD round. Without OPD, set opd_steps=0."
-            )
-        for beta in self._beta_values:
-            if not 0 < beta < float("inf"):
-                raise ValueError(f"`opd_beta` must be finite and > 0, got {beta}. Without OPD, set opd_steps=0.")
-        if self.schedule == "overlap":
-            self._check_overlap_schedule()
-        if self.student_init == "merge" and self.topology not in ("student", "mopd"):
-            raise ValueError(
-                f"student_init='merge' with topology={self.topology!r}: there the student is no branch, but the merge "
-                "of the experts at the end. Use student_init='fresh', or topology='student'."
-            )
-        if self.final_opd_steps:
-            self._check_final_phase()
-        if not self.distils and self.topology in ("student", "mopd"):
-            raise ValueError(
-                f"topology={self.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
-                "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
-            )
-
-    def _check_final_phase(self) -> None:
-        if self.topology != "student":
-            raise ValueError(
-                f"final_opd_steps={self.final_opd_steps} with topology={self.topology!r}: frozen experts teach a "
-                "student that is a branch, which only topology='student' has besides 'mopd'. Set "
-                "final_opd_steps=0, or topology='student'."
-            )
-        if self.max_steps <= 0 and self.max_rollouts is None:
-            raise ValueError(
-                f"final_opd_steps={self.final_opd_steps} are counted back from the end of the run, so its length "
-                f"must be known: set max_steps > 0, got {self.max_steps}."
-            )
-
-    def _check_overlap_schedule(self) -> None:
-        if not 0 <= self.overlap_low < self.overlap_high <= 1:
-            raise ValueError(
-                f"overlap_low={self.overlap_low} and overlap_high={self.overlap_high} must satisfy "
-                "0 <= overlap_low < overlap_high <= 1."
-            )
-        if self.topology == "mopd":
-            raise ValueError(
-                "schedule='overlap' with topology='mopd': there the experts train to their end before they teach. Use "
-                "schedule='fixed', or another topology."
-            )
-        if 0 in (self.rlvr_steps, self.opd_steps, self.overlap_every):
-            raise ValueError(
-                f"schedule='overlap' needs phases of both kinds and measurements, got rlvr_steps={self.rlvr_steps}, "
-                f"opd_steps={self.opd_steps}, overlap_every={self.overlap_every}. Set them > 0."
-            )
-
-    def _check_reuse(self) -> None:
-        """A generation must not straddle two phases: its teachers and advantages are fixed when it is sampled."""
-        if self.use_transformers_continuous_batching and (self.bf16 or self.fp16):
-            raise ValueError(
-                "use_transformers_continuous_batching=True with bf16 or fp16: TRL then casts the whole model in "
-                "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
-                "model_init_kwargs={'dtype': 'bfloat16'}."
-            )
-        if not self.distils:
-            return  # no phases, nothing to straddle
-        micro_steps = self.num_iterations * self.steps_per_generation
-        accumulation = self.gradient_accumulation_steps
-        reuse = (
-            f"num_iterations ({self.num_iterations}) * steps_per_generation ({self.steps_per_generation}) / "
-            f"gradient_accumulation_steps ({accumulation})"
-        )
-        if micro_steps % accumulation and accumulation % micro_steps:
-            raise ValueError(
-                f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
-            )
-        if self.final_opd_steps and self.max_rollouts is not None:
-            if self.final_opd_steps // self.rounds_per_generation * self.generation_batch_size >= self.max_rollouts:
-                raise ValueError(
-                    f"final_opd_steps={self.final_opd_steps} take all of max_rollouts={self.max_rollouts} and leave "
-                    "the experts nothing to learn from. Lower them, or raise max_rollouts."
-                )
-        elif self.final_opd_steps and self.build_schedule().final_start(self.max_steps) == 0:
-            raise ValueError(
-                f"final_opd_steps={self.final_opd_steps} are counted in max_steps={self.max_steps} and leave the "
-                "experts no round to learn in. Lower them, or raise max_steps."
-            )
-        rounds = self.rounds_per_generation
-        if self.schedule == "overlap" and self.overlap_every % rounds:
-            raise ValueError(
-                f"{reuse} = {rounds} rounds use one generation, but schedule='overlap' decides every "
-                f"overlap_every={self.overlap_every} rounds, which is no multiple of it. Change one of them."
-            )
-        for name in ("rlvr_steps", "opd_steps"):
-            if getattr(self, name) % rounds:
-                raise ValueError(
-                    f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(self, name)} is no multiple "
-                    f"of {rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
-                )
-
-    @property
-    def _beta_values(self) -> list:
-        if isinstance(self.opd_beta, dict):
-            return list(self.opd_beta.values())
-        return list(self.opd_beta) if isinstance(self.opd_beta, list) else [self.opd_beta]

@@ -16,6 +16,7 @@ from . import rewards
 from .pictures import check_pictures
 from .rewards.base import AsyncReward, VerifierReward
 from .spelling import suggesting
+from .worlds import check_acting, check_rows_to_act_on, take_prompts_from_environment
 
 
 RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
@@ -45,9 +46,11 @@ class Expert:
             Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
         train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
             Rows with a `prompt` (text or messages) and the columns that the rewards read. Pictures stand in a column
-            `image` or `images`, or in the messages: PIL images, paths or files' bytes.
+            `image` or `images`, or in the messages: PIL images, paths or files' bytes. An environment may give the
+            prompts: then rows need none, and without rows `max_steps` sets the length.
         reward_funcs (`Callable` or `list`):
-            As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix.
+            As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix. May be left
+            out if an environment has a `get_reward`.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
             Held-out rows. A dictionary evaluates an expert on pooled data domain by domain.
         reward_weights (`list[float]`, *optional*):
@@ -64,11 +67,25 @@ class Expert:
             `allocation="adaptive"` shares its prompts out among them.
         frozen (`bool`, *optional*, defaults to `False`):
             Whether it only teaches. Needs `adapter`.
+        tools (`list[Callable]`, *optional*):
+            As in [`~trl.GRPOTrainer`]: functions that the model may call, with type hints and Google-style docstrings.
+        environment_factory (`Callable` or `dict[str, Callable]`, *optional*):
+            As in [`~trl.GRPOTrainer`]: makes an environment, whose public methods are tools; or several by name, of
+            which a row names its own in a column `environment`.
+        rollout_func (`Callable`, *optional*):
+            As in [`~trl.GRPOTrainer`]: `(prompts, trainer)` to completions. While it runs, the branch's adapter is
+            active, and `trainer.sample(prompt_ids)` samples together with all other branches.
+        max_tool_calling_iterations (`int`, *optional*, defaults to `args.max_tool_calling_iterations`):
+            Most turns after the first, >= 0.
+        chat_template_kwargs (`dict`, *optional*, defaults to `args.chat_template_kwargs`):
+            Further arguments of the chat template for this expert's prompts.
+        tool_timeout (`float`, *optional*, defaults to `60.0`):
+            Seconds, > 0, after which a call of a tool or an environment is ended; the model is told so.
     """
 
     name: str
-    train_dataset: Dataset | IterableDataset
-    reward_funcs: Callable | str | list[Callable | str]
+    train_dataset: Dataset | IterableDataset = None  # type: ignore[assignment]  # an environment may give all
+    reward_funcs: Callable | str | list[Callable | str] | None = None
     eval_dataset: EvalDatasets | None = None
     reward_weights: list[float] | None = None
     adapter: str | Path | None = None
@@ -76,11 +93,21 @@ class Expert:
     reward_processing_classes: Any = field(default=None, repr=False)
     domain_column: str | None = None
     frozen: bool = False
+    tools: list[Callable] | None = None
+    environment_factory: Callable | dict[str, Callable] | None = None
+    rollout_func: Callable | None = None
+    max_tool_calling_iterations: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    tool_timeout: float = 60.0
+    without_rows: bool = field(default=False, init=False, repr=False)  # an environment gives all prompts
+    prompts_from_environment: bool = field(default=False, init=False, repr=False)  # rows have columns, but no prompt
 
     def __post_init__(self):
         self._check_name()
+        check_acting(self)
         self._check_rewards()
         self._check_adapter_and_rate()
+        take_prompts_from_environment(self)
         self.sees = _check_dataset(self.train_dataset, self.name, "train_dataset", self.required_columns)
         column = self.domain_column
         if column is not None and column not in (self.train_dataset.column_names or [column]):
@@ -91,6 +118,13 @@ class Expert:
             )
         for domain, dataset in self.eval_datasets.items():
             self.sees |= _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
+        check_rows_to_act_on(self)
+
+    @property
+    def acts(self) -> bool:
+        """Whether its conversations are its own: by tools, an environment, a rollout function, or the template."""
+        own = (self.environment_factory, self.rollout_func, self.chat_template_kwargs)
+        return bool(self.tools) or any(value is not None for value in own)
 
     @property
     def eval_datasets(self) -> dict[str, Dataset | IterableDataset]:
@@ -105,6 +139,8 @@ class Expert:
     @property
     def required_columns(self) -> dict[str, set[str]]:
         """For each reward function by name, the dataset columns that it cannot do without."""
+        if self.rollout_func is not None:  # it gives rewards further values, and only when it runs
+            return {}
         funcs: Any = self.reward_funcs  # a list, once checked
         return {get_callable_name(func): _required_columns(func) for func in funcs if callable(func)}
 
@@ -128,8 +164,15 @@ class Expert:
             )
 
     def _check_rewards(self) -> None:
+        if self.reward_funcs is None:
+            if self.environment_factory is None:
+                raise TypeError(
+                    f"Expert {self.name!r} has no `reward_funcs`. Pass at least one, or an `environment_factory` "
+                    "whose environments have a `get_reward`."
+                )
+            self.reward_funcs = []
         funcs = self.reward_funcs if isinstance(self.reward_funcs, (list, tuple)) else [self.reward_funcs]
-        if not funcs:
+        if not funcs and self.environment_factory is None:
             raise ValueError(f"Expert {self.name!r} has no reward function. Pass at least one in `reward_funcs`.")
         for func in funcs:
             if not (callable(func) or isinstance(func, str)):

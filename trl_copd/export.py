@@ -1,13 +1,12 @@
 """
 Merge the student, or an expert, into a plain checkpoint that needs neither PEFT nor this package:
 
-    python -m trl_copd.export OUTPUT_DIR_OR_REPO [--expert NAME] [--revision REV] [--base BASE] --output DIR
+    trl-copd export OUTPUT_DIR_OR_REPO [--expert NAME] [--revision REV] [--base BASE] --output DIR
 
 The merge is done in float32, because merging in half precision rounds the base's own weights. What was saved is loaded
 again and must give the adapter's greedy tokens before anything is written to DIR.
 """
 
-import argparse
 import gc
 import os
 import shutil
@@ -22,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
 from .run.card import COPD_CITATION, base_in_words, is_hub_id, package_version
+from .spelling import Parser
 from .topology import STUDENT
 
 
@@ -185,14 +185,15 @@ def _write_card(
         f"---\n{data.to_yaml()}\n---\n\n# {Path(source).name} {expert or STUDENT}, merged\n\n"
         f"{base_in_words(base)[:1].upper()}{base_in_words(base)[1:]} with {name} of {origin}{at}, trained by "
         "co-evolving policy distillation ([CoPD](https://arxiv.org/abs/2604.27083)), merged in float32 and saved in "
-        f"{dtype} by `python -m trl_copd.export`. {checked}.\n\n## Versions\n\n{versions}\n\n"
+        f"{dtype} by `trl-copd export`. {checked}.\n\n## Versions\n\n{versions}\n\n"
         f"## Citation\n\n```bibtex\n{COPD_CITATION}\n```\n"
     ).save(folder / "README.md")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.export", description="Merge the student, or an expert, into a plain checkpoint."
+    parser = Parser(
+        prog="trl-copd export",
+        description="Merge the student, or an expert, into a checkpoint without adapters.",
     )
     parser.add_argument("source", help="output_dir of a run, one of its checkpoints, or a repo on the Hub")
     parser.add_argument("--output", required=True, help="folder to write, which must not exist or be empty")

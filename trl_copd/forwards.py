@@ -41,10 +41,17 @@ class Forwards:
         return self.precision is not None and self.precision.everything
 
     def can_stack(self, names: Sequence[str]) -> bool:
-        """Whether the adapters can share a forward; warns once with the reason if they cannot."""
-        key = frozenset(names)
+        """
+        Whether groups of rows can share a forward; warns once with the reason if they cannot.
+
+        Args:
+            names (`Sequence[str]`): Adapter of each group, or `"base"`. One group alone always can.
+        """
+        key = frozenset(names) - {adapters.BASE}
+        if len(names) < 2 or not key:
+            return len(names) < 2  # nothing can be stacked on nothing
         if key not in self.stackable:
-            obstacle = adapters.stacking_obstacle(self.model, names) if len(key) > 1 else None
+            obstacle = adapters.stacking_obstacle(self.model, sorted(key))
             if obstacle is not None and all(self.stackable.values()):
                 logger.warning(f"Branches are sampled and scored one after the other: {obstacle}.")
             self.stackable[key] = obstacle is None
@@ -61,12 +68,14 @@ class Forwards:
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
         """Put the model into evaluation mode, and back as it was."""
-        training = self.model.training
+        if not self.model.training:  # a walk over all modules of all adapters takes as long as a small forward
+            yield
+            return
         self.model.eval()
         try:
             yield
         finally:
-            self.model.train(training)
+            self.model.train()
 
     @contextmanager
     def inference(self, names: Sequence[str], like: Sequence[str] | None = None) -> Iterator[Iterator[slice]]:
@@ -101,7 +110,9 @@ class Forwards:
                     yield slice(start, start + count)
                 start += count
 
-        if self.can_stack(sorted({*runs, *(like or ())} & self.model.peft_config.keys())):
+        # whom they are compared with must go the same way; `like` may hold other labels than names of adapters
+        others = {*(like or ())} & {*self.model.peft_config} - {*runs}
+        if self.can_stack([*runs, *others]):
             with adapters.grouped(self.model, runs, [1] * len(runs), wide=self.precision is not None) as groups:
                 yield at_once
         else:

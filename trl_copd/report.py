@@ -1,5 +1,5 @@
 """
-Figures of a run, redrawn from what the run left on disk: `python -m trl_copd.report OUTPUT_DIR`.
+Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`.
 
     copd.json               branches and phases           ┐    figures/reward.png             reward per branch
     trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
@@ -10,12 +10,13 @@ x is `global_step`, the rounds done: rewards of step s are those of the 0-based 
 s rounds, and rounds [start, end) span x from start to end.
 """
 
-import argparse
 import logging
 import math
+import sys
 from pathlib import Path
 
 from .history import Run, Series, edge_parts, load_run, matrix_rows, mean_by_learner
+from .spelling import Parser
 from .topology import STUDENT
 
 
@@ -245,12 +246,17 @@ def draw_report(output_dir: str | Path, quiet: bool = False) -> list[Path]:
     return drawn
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.report", description="Draw the figures of a run into its folder."
-    )
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = Parser(prog="trl-copd report", description="Draw the figures of a run into its folder.")
     parser.add_argument("output_dir", help="folder of the run, as in `CoPDConfig(output_dir=...)`")
     try:
-        print(*draw_report(parser.parse_args().output_dir), sep="\n")
+        print(*draw_report(parser.parse_args(argv).output_dir), sep="\n")
     except (FileNotFoundError, ImportError) as error:
-        parser.exit(1, f"{error}\n")
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,9 +1,10 @@
-"""The nearest known name for one that is unknown."""
+"""The nearest known name for one that is unknown, in settings and on command lines."""
 
+import argparse
 import difflib
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -27,3 +28,17 @@ def suggesting(cls: Any) -> Any:
 
     cls.__init__ = checked
     return cls
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that answers an unknown option with the nearest one. Descriptions keep their line breaks."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = next((arg for arg in unknown if arg.startswith("-")), unknown[0]).split("=")[0]
+            self.error(f"unknown option {name!r}.{did_you_mean(name, self._option_string_actions)}")
+        return found

@@ -9,9 +9,10 @@ YAML file or on the command line, which wins. Results land in `output_dir`: the 
 import dataclasses
 import json
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
@@ -19,7 +20,7 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 from .config import CoPDConfig
 from .engines.vllm_checks import check_installed
 from .measure.matrix import matrix_table
-from .recipes import find_recipe
+from .recipes import find_recipe, recipe_summaries
 from .recipes.build import build_base, build_experts, pool
 from .run.checkpoints import last_checkpoint
 from .spelling import did_you_mean
@@ -55,6 +56,41 @@ class RecipeArguments:
 
 
 PARSED = (RecipeArguments, CoPDConfig, ModelConfig)
+HELP = """\
+usage: trl-copd train [--config RECIPE] [--OPTION VALUE ...]
+
+Train a recipe: several experts, and the student that they teach. Without --config it is the demonstration.
+On several GPUs: accelerate launch -m trl_copd.train --config RECIPE ...
+
+built-in recipes (docs/recipes.md says what each was measured to give):
+{recipes}
+
+options that are set most often; the recipe's YAML may hold each of them, the command line wins:
+  --config RECIPE                path of a YAML file, or the name of a built-in recipe
+  --output_dir DIR               where student, experts, logs and figures go
+  --method METHOD                copd, experts (no distillation, then averaged) or mixed (one policy on all data)
+  --max_steps N                  rounds
+  --seed N                       of data, adapters and sampling
+  --model_name_or_path MODEL     base: Hub id or folder
+  --learning_rate X              of every expert that has none of its own
+  --per_device_train_batch_size N, --num_generations N
+                                 rows of each branch in a round, and how many of them answer the same prompt
+  --topology NAME                who teaches whom: student, mutual, hub or mopd
+  --resume_from_checkpoint true  go on from the newest complete checkpoint in output_dir
+  --report_to trackio            or tensorboard, wandb, none
+  --use_vllm true                sample with vLLM
+  --push_to_hub true             with --hub_model_id NAME
+
+  --help-all lists every option (TRL's GRPOConfig and ModelConfig, CoPDConfig); --traceback shows where an error
+  was raised.
+"""
+
+
+class RecipeParser(TrlParser):
+    """TRL's parser, whose errors are raised: its usage lists some three hundred options."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message[:1].upper()}{message[1:]}.")
 
 
 def main(argv: list[str] | None = None) -> CoPDTrainer:
@@ -68,13 +104,41 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
         [`CoPDTrainer`]: The trainer after training, with the run saved in its `output_dir`.
 
     Raises:
-        ValueError: Something in recipe or command line cannot work; nothing has been loaded by then.
+        ValueError: Something in recipe or command line cannot work. It is raised before training starts.
     """
+    return run(*prepare(list(sys.argv[1:] if argv is None else argv)))
+
+
+def cli(argv: list[str] | None = None) -> int:
+    """The same as a command: `--help`, and errors of recipe and command line without a traceback, exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & {*argv}:
+        print(HELP.format(recipes="\n".join(map(_described, recipe_summaries().items()))))
+        return 0
+    if "--help-all" in argv:
+        RecipeParser(PARSED, prog="trl-copd train").print_help()
+        return 0
+    try:
+        trainer, method = prepare([arg for arg in argv if arg != "--traceback"])
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if "--traceback" in argv:
+            raise
+        print(f"trl-copd train: {error}\n(--traceback shows where this was raised)", file=sys.stderr)
+        return 2
+    run(trainer, method)
+    return 0
+
+
+def _described(recipe: tuple[str, str]) -> str:
+    return textwrap.fill(recipe[1], 100, initial_indent=f"  {recipe[0]:<27} ", subsequent_indent=" " * 30)
+
+
+def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
+    """The trainer that a command line asks for, and the method's name; builds base and experts."""
     sys.path.append(str(Path.cwd()))  # rewards of one's own
-    argv = with_recipe(list(sys.argv[1:] if argv is None else argv))
+    argv = with_recipe(argv)
     check_keys(argv)
-    parser = TrlParser(PARSED)
-    recipe, args, model_args = parser.parse_args_and_config(argv)
+    recipe, args, model_args = RecipeParser(PARSED).parse_args_and_config(argv)
     method = "experts" if recipe.no_opd else recipe.method
     if method not in METHODS:
         raise ValueError(f"method={method!r} is unknown. Choose one of {METHODS}.")
@@ -96,7 +160,6 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
         model = build_base(recipe.builtin_base, Path(recipe.base_dir), args.seed, recipe.domains)
     model_args.use_peft = True
     args.model_init_kwargs = {**loading_options(model_args), **(args.model_init_kwargs or {})}
-
     trainer = CoPDTrainer(
         model=model,
         experts=experts,
@@ -104,6 +167,12 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
         quantization_config=get_quantization_config(model_args),
         peft_config=get_peft_config(model_args),
     )
+    return trainer, method
+
+
+def run(trainer: CoPDTrainer, method: str) -> CoPDTrainer:
+    """Train, save, push if the recipe says so, and print what came of it."""
+    args = trainer.args
     if trainer.is_world_process_zero():
         print(trainer.topology, trainer.schedule, f"{trainer.accelerator.num_processes} process(es)", sep="\n")
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -129,12 +198,17 @@ def with_recipe(argv: list[str]) -> list[str]:
 
 
 def check_keys(argv: list[str]) -> None:
-    """Refuse unknown keys of the YAML file, and a hub that is not named, with what there is to choose from."""
+    """Refuse unknown options, unknown keys of the YAML file, and a hub without a name; say what there is to choose."""
     path = Path(argv[argv.index("--config") + 1])
     recipe = yaml.safe_load(path.read_text()) if path.is_file() else None
     if not isinstance(recipe, dict):
         return  # TRL's parser says what is wrong
     known = {"env", *(field.name for parsed in PARSED for field in dataclasses.fields(parsed))}
+    for arg in argv:
+        name = arg.removeprefix("--").split("=")[0].replace("-", "_")
+        plain = name.removeprefix("no_")
+        if arg.startswith("--") and name and not any(f.startswith((name, plain)) for f in {"config", *known}):
+            raise ValueError(f"Unknown option {arg.split('=')[0]!r}.{did_you_mean(name, known)} --help-all lists all.")
     for key in recipe:
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}.{did_you_mean(str(key), known)}")
@@ -194,4 +268,4 @@ def report(output_dir: str, method: str, matrix: dict, trainer: CoPDTrainer) -> 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli())

@@ -19,6 +19,9 @@ import torch  # noqa: E402
 from accelerate import PartialState  # noqa: E402
 from accelerate.utils import gather_object  # noqa: E402
 from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # noqa: E402
+from tiny_acting import TURNS, a, b, copd, state_reward, talk_reward  # noqa: E402
+from tiny_acting import Counter as Counter_  # noqa: E402
+from tiny_acting import rows as acting_rows  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
@@ -68,6 +71,8 @@ SAMPLED = ("one_probe", "chunked_probes", "resume")  # with rollouts of the engi
 
 
 def run(name: str, folder: Path) -> dict[str, Any]:
+    if name == "acting":
+        return acting(folder)
     if name == "resume":
         return {"uninterrupted": train(name, folder), "resumed": train(name, folder, folder / "checkpoint-3")}
     return train(name, folder)
@@ -108,6 +113,57 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     everyone = trainer.accelerator.gather(mine).view(trainer.accelerator.num_processes, -1)
     assert (everyone == everyone[0]).all(), "the processes have drifted apart"
     return result
+
+
+def acting(folder: Path) -> dict[str, Any]:
+    """Conversations of unlike length, in one process and the other, native and cross; one environment fails."""
+
+    class Flaky(Counter_):
+        def reset(self, **row):
+            if row["prompt"][0]["content"].startswith("4+"):
+                raise OSError("gone")
+            return super().reset(**row)
+
+    experts = [
+        Expert("tools", acting_rows(0), talk_reward, tools=[a, b], eval_dataset=acting_rows(20, 3)),
+        Expert("game", acting_rows(3), state_reward, environment_factory=Flaky, eval_dataset=acting_rows(20, 3)),
+    ]
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    trainer = copd(
+        folder, experts, topology="student", rlvr_steps=1, opd_steps=1, max_steps=2, optim="sgd", learning_rate=0.05,
+        per_device_train_batch_size=ROWS // processes, opd_fraction=0.5, overlap_every=1, probe_prompts=1,
+    )  # fmt: skip
+    rank, waves = trainer.accelerator.process_index, []
+    tokenizer = trainer.processing_class
+    asks = tokenizer.convert_tokens_to_ids("=")
+
+    def generate(prompt_ids, names, greedy=False):
+        """By the conversation alone; a first turn also by its place in its group, which may be split."""
+        waves.append(len(prompt_ids))
+        completions, seen = [], Counter()
+        for name, ids in zip(names, map(tuple, prompt_ids), strict=True):
+            place = 0
+            if ids.count(asks) == 1:
+                count = sum((name, ids) == other for other in zip(names, map(tuple, prompt_ids), strict=True))
+                place = seen[name, ids] + (trainer.num_generations - count if rank and 1 < count < 4 else 0)
+                seen[name, ids] += 1
+            turn = TURNS[crc32(repr((ids, place % trainer.num_generations)).encode()) % len(TURNS)]
+            completions.append(tokenizer(turn, add_special_tokens=False)["input_ids"])
+        return completions, None
+
+    trainer.engine.generate = generate
+    trainer.train()
+    return {
+        "processes": trainer.accelerator.num_processes,
+        "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
+        "matrix": trainer.last_matrix,
+        "logs": [
+            {key: value for key, value in log.items() if "tools/" in key or "failed_env" in key or "/length" in key}
+            | comparable(log)
+            for log in trainer.state.log_history
+        ],
+        "waves": of_every_process(trainer, waves),
+    }
 
 
 def of_every_process(trainer, value) -> list:

@@ -127,3 +127,16 @@ class TestAttacks:
             ]
             unreadable = [[reward is None for reward in rewards] for rewards in as_gold]
             assert unreadable[0] == unreadable[1] == unreadable[2]
+
+
+# Multiplied out, each entry would have 2^20 parts; a solar mass is no matrix
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        (r"\begin{pmatrix}1&1\\1&1\end{pmatrix}" * 20, "too many parts"),
+        (r"M_{\odot}\begin{pmatrix}1\\1\end{pmatrix}", "a matrix beside a name"),
+    ],
+)
+def test_matrices_are_bounded(answer, reason):
+    verdict = math_reward.verdicts([rf"\boxed{{{answer}}}"], [r"\begin{pmatrix}1&1\\1&1\end{pmatrix}"])[0]
+    assert verdict.passed is False and reason in verdict.reason

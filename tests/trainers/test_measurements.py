@@ -81,6 +81,13 @@ def test_overlap_and_matrix_are_the_same_in_whichever_mode_the_model_is(tmp_path
     assert measured[0] == measured[1]
 
 
+def test_learner_and_teacher_share_a_forward(tmp_path):
+    trainer = build_trainer(tmp_path, build_experts(2), topology="mutual", rlvr_steps=1, opd_steps=1, max_steps=2)
+    trainer.train()
+    assert any("opd/overlap" in key for log in history(trainer) for key in log)
+    assert trainer.forwards.stackable and all(trainer.forwards.stackable.values())
+
+
 @pytest.mark.parametrize("base", ["gpt2", "lora_dropout"])
 def test_rounds_are_sampled_in_the_mode_that_grpo_samples_in(tmp_path, base):
     trainer = build(tmp_path, base, max_steps=2, save_strategy="no", overlap_every=1)
@@ -103,3 +110,45 @@ def test_rounds_are_sampled_in_the_mode_that_grpo_samples_in(tmp_path, base):
     trainer.engine.generate, trainer.overlap._sample = generate_and_note, noted
     trainer.train()
     assert set(modes) == {(False, True), (True, False)}  # rounds in training mode, probes never
+
+
+def differing(folder, topology):
+    """A trainer whose branches have parted."""
+    trainer = build_trainer(folder, topology=topology, max_steps=1, probe_prompts=3)
+    with torch.no_grad():
+        for seed, branch in enumerate(trainer.branches.values()):
+            torch.manual_seed(seed)
+            for parameter in branch.parameters:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return trainer
+
+
+@pytest.mark.parametrize("topology", ["mutual", "student"])
+def test_learner_and_teacher_are_compared_in_one_forward(tmp_path, topology, caplog):
+    trainer = differing(tmp_path, topology)
+    (edge, *_) = trainer.overlap.edges
+    rollouts = [([1, 5, 14, 6], [4, 7, 8]), ([1, 9, 14], [5]), ([1, 4, 14, 4, 4], [6, 2])]
+    rows = []
+    handle = (
+        trainer.peft_model.get_base_model()
+        .model.layers[0]
+        .register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    )
+    with caplog.at_level("WARNING"), torch.no_grad():
+        together = trainer.overlap.compare(edge, rollouts)
+    assert rows == [6] and not any("one after the other" in record.message for record in caplog.records)
+    handle.remove()
+    trainer.forwards.stackable[frozenset([edge.learner, edge.teacher])] = False
+    with torch.no_grad():
+        apart = trainer.overlap.compare(edge, rollouts)
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-5)
+    assert together[2] == 6 and together[1] > 1e-3 and together[0] < 6  # tokens; they differ
+
+
+def test_an_empty_completion_is_measured_as_the_end_that_it_stands_for(tmp_path):
+    trainer, measured = differing(tmp_path, "mutual"), []
+    for empty in ([], [trainer.processing_class.eos_token_id]):
+        trainer.engine.generate = lambda ids, names, greedy=False, empty=empty: ([list(empty) for _ in ids], None)
+        assert all(0 <= overlap <= 1 for overlap in trainer.overlap.measure(0))
+        measured.append(history(trainer)[-1])
+    assert measured[0] == measured[1] and any(value > 0 for key, value in measured[0].items() if "kl" in key)

@@ -150,7 +150,9 @@ def main() -> int:
         shutil.copytree(options.folder, folder / "tests", ignore=shutil.ignore_patterns("data", "experimental"))
         os.chdir(folder)
         names = left_out((folder / "tests" / "test_grpo_trainer.py").read_text())
-        further += ["-k", " and ".join(f"not {part}" for part in ["vllm", "liger", *names])] if "-k" not in further else []
+        further += (
+            ["-k", " and ".join(f"not {part}" for part in ["vllm", "liger", *names])] if "-k" not in further else []
+        )
         command = ["tests/test_grpo_trainer.py", "-p", "no:cacheprovider", "-q", "-rfEx", *further]
         return pytest.main(command)
 

@@ -12,10 +12,11 @@ from peft import PeftModel
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from ..adapters import BASE, RowGroups, grouped, only
+from ..adapters import RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..sharding import gathered
 from ..shared_prompts import drops
+from .cache import make_room
 
 
 # Inputs of a forward that have the rows in front, and such as say nothing about a row. With others it is not shared.
@@ -73,7 +74,7 @@ class TransformersEngine:
     def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool) -> list[list[int]]:
         names, counts = run_lengths(adapters)
         model = self.forwards.model
-        if self.stacks and self.forwards.can_stack([name for name in names if name != BASE]):
+        if self.stacks and self.forwards.can_stack(names):
             with grouped(model, names, counts) as groups:
                 with shared_prefill(model, groups) if self.share_prefill else nullcontext():
                     return self.generate_rows(prompt_ids, greedy)
@@ -150,6 +151,7 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
             output = forward(**inputs | {key: value[unique] for key, value in per_row.items()})
         cache.batch_select_indices(source)  # (N,): where each row's prompt has gone
+        make_room(cache)
         output.logits = output.logits[source]
         return output
 

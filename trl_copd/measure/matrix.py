@@ -1,7 +1,7 @@
 """The capability matrix: accuracy of the base, of every expert and of the student on every domain."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +18,20 @@ from ..pictures import prepared
 from ..randomness import forked
 from ..run.folder import MATRIX_FILE, MATRIX_TABLE
 from ..topology import STUDENT
+from .conversations import Conversations
 
 
 class Grader(Protocol):
     """A branch, as far as its rewards grade completions."""
 
-    def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
+    def grade(
+        self,
+        rows: list[dict[str, Any]],
+        completions: list[Any],
+        ids: list[list[int]],
+        environments: list[Any] | None = None,
+        failures: Collection[int] = (),
+    ) -> torch.Tensor:
         """Rewards of all processes, `(rows, functions)`, NaN where ungraded."""
 
 
@@ -43,6 +51,7 @@ class CapabilityMatrix:
         temperature (`float`): What completions are sampled at where they are not greedy.
         merged (`bool`): Whether the student is the merge of the experts.
         samples (`int`): Completions per row where a measurement does not say how many.
+        conversations ([`Conversations`], *optional*): Has those of domains whose expert acts.
     """
 
     def __init__(
@@ -58,7 +67,9 @@ class CapabilityMatrix:
         temperature: float,
         merged: bool,
         samples: int = 1,
+        conversations: Conversations | None = None,
     ):
+        self.conversations = conversations
         self.experts, self.graders, self.forwards, self.engine = experts, graders, forwards, engine
         self.tokenize, self.complete, self.accelerator = tokenize, complete, accelerator
         self.batch_size, self.temperature, self.merged = batch_size, temperature, merged
@@ -123,6 +134,8 @@ class CapabilityMatrix:
         return gathered.transpose(1, 2).reshape(len(names), -1)[:, : len(rows)]
 
     def _grade_chunk(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
+        if self.conversations is not None and self.conversations.acts(expert):
+            return self._grade_conversations(names, expert, rows, greedy)
         prompts = [row["prompt"] for row in rows]
         prompt_ids = self.tokenize(prompts)
         ids: list[list[int]] = []
@@ -134,6 +147,18 @@ class CapabilityMatrix:
         rewards = self.graders[expert].grade(rows * len(names), completions, ids)
         mine = rewards[self.accelerator.process_index * len(ids) :][: len(ids), 0]
         return mine.reshape(len(names), len(rows))
+
+    def _grade_conversations(self, names: list[str], expert: str, rows: list[dict], greedy: bool) -> torch.Tensor:
+        """As `_grade_chunk`, where the rows take several turns and rewards read what they have left."""
+        grades = []
+        for group in self._sampled_together(names):
+            self.engine.sync(group)
+            for talk in self.conversations.have(self.engine, [(name, expert, rows) for name in group], greedy):
+                rewards = self.graders[expert].grade(
+                    talk.observed(rows), talk.completions, talk.ids, talk.environments, talk.failures
+                )
+                grades.append(rewards[self.accelerator.process_index * len(rows) :][: len(rows), 0])
+        return torch.stack(grades)
 
     def _sampled_together(self, names: list[str]) -> list[list[str]]:
         # a merged student has the rank of all experts together: it is sampled apart, so that they can be stacked

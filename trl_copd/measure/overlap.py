@@ -18,6 +18,7 @@ from ..prompts import derived_seed
 from ..randomness import forked
 from ..show.recorder import Recorder
 from ..topology import Edge
+from .conversations import Conversations
 
 
 logger = get_logger(__name__)
@@ -25,6 +26,20 @@ logger = get_logger(__name__)
 LOGITS_BUDGET = 2**24  # numbers in one tensor of logits: 64 MiB in float32
 TOKENS_BUDGET = 2**14  # positions of learner and teacher in one forward
 Rollouts = list[tuple[list[int], list[int]]]  # prompt ids and completion ids of each row
+
+
+class Conversation(list):
+    """
+    Token ids of a completion, some of which were not sampled.
+
+    Args:
+        ids (`list[int]`): The token ids.
+        mask (`list[int]`): 1 for those that were sampled, 0 for what tools have said.
+    """
+
+    def __init__(self, ids: list[int], mask: list[int]):
+        super().__init__(ids)
+        self.mask = mask
 
 
 class Overlap:
@@ -42,10 +57,11 @@ class Overlap:
         forwards ([`Forwards`]): Runs the model over rows of two adapters.
         engine ([`Engine`]): Samples.
         tokenize (`Callable`): TRL's: prompts to token ids.
-        pad_token_id (`int`): Of the tokenizer.
+        pad_token_id, eos_token_id (`int`): Of the tokenizer.
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         recorder ([`Recorder`]): Logs what is measured.
         thresholds (`Sequence[float]`): Overlaps that decide something; a warning says which lie in the noise.
+        conversations ([`Conversations`], *optional*): Has those of domains whose expert acts.
     """
 
     def __init__(
@@ -61,13 +77,17 @@ class Overlap:
         engine: Engine,
         tokenize: Callable[[list], list[list[int]]],
         pad_token_id: int,
+        eos_token_id: int,
         accelerator: Accelerator,
         recorder: Recorder,
         thresholds: Sequence[float] = (),
+        conversations: Conversations | None = None,
     ):
+        self.conversations = conversations
         self.edges = [edge for edge in edges if probes.get(edge.domain)]
         self.probes, self.every, self.turns, self.top_k = probes, every, turns, top_k
-        self.temperature, self.seed, self.pad_token_id = temperature, seed, pad_token_id
+        self.temperature, self.seed = temperature, seed
+        self.pad_token_id, self.eos_token_id = pad_token_id, eos_token_id
         self.forwards, self.engine, self.tokenize = forwards, engine, tokenize
         self.accelerator, self.recorder, self.thresholds = accelerator, recorder, thresholds
         self._noisy = in_16_bits(forwards.model, accelerator.mixed_precision) and not forwards.scores_in_float32
@@ -117,6 +137,8 @@ class Overlap:
     def _sample(self, edges: Sequence[Edge]) -> dict[tuple[str, str], Rollouts]:
         """The learners' rollouts on the probe prompts of this process."""
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if self.conversations is not None and any(self.conversations.acts(edge.domain) for edge in edges):
+            return self._converse(edges)
         keys, prompt_ids, names = [], [], []
         for learner, domain in sorted({(edge.learner, edge.domain) for edge in edges}):
             for row in self.probes[domain][rank::processes]:
@@ -127,7 +149,20 @@ class Overlap:
         completions, _ = self.engine.generate(prompt_ids, names)
         rollouts: dict[tuple[str, str], Rollouts] = {(edge.learner, edge.domain): [] for edge in edges}
         for key, prompt, completion in zip(keys, prompt_ids, completions, strict=True):
-            rollouts[key].append((prompt, completion))
+            rollouts[key].append((prompt, completion or [self.eos_token_id]))  # which an empty one stands for
+        return rollouts
+
+    def _converse(self, edges: Sequence[Edge]) -> dict[tuple[str, str], Rollouts]:
+        """As `_sample`, where rows of some domains take several turns."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        pairs = sorted({(edge.learner, edge.domain) for edge in edges})
+        self.engine.sync(sorted({edge.learner for edge in edges}))
+        requests = [(learner, domain, self.probes[domain][rank::processes]) for learner, domain in pairs]
+        talks = self.conversations.have(self.engine, requests)
+        rollouts: dict[tuple[str, str], Rollouts] = {}
+        for pair, talk in zip(pairs, talks, strict=True):
+            rows = zip(talk.prompt_ids, talk.ids, talk.mask, strict=True)
+            rollouts[pair] = [(prompt, Conversation(ids, mask)) for prompt, ids, mask in rows]
         return rollouts
 
     def compare(self, edge: Edge, rollouts: Rollouts) -> torch.Tensor:
@@ -197,6 +232,7 @@ class Overlap:
                     inputs = pixels.model_inputs(([prompt for prompt, _ in rollouts] * 2)[part], length, device)
                     inputs |= {"input_ids": input_ids[part], "attention_mask": attention_mask[part]}
                     model(**inputs, logits_to_keep=1)
-        visited = mask[1].bool()
+        sampled = [torch.tensor(getattr(completion, "mask", [1] * len(completion))) for _, completion in rollouts]
+        visited = mask[1].bool() & pad(sampled, padding_value=0, padding_side="right").to(device).bool()
         both = torch.cat([state[:, -length - 1 : -1] for state in states])  # (2 B, T, H)
         return both[:rows][visited], both[rows:][visited]

@@ -1,5 +1,5 @@
 """
-What a run will need before it is started: `python -m trl_copd.plan --model ... --experts 4 --gpus 8`.
+What a run will need before it is started: `trl-copd plan --model ... --experts 4 --gpus 8`.
 
 `inputs` says what is trained on what, `sizes` counts a model's parameters, `space` and `durations` hold the formulas
 (docs/scaling.md writes them out and compares them with measurements), `__main__` prints the table.

@@ -1,9 +1,9 @@
 """
 Print what a run will need before it is started; exit with 1 and advice if it does not fit.
 
-    python -m trl_copd.plan --model Qwen/Qwen3-0.6B --experts 4 --gpus 8 --rows 64 --completion-length 1024
-    python -m trl_copd.plan --config recipes/qwen3_0.6b_gpu.yaml --device a100
-    python -m trl_copd.plan --config recipes/qwen3_4b_gpu.yaml --device rtx4090 --write recipes/qwen3_4b_24gb.yaml
+    trl-copd plan --model Qwen/Qwen3-0.6B --experts 4 --gpus 8 --rows 64 --completion-length 1024
+    trl-copd plan --config recipes/qwen3_0.6b_gpu.yaml --device a100
+    trl-copd plan --config recipes/qwen3_4b_gpu.yaml --device rtx4090 --write recipes/qwen3_4b_24gb.yaml
 """
 
 import math

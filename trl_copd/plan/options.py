@@ -9,6 +9,7 @@ from typing import Any
 
 from ..recipes import find_recipe
 from ..schedule import cross_prompts
+from ..spelling import Parser
 from ..topology import TOPOLOGIES
 from .inputs import DEVICES, GIB, Device, Run
 from .prompts import count_prompt_tokens
@@ -77,9 +78,7 @@ NOT_COUNTED: dict[str, tuple[tuple, str]] = {
 
 def parse(argv: list[str] | None, description: str | None = None) -> dict[str, Any]:
     """Options of the command line over those of the recipe over the defaults."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trl_copd.plan", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="trl-copd plan", description=description)
     parser.add_argument("--model", help="Hub id, folder, or config.json")
     parser.add_argument("--config", help="a recipe, or the name of a built-in one; the command line wins")
     parser.add_argument("--write", metavar="PATH", help="write the recipe with the settings with which it fits")

@@ -44,6 +44,6 @@ def write_recipe(source: Path, target: Path, fields: dict[str, str], device: str
             text = f"{text.rstrip()}\n{line}\n"
     target.write_text(
         f"# {source.name} for one {device}: a peak of {peak / GIB:.0f} GiB by the plan, prompts of {prompts} tokens. "
-        f"Written by\n# python -m trl_copd.plan --config recipes/{source.name} --device {device} "
+        f"Written by\n# trl-copd plan --config recipes/{source.name} --device {device} "
         f"--prompt-length {prompts} \\\n#     --write recipes/{target.name}\n#\n{text}"
     )

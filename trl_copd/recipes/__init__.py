@@ -4,6 +4,8 @@ Built-in recipes by name, and the builders behind their YAML files: bases, domai
 The YAML files lie in the repository's `recipes/`, where people read and copy them; a wheel holds them in this folder.
 """
 
+import itertools
+import re
 from pathlib import Path
 
 from ..spelling import did_you_mean
@@ -18,6 +20,17 @@ def recipes_folder() -> Path:
 def recipe_names() -> list[str]:
     """Names of the built-in recipes, such as `demo`."""
     return sorted(path.stem for path in recipes_folder().glob("*.yaml"))
+
+
+def recipe_summaries() -> dict[str, str]:
+    """The first sentence of each built-in recipe's leading comment, by the recipe's name."""
+    return {name: _summary(recipes_folder() / f"{name}.yaml") for name in recipe_names()}
+
+
+def _summary(path: Path) -> str:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    comment = " ".join(line.removeprefix("#").strip() for line in lines)
+    return re.split(r"(?<=[.;]) ", comment)[0].rstrip(".;")
 
 
 def find_recipe(config: str) -> Path:

@@ -1,6 +1,5 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,20 @@ from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from trl.trainer.utils import get_callable_name
 
-import trl_copd.rewards
-
 from ..experts import Expert
 from ..spelling import did_you_mean
 from .demo_base import ACCURACY
 from .demo_base import build_base as build_demo
 from .domains import DEMO
+from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
 
-BUILTIN_BASES = ("demo", "smollm2")
+BUILTIN_BASES = ("demo", "smollm2", "agent")
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
+    "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
 }  # fmt: skip
 
 
@@ -31,7 +30,7 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
     Build one of `BUILTIN_BASES` unless it is there already.
 
     Args:
-        name (`str`): `"demo"` or `"smollm2"`.
+        name (`str`): `"demo"`, `"smollm2"` or `"agent"`.
         folder (`Path`): Where bases are kept; each seed has its own.
         seed (`int`): Seed of the warm start.
         domains (`list[dict]`): The recipe's domains, which the base is warm-started on.
@@ -55,6 +54,13 @@ def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]
             done = target / "done"  # written last: an interrupted build counts as none
             if not done.is_file():
                 build_demo(target, seed, skills=None if plain else skills)
+                done.touch()
+        elif name == "agent":
+            done = target / "done"
+            if not done.is_file():
+                from .agent import build_base as build_agent
+
+                build_agent(target, seed)
                 done.touch()
         else:
             from .smollm2 import build_smollm2
@@ -93,8 +99,18 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
     _check_base_accuracy(domain)
+    if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
+        from .agent import agent_expert
+
+        return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)
-    rewards, rate = domain.get("rewards", ["exact_match_reward"]), domain.get("learning_rate")
+    own = [] if "environment" in domain else ["exact_match_reward"]  # an environment may have a reward of its own
+    rewards, rate = domain.get("rewards", own), domain.get("learning_rate")
+    acting = {key: domain[key] for key in ("max_tool_calling_iterations", "tool_timeout") if key in domain}
+    if "environment" in domain:
+        acting["environment_factory"] = find_environment(domain["environment"])
+    if "tools" in domain:
+        acting["tools"] = [import_path(path, "tool") for path in domain["tools"]]
     return Expert(
         name=domain["name"],
         train_dataset=train,
@@ -103,6 +119,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
         learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
+        **acting,
     )
 
 
@@ -157,43 +174,6 @@ def _task(domain: dict[str, Any]) -> tuple[str, str]:
             "small/<task>."
         )
     return family, task
-
-
-def find_reward(spec: str | dict[str, Any]) -> Callable:
-    """
-    A reward function by name: one of `trl_copd.rewards`, one of `trl.rewards`, or a dotted path; a mapping builds an
-    instance, `{name: ExactMatchReward, ignore_case: true}`.
-    """
-    options = dict(spec) if isinstance(spec, dict) else {"name": spec}
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ValueError(f"A reward is a name, or a mapping with a `name` and options, got {spec!r}.")
-    if "." in name:
-        found = _import(name)
-    else:
-        found = getattr(trl_copd.rewards, name, None) or getattr(importlib.import_module("trl.rewards"), name, None)
-        if found is None:
-            known = [known for known in trl_copd.rewards.__all__ if known.lower().endswith("reward")]
-            raise ValueError(f"No reward is named {name!r}. Use one of {', '.join(known)}, or a dotted path.")
-    if options and not isinstance(found, type):
-        raise ValueError(
-            f"The reward {name!r} is ready made and takes no options, got {options}. Name its class: "
-            "`{name: ExactMatchReward, ignore_case: true}`."
-        )
-    try:
-        return found(**options) if isinstance(found, type) else found
-    except TypeError as error:
-        raise ValueError(f"The reward {name!r} cannot be built with {options}: {error}.") from error
-
-
-def _import(path: str) -> Any:
-    module, _, attribute = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"The reward {path!r} cannot be imported: {error}. A module of your own lies where the command is run."
-        ) from error
 
 
 # ---- The mixed baseline -----------------------------------------------------------------------------------------

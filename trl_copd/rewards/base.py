@@ -132,23 +132,44 @@ class VerifierReward:
             ValueError: A needed column is missing, or has not one value per completion.
             TypeError: A completion is neither text nor a list of messages.
         """
+        verdicts = self.explain(prompts, completions, **columns)
+        rewards = [None if verdict is None else self._reward(verdict) for verdict in verdicts]
+        if log_metric is not None:
+            for metric, value in self.metrics([verdict for verdict in verdicts if verdict is not None]).items():
+                log_metric(f"{self.__name__}/{metric}", value)
+        return rewards
+
+    def explain(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[Verdict | None]:
+        """
+        Grade a batch and say why: the verdicts that the rewards are made from. Arguments and errors are those of a
+        call.
+
+        Returns:
+            `list[Verdict | None]`: One per completion; `None` where the row is not this verifier's.
+
+        Example:
+        ```python
+        >>> from trl_copd.rewards import math_reward
+
+        >>> [verdict] = math_reward.explain(["1 + 1?"], ["\\boxed{3}"], solution=["2"])
+        >>> verdict.passed, verdict.reason
+        (False, "'3' is not '2'")
+        ```
+        """
         references = self._references(columns, len(completions))
         if not self._checked:
             self.check()
             self._checked = True
         mine = [index for index, reference in enumerate(references) if reference is not None]
-        verdicts = self._cached_verdicts(
+        found = self._cached_verdicts(
             [completion_text(completions[index]) for index in mine], [references[index] for index in mine]
         )
-        rewards: list[float | None] = [None] * len(references)
-        for index, verdict in zip(mine, verdicts, strict=True):
-            rewards[index] = self._reward(verdict)
+        verdicts: list[Verdict | None] = [None] * len(references)
+        for index, verdict in zip(mine, found, strict=True):
+            verdicts[index] = verdict
             if verdict.failure is not None:
                 self._warn_once(verdict, references[index])
-        if log_metric is not None:
-            for metric, value in self.metrics(verdicts).items():
-                log_metric(f"{self.__name__}/{metric}", value)
-        return rewards
+        return verdicts
 
     def check(self) -> None:
         """

@@ -91,8 +91,23 @@ def run_fingerprint(args: CoPDConfig, peft_config: PeftConfig, experts: dict[str
             "set_aside": args.probe_prompts if not expert.eval_datasets and args.overlap_every else 0,
             "data": data_fingerprint(expert.train_dataset),
         }
+        if expert.acts:
+            print_[f"expert {name}"] |= _acting(expert)
     print_["experts"] = list(experts)
     return json.loads(json.dumps(print_, default=str))
+
+
+def _acting(expert: Expert) -> dict[str, Any]:
+    """What an expert acts with, by names: functions are not compared."""
+    factory = expert.environment_factory
+    environments = [*factory.values()] if isinstance(factory, dict) else [factory] if factory is not None else []
+    return {
+        "tools": [tool.__name__ for tool in expert.tools or []],
+        "environments": [get_callable_name(make) for make in environments],
+        "rollout_func": expert.rollout_func and get_callable_name(expert.rollout_func),
+        "max_tool_calling_iterations": expert.max_tool_calling_iterations,
+        "chat_template_kwargs": expert.chat_template_kwargs,
+    }
 
 
 def data_fingerprint(dataset: Any, rows: int = 64) -> str:

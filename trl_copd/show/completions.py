@@ -82,12 +82,20 @@ def completions_table(name: str, branch: Logged, step: int) -> pd.DataFrame:
 
 
 def _of_one_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """Write messages as JSON where a column holds texts as well: a column of Parquet or of a tracker has one type."""
+    """
+    Write messages as JSON where a column holds texts as well, or calls of tools, whose arguments are of any type: a
+    column of Parquet or of a tracker has one type.
+    """
     table = _with_like_prompts(table)
     for column in ("prompt", "completion"):
-        if len({isinstance(value, str) for value in table[column]}) > 1:
+        if len({isinstance(value, str) for value in table[column]}) > 1 or any(map(_acts, table[column])):
             table[column] = [value if isinstance(value, str) else json.dumps(value) for value in table[column]]
     return table
+
+
+def _acts(messages: Any) -> bool:
+    """Whether there is a call of a tool among messages, or what one has said."""
+    return isinstance(messages, list) and any("tool_calls" in m or m.get("role") == "tool" for m in messages)
 
 
 def _with_like_prompts(table: pd.DataFrame) -> pd.DataFrame:

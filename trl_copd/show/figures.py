@@ -19,4 +19,4 @@ def draw_figures(folder: str | Path, quiet: bool = False) -> None:
     try:
         draw_report(folder, quiet)
     except Exception as error:
-        logger.warning(f"The figures were not drawn: {error!r}. Try `python -m trl_copd.report OUTPUT_DIR`.")
+        logger.warning(f"The figures were not drawn: {error!r}. Try `trl-copd report OUTPUT_DIR`.")

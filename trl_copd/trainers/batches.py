@@ -21,6 +21,8 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
     if len(batches) == 1:
         return batches[0]
     merged = {}
+    if any("tool_mask" in batch for batch in batches):
+        batches = [{"tool_mask": torch.ones_like(batch["completion_mask"]), **batch} for batch in batches]
     for key in batches[-1]:
         if key in pixels.FIELDS:
             continue
@@ -33,13 +35,19 @@ def concat_batches(batches: list[dict[str, torch.Tensor]], pad_token_id: int) ->
         tensors = [batch[key] if key in batch else _untaught(batch, batches[-1][key]) for batch in batches]
         if key == "advantages":  # a sequence's advantage holds for each of its tokens
             tensors = [
-                tensor.unsqueeze(1) * batch["completion_mask"] if tensor.dim() == 1 else tensor
+                tensor.unsqueeze(1) * sampled_tokens(batch) if tensor.dim() == 1 else tensor
                 for tensor, batch in zip(tensors, batches, strict=True)
             ]
-        value = pad_token_id if key in ("prompt_ids", "completion_ids") else 0
+        value = pad_token_id if key in ("prompt_ids", "completion_ids") else int(key == "tool_mask")
         side = "left" if key.startswith("prompt") else "right"
         merged[key] = pad([row for tensor in tensors for row in tensor], padding_value=value, padding_side=side)
     return merged | pixels.join(batches)
+
+
+def sampled_tokens(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Which tokens the learner has sampled, `(B, T)`: neither padding nor what tools have said."""
+    mask = batch["completion_mask"]
+    return mask * batch["tool_mask"] if "tool_mask" in batch else mask
 
 
 def _untaught(batch: dict[str, torch.Tensor], like: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,8 @@ from ..prompts import (
     split_by_column,
 )
 from ..topology import Topology
+from ..worlds import World
+from .actor import Actor
 from .data_pass import DataPass
 from .policy import Learner
 from .teaching import Teaching
@@ -34,7 +36,7 @@ logger = get_logger(__name__)
 
 
 def flatten_rewards(
-    experts: dict[str, Expert], default: list[float] | None
+    experts: dict[str, Expert], default: list[float] | None, worlds: dict[str, World] | None = None
 ) -> tuple[list[Callable | str], list[float], list[Any]]:
     """
     Rewards of all experts as one list, as TRL takes, loads and checks them; `Learner` takes its part back.
@@ -42,6 +44,7 @@ def flatten_rewards(
     Args:
         experts (`dict[str, Expert]`): The experts.
         default (`list[float]`, *optional*): Weights for an expert that has none of its own.
+        worlds (`dict[str, World]`, *optional*): Of experts that act: environments may have rewards, of weight 1.
 
     Returns:
         Reward functions, their weights and their processing classes.
@@ -49,11 +52,15 @@ def flatten_rewards(
     funcs: list[Callable | str] = []
     weights: list[float] = []
     processing: list[Any] = []
-    for expert in experts.values():
+    for name, expert in experts.items():
         funcs += expert.reward_funcs
         weights += expert.reward_weights or default or [1.0] * len(expert.reward_funcs)
         classes = expert.reward_processing_classes
         processing += classes if isinstance(classes, list) else [classes] * len(expert.reward_funcs)
+        own = (worlds or {})[name].rewards if name in (worlds or {}) else []
+        funcs += own
+        weights += [1.0] * len(own)
+        processing += [None] * len(own)
     return funcs, weights, processing
 
 
@@ -97,6 +104,7 @@ def build_branches(
     teaching: Teaching,
     allocation: Allocation | None,
     data_pass: DataPass,
+    worlds: dict[str, World],
 ) -> dict[str, Learner]:
     """
     One [`Learner`] per branch.
@@ -108,12 +116,14 @@ def build_branches(
         teaching ([`Teaching`]): Scores cross rows.
         allocation ([`Allocation`], *optional*): Shares out the prompts of an expert on several domains.
         data_pass ([`DataPass`]): Checks rows that are drawn without having been checked before.
+        worlds (`dict[str, World]`): Of experts that act.
     """
     branches, seed, stop = {}, run.args.seed, 0
     checks = {name: data_pass.on_draw(name, rows) for name, rows in domains.items()}
     for name in topology.branches:
         expert, native = experts.get(name), None
         start, stop = stop, stop + (len(expert.reward_funcs) if expert is not None else 0)
+        stop += len(worlds[name].rewards) if name in worlds else 0
         if expert is not None:
             native = _native(expert, domains[name], run, allocation, checks[name])
         edges = topology.edges_into(name)
@@ -121,9 +131,15 @@ def build_branches(
             domain: cross_stream(domains[domain], seed, name, domain, checks[domain])
             for domain in (edge.domain for edge in edges)
         }
-        parameters = adapters.branch_parameters(teaching.forwards.model, name)
         branches[name] = Learner(
-            run, name, expert, BranchPrompts(native, cross), parameters, teaching, rewards=slice(start, stop)
+            run,
+            name,
+            expert,
+            BranchPrompts(native, cross),
+            adapters.branch_parameters(teaching.forwards.model, name),
+            teaching,
+            rewards=slice(start, stop),
+            actors={domain: Actor(run, worlds[domain]) for domain in (name, *cross) if domain in worlds},
         )
     return branches
 

@@ -28,6 +28,8 @@ from ..run.resuming import checkpoint_to_resume
 from ..schedule import Schedule
 from ..spelling import did_you_mean
 from ..topology import STUDENT, Topology, build_topology
+from ..worlds import World
+from .acting_checks import check_worlds
 from .branches import flatten_rewards
 from .model_checks import check_model, check_model_path, check_tokenizer
 from .precision_checks import check_precision
@@ -42,9 +44,9 @@ UNSUPPORTED = {
     "eval_dataset": "Data belongs to a domain: pass it to `Expert(eval_dataset=...)`.",
     "reward_funcs": "Rewards belong to a domain: pass them to `Expert(reward_funcs=...)`.",
     "reward_processing_classes": "Pass them to `Expert(reward_processing_classes=...)`.",
-    "tools": "Tool calls are multi-turn and cannot share a `generate` with other branches yet. Use GRPOTrainer.",
-    "rollout_func": "CoPDTrainer samples all branches itself, in one `generate`. Use GRPOTrainer for custom rollouts.",
-    "environment_factory": "Environments are multi-turn and not supported yet. Use GRPOTrainer.",
+    "tools": "Tools belong to an expert: pass them to `Expert(tools=...)`.",
+    "rollout_func": "It belongs to an expert: pass it to `Expert(rollout_func=...)`.",
+    "environment_factory": "Environments belong to an expert: pass it to `Expert(environment_factory=...)`.",
 }
 
 PORTED = """ Data and rewards belong to an `Expert`; a script of GRPOTrainer becomes:
@@ -70,6 +72,7 @@ class Plan:
         args ([`CoPDConfig`]): A copy for TRL, which is to start no engine of its own.
         engine_args (`dict`): What was taken out of them for that.
         peft_config ([`~peft.PeftConfig`]): Of every adapter.
+        worlds (`dict[str, World]`): What experts act in, of those that do.
     """
 
     experts: dict[str, Expert]
@@ -80,11 +83,12 @@ class Plan:
     args: CoPDConfig
     engine_args: dict[str, Any]
     peft_config: PeftConfig
+    worlds: dict[str, World]
 
     def trl_arguments(self) -> dict[str, Any]:
         """Arguments of [`~trl.GRPOTrainer`]: the rewards of all experts at once, for TRL to load and check."""
         first = next(iter(self.experts.values()))
-        funcs, weights, classes = flatten_rewards(self.experts, self.args.reward_weights)
+        funcs, weights, classes = flatten_rewards(self.experts, self.args.reward_weights, self.worlds)
         self.args.reward_weights = weights
         held_out = {d: rows for expert in self.experts.values() for d, rows in expert.eval_datasets.items()}
         return {
@@ -141,6 +145,7 @@ def plan_run(
         check_tokenizer(processing_class)
     if isinstance(model, PreTrainedModel):
         check_model(model, peft_config)
+    worlds = check_worlds(checked, args, model, processing_class)
     fingerprint = redact(run_fingerprint(args, peft_config, checked), secrets_of(args))
     checkpoint_to_resume(args.resume_from_checkpoint, args, fingerprint)
     if not isinstance(model, PreTrainedModel):
@@ -153,7 +158,7 @@ def plan_run(
     engine_args = {name: getattr(args, name) for name in ("use_vllm", "generation_kwargs")}
     if args.use_vllm:  # TRL would start an engine for one policy, and read `generation_kwargs` as transformers'
         args.use_vllm, args.generation_kwargs = False, None
-    return Plan(checked, topology, schedule, betas, fingerprint, args, engine_args, peft_config)
+    return Plan(checked, topology, schedule, betas, fingerprint, args, engine_args, peft_config, worlds)
 
 
 def refuse_unsupported(arguments: dict[str, Any], experts: Any) -> None:

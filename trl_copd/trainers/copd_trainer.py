@@ -106,6 +106,7 @@ class CoPDTrainer(GRPOTrainer):
         self.forwards, self.engine, self.weights = parts.forwards, parts.engine, parts.weights
         self.branches, self.teaching, self.round = parts.branches, parts.teaching, parts.round
         self.overlap, self.evaluation = parts.overlap, parts.evaluation
+        self.conversations = parts.conversations
         self.interruption = Interruption(self.accelerator)
         self.add_callback(self.interruption)
         self.add_callback(OutOfRollouts(self.round))

@@ -18,6 +18,7 @@ from ..pictures import COLUMNS, may_hold_pictures, prepared
 
 ROWS_AT_ONCE = 256  # rendered and tokenized by one call
 ROWS_SHOWN = 5  # numbers of further bad rows in an error
+EMPTY = "it is empty: no message has a content"
 TABLES = ("wpe", "embed_positions", "position_embedding", "pos_encoding")  # of positions that are learnt
 
 
@@ -44,14 +45,15 @@ class PromptCheck:
     Args:
         tokenize (`Callable`): Token ids of prompts of one kind.
         limits ([`Limits`]): What they must keep to.
+        completed (`bool`): Whether an environment completes them, so that they may be empty.
     """
 
-    def __init__(self, tokenize: Callable[[list], list[list[int]]], limits: Limits):
-        self.tokenize, self.limits = tokenize, limits
+    def __init__(self, tokenize: Callable[[list], list[list[int]]], limits: Limits, completed: bool = False):
+        self.tokenize, self.limits, self.completed = tokenize, limits, completed
 
     def fault(self, prompt: Any, messages: bool) -> str | None:
         """What is wrong with a prompt; `messages` is what the domain's first one is."""
-        fault = shape_fault(prompt, messages)
+        fault = self.shape_fault(prompt, messages)
         if fault is not None:
             return fault
         try:
@@ -62,7 +64,7 @@ class PromptCheck:
 
     def faults(self, prompts: Sequence[Any], messages: bool) -> dict[int, str]:
         """What is wrong with which of the prompts; all at once, and one by one where that finds anything."""
-        if all(shape_fault(prompt, messages) is None for prompt in prompts):
+        if all(self.shape_fault(prompt, messages) is None for prompt in prompts):
             try:
                 found = [self._token_fault(ids) for ids in self.tokenize(list(prompts))]
                 return {index: fault for index, fault in enumerate(found) if fault is not None}
@@ -70,6 +72,11 @@ class PromptCheck:
                 pass
         found = [self.fault(prompt, messages) for prompt in prompts]
         return {index: fault for index, fault in enumerate(found) if fault is not None}
+
+    def shape_fault(self, prompt: Any, messages: bool) -> str | None:
+        """What is wrong with a prompt before it is rendered."""
+        fault = shape_fault(prompt, messages)
+        return None if fault == EMPTY and self.completed else fault
 
     def _token_fault(self, ids: list[int]) -> str | None:
         limits = self.limits
@@ -106,7 +113,7 @@ def shape_fault(prompt: Any, messages: bool) -> str | None:
         if message["content"] is None and not message.get("tool_calls"):
             return f"message {number} (role {message['role']!r}) has no content (None)"
     if not any(message["content"] or message.get("tool_calls") for message in prompt):
-        return "it is empty: no message has a content"
+        return EMPTY
     return None
 
 
@@ -119,10 +126,22 @@ class DataPass:
         accelerator ([`~accelerate.Accelerator`]): Shares the rows out among the processes.
         ahead (`bool`): Whether map-style data is passed over before training.
         progress (`bool`): Whether that shows a progress bar.
+        acting (`dict[str, PromptCheck]`, *optional*): Of experts that show prompts in a way of their own.
     """
 
-    def __init__(self, check: PromptCheck, accelerator: Accelerator, ahead: bool, progress: bool):
+    def __init__(
+        self,
+        check: PromptCheck,
+        accelerator: Accelerator,
+        ahead: bool,
+        progress: bool,
+        acting: dict[str, PromptCheck] | None = None,
+    ):
         self.check, self.accelerator, self.ahead, self.progress = check, accelerator, ahead, progress
+        self.acting = acting or {}
+
+    def _check_of(self, expert: str) -> PromptCheck:
+        return self.acting.get(expert, self.check)
 
     def run(self, experts: Sequence[Expert]) -> None:
         """
@@ -145,7 +164,7 @@ class DataPass:
         with tqdm(total=sum(len(rows) for _, _, rows in data), desc="Checking prompts", unit=" rows",
                   disable=not shown, leave=False) as bar:  # fmt: skip
             for name, argument, rows in data:
-                faults = self._faults(rows, bar)
+                faults = self._faults(rows, bar, self._check_of(name))
                 if faults:
                     raise _error(name, argument, faults, rows)
 
@@ -153,11 +172,11 @@ class DataPass:
         """Check the rows on which overlap is measured, by expert."""
         for name, rows in probes.items():
             kinds = isinstance(rows[0]["prompt"], list) if rows else False
-            faults = self.check.faults([row.get("prompt") for row in rows], kinds)
+            faults = self._check_of(name).faults([row.get("prompt") for row in rows], kinds)
             if faults:
                 raise _error(name, "the rows for measuring overlap", faults, rows)
 
-    def _faults(self, rows: Dataset, bar: tqdm) -> dict[int, str]:
+    def _faults(self, rows: Dataset, bar: tqdm, check: PromptCheck) -> dict[int, str]:
         """The faults of a dataset by row, of all processes."""
         columns = ("prompt", *COLUMNS) if may_hold_pictures(rows) else ("prompt",)
         prompts = rows.select_columns([name for name in columns if name in rows.column_names])
@@ -169,7 +188,7 @@ class DataPass:
                 chunk = [prepared(prompts[index])["prompt"] for index in range(start, stop)]
             else:
                 chunk = prompts[start : start + ROWS_AT_ONCE]["prompt"]
-            found |= {start + index: fault for index, fault in self.check.faults(chunk, messages).items()}
+            found |= {start + index: fault for index, fault in check.faults(chunk, messages).items()}
             bar.update(len(chunk) * processes)
         return dict(sorted(gather_object(list(found.items()))))
 
@@ -179,11 +198,12 @@ class DataPass:
             return None
         first = next(iter(rows.take(1)))
         messages, columns = isinstance(first["prompt"], list), set(first)
+        prompts = self._check_of(expert)
 
         def check(number: int, row: dict[str, Any]) -> None:
-            fault = shape_fault(row.get("prompt"), messages)
+            fault = prompts.shape_fault(row.get("prompt"), messages)
             try:
-                fault = fault or self.check.fault(prepared(row)["prompt"], messages)
+                fault = fault or prompts.fault(prepared(row)["prompt"], messages)
             except Exception as error:  # of many kinds, for a picture that cannot be opened or has no place
                 fault = str(error)
             missing = sorted(columns - set(row))

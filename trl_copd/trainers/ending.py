@@ -21,10 +21,12 @@ from ..run.resuming import describe_run
 from ..run.saver import write_run_file
 from ..run.watch import Watch
 from ..show.figures import draw_figures
+from .calls import end_left_processes
 from .faults import RewardError
 
 
 logger = get_logger(__name__)
+
 
 @contextmanager
 def ending(run: GRPOTrainer) -> Iterator[None]:
@@ -39,6 +41,7 @@ def ending(run: GRPOTrainer) -> Iterator[None]:
             save_complete_rounds(run, error)
             raise
         finally:
+            end_left_processes()
             best = run.state.best_global_step if run.args.load_best_model_at_end else None
             run.progress.close(run.last_matrix, best)
 

@@ -20,6 +20,7 @@ from ..run.weights import Weights
 from ..shared_prompts import SharedPrompts
 from ..show.progress import PhaseProgress, choose_progress
 from ..show.recorder import Recorder
+from .actor import Actor, HeldOut, share_event_loop
 from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
 from .data_pass import DataPass, PromptCheck, prompt_limits
@@ -43,6 +44,7 @@ class Parts:
     overlap: Overlap
     round: Round
     evaluation: CapabilityMatrix
+    conversations: HeldOut | None
     saver: Saver
     progress: PhaseProgress
 
@@ -89,14 +91,19 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         recorder=recorder,
     )
     domains, probes = split_domains(experts, args, topology, run.processing_class)
-    check = PromptCheck(host.token_ids, prompt_limits(model.get_base_model(), args))
-    data_pass = DataPass(check, accelerator, ahead=args.check_data, progress=not args.disable_tqdm)
+    share_event_loop(run, plan.worlds.values())
+    limits = prompt_limits(model.get_base_model(), args)
+    acting = {name: PromptCheck(Actor(run, world).token_ids, limits, world.factories is not None)
+              for name, world in plan.worlds.items()}  # fmt: skip
+    check = PromptCheck(host.token_ids, limits)
+    data_pass = DataPass(check, accelerator, ahead=args.check_data, progress=not args.disable_tqdm, acting=acting)
     data_pass.run(list(experts.values()))
     data_pass.check_probes(probes)
     allocation = None
     if args.allocation == "adaptive":
         allocation = Allocation(domain_names(experts, domains), args.allocation_floor)
-    branches = build_branches(run, experts, topology, domains, teaching, allocation, data_pass)
+    branches = build_branches(run, experts, topology, domains, teaching, allocation, data_pass, plan.worlds)
+    conversations = HeldOut(run, plan.worlds, host.tokenize) if plan.worlds else None
     overlap = Overlap(
         edges=topology.edges,
         probes=probes,
@@ -109,9 +116,11 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         engine=engine,
         tokenize=host.token_ids,
         pad_token_id=host.pad_token_id,
+        eos_token_id=host.eos_token_id,
         accelerator=accelerator,
         recorder=recorder,
         thresholds=(args.overlap_low, args.overlap_high) if args.schedule == "overlap" else (),
+        conversations=conversations,
     )
     round_ = Round(
         args=args,
@@ -140,6 +149,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         temperature=run.temperature,
         merged=not topology.has_student_branch,
         samples=args.num_generations_eval or 1,
+        conversations=conversations,
     )
     return Parts(
         recorder=recorder,
@@ -151,6 +161,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
         overlap=overlap,
         round=round_,
         evaluation=evaluation,
+        conversations=conversations,
         saver=Saver(args, accelerator),
         progress=choose_progress(topology, schedule, args.live_view),
     )

@@ -6,6 +6,7 @@ accelerator and arguments, without knowing of either.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..prompts import BranchPrompts
 from ..topology import Edge
 from .batches import concat_batches, keep_prompts_together
 from .faults import Faults, guarded
+from .talk import Converses, Talk
 from .teaching import Teaching
 
 
@@ -84,14 +86,39 @@ class Policy(Borrower):
             _entropy_window_stats=run._entropy_window_stats,
             # what was sampled for it: TRL's prompts, and completions with their log-probabilities
             rollouts=None,
+            talk=None,  # and what was said there, if it was more than a prompt and a completion
             **own,
         )
+
+    def take(self, rollouts: tuple, talk: Talk | None = None) -> None:
+        """Have TRL's methods find what was sampled: prompts and completions, and conversations if there were any."""
+        self.rollouts, self.talk = rollouts, talk
 
     def _tokenize_prompts(self, prompts):
         return self.rollouts[0] if self.rollouts is not None else super()._tokenize_prompts(prompts)
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         return self.rollouts[1]
+
+    def _generate(self, prompts):
+        """TRL's; conversations have been had, and are put where its loop over tools would have had them."""
+        if self.talk is None:
+            return super()._generate(prompts)
+        self.tools = [conversed]  # what asks for that loop
+        try:
+            return super()._generate(prompts)
+        finally:
+            del self.tools
+            if not self.talk.uses_tools:
+                for metrics in self._metrics.values():
+                    metrics.pop("tools/call_frequency", None)
+                    metrics.pop("tools/failure_frequency", None)
+
+    def _tool_call_loop(self, prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields):
+        talk = self.talk
+        said = [own if own is not None else made for own, made in zip(talk.completions, completions, strict=True)]
+        no_images = [[] for _ in completion_ids]
+        return talk.mask, said, completion_ids, logprobs, talk.calls, talk.failed_calls, no_images
 
     def _get_per_token_logps_and_entropies(self, model, ids, mask, length, batch_size=None, **kwargs):
         """
@@ -136,6 +163,9 @@ class Taught(Policy):
                 completion if kind == messages[0] else [{"role": "assistant", "content": text}] if kind else text
                 for completion, text, kind in zip(completions, texts, messages, strict=True)
             ]
+            if self.talk is not None:
+                had = self.talk.completions
+                completions = [own if own is not None else c for own, c in zip(had, completions, strict=True)]
         return prompt_ids, completion_ids, mask, completions, *rest
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
@@ -157,6 +187,8 @@ class Learner(Policy):
         parameters (`list[torch.nn.Parameter]`): Those of its adapter.
         teaching ([`Teaching`]): Scores cross rows.
         rewards (`slice`): Its part of the run's reward functions.
+        actors (`dict[str, Converses]`): By domain, what has the conversations of rows of experts that act: its own,
+            and those that it is taught on.
     """
 
     def __init__(
@@ -168,6 +200,7 @@ class Learner(Policy):
         parameters: list[torch.nn.Parameter],
         teaching: Teaching,
         rewards: slice,
+        actors: dict[str, Converses] | None = None,
     ):
         super().__init__(
             run,
@@ -177,6 +210,8 @@ class Learner(Policy):
             parameters=parameters,
             teaching=teaching,
             taught=Taught(run),
+            actors=actors or {},
+            environments=None,  # while rewards are called
             faults=Faults(name),
             rows=None,
             shown={},  # what the latest generation has shown of each domain: share of groups that differ, accuracy
@@ -198,10 +233,24 @@ class Learner(Policy):
         """Take new rows, and forget the rollouts of the last generation."""
         self.rows, self._buffered_inputs = rows, None
 
+    def to_sample(self) -> list[tuple[Policy, list[dict[str, Any]], list[Converses | None], bool]]:
+        """
+        Native and cross rows of this process, with the policy that learns from them, what has the conversation of each
+        row, and whether there is one in any process.
+        """
+        crossing = {edge.domain for edge, _ in self.rows.crossing}
+        own, taught = self.actors.get(self.name), [self.actors.get(edge.domain) for edge in self.rows.edges]
+        parts: list[tuple[Policy, list[dict[str, Any]], list[Converses | None], bool]] = [
+            (self, self.rows.native, [own] * len(self.rows.native), own is not None),
+            (self.taught, self.rows.cross, taught, not crossing.isdisjoint(self.actors)),
+        ]
+        return [part for part in parts if part[1]]
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batches = []
         if self.rows.native:
-            batches.append(super()._generate_and_score_completions([without_columns(row) for row in self.rows.native]))
+            rows = self.rows.native if self.talk is None else self.talk.observed(self.rows.native)
+            batches.append(super()._generate_and_score_completions([without_columns(row) for row in rows]))
         if self.rows.cross:
             batches.append(self._be_taught())
         return concat_batches(batches, self._tokenizer.pad_token_id)
@@ -228,7 +277,11 @@ class Learner(Policy):
         """The batch of the cross rows, with what their teachers, as they are now, say about them."""
         taught, edges = self.taught, self.rows.edges
         taught._metrics, taught._logs = fresh_metrics(), fresh_logs(self.args.generation_batch_size)
-        batch = taught._generate_and_score_completions([without_columns(row) for row in self.rows.cross])
+        rows = self.rows.cross if taught.talk is None else taught.talk.observed(self.rows.cross)
+        batch = taught._generate_and_score_completions([without_columns(row) for row in rows])
+        if taught.talk is not None:
+            batch["tool_mask"][list(taught.talk.failures)] = 0  # nothing is taught where the environment has failed
+            self._count_failures(taught.talk.failures.values())
         prefix = "cross/" if self.expert is not None else ""  # the student has no native rows to tell apart
         for key, values in taught._metrics["train"].items():
             if key.startswith("completions/"):
@@ -244,31 +297,112 @@ class Learner(Policy):
         sampled, rows = gather_object(self.taught.sampled), self.rows.crossing
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         for domain in sorted({edge.domain for edge, _ in rows}):
-            own = [i for i, (edge, _) in enumerate(rows) if edge.domain == domain]
-            padded = own + own[-1:] * (-len(own) % processes)  # every process grades as many
-            mine = padded[rank::processes]
-            completions, ids = zip(*(sampled[i] for i in mine), strict=True)
-            rewards = self.run.branches[domain].grade([rows[i][1] for i in mine], list(completions), list(ids))
-            order = [place for start in range(processes) for place in range(start, len(padded), processes)]
-            first = rewards[[i for i, place in enumerate(order) if place < len(own)], 0]
-            self._metrics["train"][f"{domain}/reward"].append(first.nanmean().item())
-            self.cross_accuracy[domain] = first.nanmean().item()
+            if domain in self.actors:
+                first = self._grade_conversations(domain)
+            else:
+                own = [i for i, (edge, _) in enumerate(rows) if edge.domain == domain]
+                padded = own + own[-1:] * (-len(own) % processes)  # every process grades as many
+                mine = padded[rank::processes]
+                completions, ids = zip(*(sampled[i] for i in mine), strict=True)
+                rewards = self.run.branches[domain].grade([rows[i][1] for i in mine], list(completions), list(ids))
+                order = [place for start in range(processes) for place in range(start, len(padded), processes)]
+                first = rewards[[i for i, place in enumerate(order) if place < len(own)], 0]
+            if len(first):
+                self._metrics["train"][f"{domain}/reward"].append(first.nanmean().item())
+                self.cross_accuracy[domain] = first.nanmean().item()
+
+    def _grade_conversations(self, domain: str) -> torch.Tensor:
+        """
+        What the verifiers say of the cross rows of a domain that acts. Rows are graded where their environments are,
+        as many in every process; nothing is if one has none.
+        """
+        edges = [edge.domain for edge, _ in self.rows.crossing]
+        size = len(self.rows.cross)
+        counts = [edges[start : start + size].count(domain) for start in range(0, len(edges), size)]
+        if min(counts) == 0:
+            return torch.zeros(0)
+        own = [i for i, edge in enumerate(self.rows.edges) if edge.domain == domain]
+        own += own[-1:] * (max(counts) - len(own))
+        talk, sampled = self.taught.talk, self.taught.sampled
+        rows = talk.observed(self.rows.cross)
+        rewards = self.run.branches[domain].grade(
+            [rows[i] for i in own],
+            [sampled[i][0] for i in own],
+            [sampled[i][1] for i in own],
+            talk.environments and [talk.environments[i] for i in own],
+            [place for place, i in enumerate(own) if i in talk.failures],
+        )
+        blocks = rewards[:, 0].split(max(counts))
+        return torch.cat([block[:count] for block, count in zip(blocks, counts, strict=True)])
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """TRL's rewards, of all processes; what is not finite is ungraded, what one could not grade ends all."""
         # the rows as drawn: TRL has them without their columns of pictures, which a reward may read
-        rewards = super()._calculate_rewards(self.rows.native, prompts, completions, completion_ids_list)
+        rows, talk = self.rows.native, self.talk
+        if talk is None:
+            rewards = super()._calculate_rewards(rows, prompts, completions, completion_ids_list)
+        else:
+            rows = talk.observed(rows)
+            rewards = self._reward(rows, prompts, completions, completion_ids_list, talk.environments, talk.failures)
+            self._count_failures([*talk.failures.values(), *self.actors[self.name].failed_rewards()])
         self.faults.raise_together(rewards)
         rewards = self.faults.ungrade_non_finite(rewards, counted=True)
         self.shown = signals(rewards, self.reward_weights, self.rows.domains, self.num_generations)
         return rewards
 
-    def grade(self, rows: list[dict[str, Any]], completions: list[Any], ids: list[list[int]]) -> torch.Tensor:
+    def _reward(
+        self,
+        rows: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        ids: list[list[int]],
+        environments: list[Any] | None,
+        failures: Collection[int],
+    ) -> torch.Tensor:
+        """TRL's rewards of conversations; rows whose environment has failed are NaN, and no function sees them."""
+        whole = [row for row in range(len(rows)) if row not in failures]
+        shown = [row if row not in failures or not whole else whole[0] for row in range(len(rows))]
+        self.environments = environments and [environments[row] for row in shown]
+        try:
+            given = ([values[row] for row in shown] for values in (rows, prompts, completions, ids))
+            rewards = super()._calculate_rewards(*given)
+        finally:
+            self.environments = None
+        failed = torch.zeros(len(rows), device=rewards.device)
+        failed[list(failures)] = 1
+        rewards = rewards.masked_fill(self.accelerator.gather(failed).bool().unsqueeze(1), torch.nan)
+        if not rewards.isneginf().any():
+            self.faults.failures.clear()  # of functions that were shown failed rows alone
+        return rewards
+
+    def _count_failures(self, reasons: Collection[str]) -> None:
+        """Count rows that environments have failed on, in any process."""
+        total = torch.tensor(len(reasons), device=self.accelerator.device)
+        self.faults.count(
+            "failed_environments", int(self.accelerator.reduce(total, reduction="sum")),
+            f"Branch {self.name!r}: {next(iter(reasons), 'in another process')}. Such rows are neither graded nor "
+            "taught.",
+        )  # fmt: skip
+
+    def grade(
+        self,
+        rows: list[dict[str, Any]],
+        completions: list[Any],
+        ids: list[list[int]],
+        environments: list[Any] | None = None,
+        failures: Collection[int] = (),
+    ) -> torch.Tensor:
         """
         Rewards of other completions on the branch's domain, `(rows, functions)`, those of all processes one after the
-        other. Every process brings as many rows; no metric of it is kept and no fault counted.
+        other. Every process brings as many rows; no metric of it is kept and no fault counted. Rows that acted bring
+        their environments; those at the places `failures` are ungraded.
         """
-        rewards = super()._calculate_rewards(rows, [row["prompt"] for row in rows], completions, ids)
+        prompts = [row["prompt"] for row in rows]
+        if self.actors.get(self.name) is None:
+            rewards = super()._calculate_rewards(rows, prompts, completions, ids)
+        else:
+            rewards = self._reward(rows, prompts, completions, ids, environments, failures)
+            self.actors[self.name].failed_rewards()
         self._pending_metrics.clear()
         self._pending_extra_logs.clear()
         self.faults.raise_together(rewards)
@@ -361,6 +495,10 @@ def signals(
         own = torch.tensor([name == domain for name in domains], device=rewards.device)
         shown[domain] = differ[own].nanmean().item(), first[own].nanmean().item()
     return shown
+
+
+def conversed() -> None:
+    """Stands for the tools of conversations that are over."""
 
 
 def fresh_metrics() -> dict[str, defaultdict]:

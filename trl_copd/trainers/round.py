@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import SaveStrategy
 
 from .. import adapters, sharding
 from ..allocation import Allocation
 from ..config import CoPDConfig
-from ..engines import Engine, EngineUnavailable
+from ..engines import Completions, Engine, EngineUnavailable
 from ..forwards import Forwards
 from ..measure.overlap import Overlap
 from ..pictures import prepared
@@ -22,8 +23,14 @@ from ..randomness import random_state, set_random_state
 from ..schedule import BranchPlan, Schedule
 from ..show.recorder import Recorder
 from ..topology import Topology
+from .calls import still_running
 from .faults import mean_of_finite
 from .policy import Learner, RoundRows
+from .talk import Sampled
+from .waves import converse
+
+
+logger = get_logger(__name__)
 
 
 class Round:
@@ -68,6 +75,7 @@ class Round:
         self.rollouts = 0  # sampled so far, over all branches and processes
         self.live: list[Learner] = []  # the branches that take part in the generation at hand
         self.measured = -1  # the last round at whose start the edges were measured
+        self._told_of_processes = False
         self.planned: tuple[int, dict[str, BranchPlan]] | None = None  # the round that was planned last
 
     @property
@@ -183,25 +191,30 @@ class Round:
         return rows[self.accelerator.process_index * size :][:size]
 
     def _sample(self) -> None:
-        """Sample native and cross rows of all live branches in one `generate`."""
-        parts = [
-            (policy, rows)
-            for branch in self.live
-            for policy, rows in ((branch, branch.rows.native), (branch.taught, branch.rows.cross))
-            if rows
-        ]
+        """Sample native and cross rows of all live branches: in one `generate`, and one for each further turn."""
         names = [branch.name for branch in self.live for _ in branch.rows.native + branch.rows.cross]
-        tokenized = [self.tokenize([row["prompt"] for row in rows]) for _, rows in parts]
+        parts = [
+            (policy, Sampled(branch.name, rows, actors, self.tokenize, acting))
+            for branch in self.live
+            for policy, rows, actors, acting in branch.to_sample()
+        ]
         self.engine.sync(names)
-        completions, logps = self.engine.generate([ids for prompts in tokenized for ids in prompts[0]], names)
-        completions = self._without_empty(completions, names)
-        logps = logps and [row or [0.0] for row in logps]  # for the token that was put there
-        start = 0
-        for prompts, (policy, rows) in zip(tokenized, parts, strict=True):
-            part = slice(start, start + len(rows))
+        asking = [one for _, sampled in parts for one in sampled.asking]
+        converse(asking, self._turn, self.accelerator, most=self.args.max_completion_length + 1)
+        left = still_running()
+        if left:
+            if not self._told_of_processes:
+                logger.warning(f"Tools have started {left} processes that are still running. They end with the run.")
+            self._told_of_processes = True
+            self.recorder.metrics["left_processes"] = [float(left)]
+        for policy, sampled in parts:
             cut = self.args.opd_max_completion_length if policy not in self.live else None
-            policy.rollouts = prompts, shortened(completions[part], logps and logps[part], cut)
-            start += len(rows)
+            policy.take(*sampled.result(cut))
+
+    def _turn(self, prompt_ids: list[list[int]], names: list[str]) -> Completions:
+        completions, logps = self.engine.generate(prompt_ids, names)
+        # for an empty completion's token that was put there
+        return self._without_empty(completions, names), logps and [row or [0.0] for row in logps]
 
     def _without_empty(self, completions: list[list[int]], names: list[str]) -> list[list[int]]:
         """Give completions of no token the end-of-sequence token that was meant; count those that are nothing else."""
@@ -294,11 +307,6 @@ class Round:
         if self.allocation:
             self.allocation.load_state_dict(state["allocation"])
         self.measured = -1  # the round to come is measured anew
-
-
-def shortened(completions: list[list[int]], logps: list[list[float]] | None, length: int | None) -> tuple:
-    """Completions and their engine's log-probabilities, cut to `length` tokens if it is given."""
-    return [ids[:length] for ids in completions], logps and [row[:length] for row in logps]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..divergence import Divergence, last_hidden_states
 from ..forwards import Forwards, LogProbabilities
 from ..show.recorder import Recorder
 from ..topology import Edge, Topology
+from .batches import sampled_tokens
 from .faults import Faults
 
 
@@ -62,11 +63,12 @@ class Teaching:
             batch (`dict`): TRL's; its `advantages` are replaced, shape `(B, T)`.
             edges (`list[Edge]`): The edge of each row.
         """
-        mask, beta = batch["completion_mask"], self.betas[learner]
+        mask, beta = sampled_tokens(batch), self.betas[learner]
         teachers = [edge.teacher for edge in edges]
-        learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
-        with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
-            teacher_logps = self.score(batch, teachers)  # (B, T)
+        with self.forwards.without_dropout():  # once for both
+            learner_logps = self.score(batch, [learner] * len(edges), like=teachers)  # (B, T)
+            with nullcontext([]) if self.divergence is None else last_hidden_states(self.divergence.model) as states:
+                teacher_logps = self.score(batch, teachers)  # (B, T)
         mask = self._teachable(teacher_logps - learner_logps, mask, learner, faults)
         self._log_sampled_kl(learner, (learner_logps - teacher_logps).masked_fill(mask == 0, 0.0), mask, edges)
         if self.divergence is None:
@@ -101,7 +103,7 @@ class Teaching:
 
     def describe(self, logs: dict[str, Any], batch: dict[str, torch.Tensor], edges: list[Edge]) -> dict[str, Any]:
         """The logs of cross rows for the table of completions: who taught them, and their mean token advantage."""
-        mask = batch["completion_mask"]
+        mask = sampled_tokens(batch)
         means = (batch["advantages"] * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B,)
         advantages, labels = self.accelerator.gather(means).tolist(), gather_object([edge.label for edge in edges])
         return logs | {"advantages": advantages, "edges": labels}

@@ -1,4 +1,4 @@
-"""`python -m trl_copd.export` with a repo on the Hub."""
+"""`trl-copd export` with a repo on the Hub."""
 
 import pytest
 import torch

@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..base import Verdict, VerifierReward, after_thinking, completion_text, verdict_of
@@ -111,16 +111,10 @@ class InstructionReward(VerifierReward):
         self.loose, self.partial_credit = loose, share
         _require_packages()
 
-    def __call__(
-        self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
-    ) -> list[float | None]:
-        """As [`VerifierReward.__call__`]; a response is compared with its prompt as well."""
+    def explain(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[Verdict | None]:
+        """As [`VerifierReward.explain`]; a response is compared with its prompt as well."""
         columns["prompt"] = [_prompt_text(prompt) for prompt in prompts]
-        return super().__call__(prompts, completions, log_metric, **columns)
+        return super().explain(prompts, completions, **columns)
 
     def check(self) -> None:
         _require_packages()

@@ -14,9 +14,11 @@ from .brackets import closing, replace_outside, split
 from .equations import equation, final_claim, is_label, ungrouped
 from .formula import Node, has, parse
 from .kinds import Reading, unlabelled
-from .lines import read_lines
+from .lines import read_features, read_lines
+from .matrices import matrix_formula
 from .plain import number
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
+from .same import same
 from .special import special
 from .units import split_unit
 from .vocabulary import labels
@@ -77,6 +79,10 @@ def read(text: str) -> Reading:
         claims, arrows = split(text, re.compile("⇒"))
         if arrows:
             return final_claim([read_or_none(claim) for claim in claims if claim] if claims[-1] else [])
+    if text[0] == "«" and (found := read_features(text, read)):
+        return found
+    if ":" in text and (found := _twice(text)):
+        return found
     if found := special(text):
         return found
     if (match := _CHOSEN.fullmatch(text)) and (chosen := read(match[2])).kind == "scalar":
@@ -85,7 +91,7 @@ def read(text: str) -> Reading:
     if "∈" in text or "constant" in text or "real" in text:
         text = _without_constant(text)
     text = _ALL.sub("", text)
-    if ("∈" in text or "integer" in text) and (found := _family(text)):
+    if ("∈" in text or "integer" in text or text[0] == "∪") and (found := _family(text)):
         return found
     if "₥" in text:
         return _congruence(text)
@@ -114,6 +120,7 @@ _FAMILY = (
 )
 
 
+_EVERY = re.compile(r"∪ ?_ ?\{? ?(?P<k>[a-z]) ?(?:= ?-∞ ?\}? ?\^ ?\{? ?\+? ?∞|∈ ?ℤ) ?\}? ?(?P<region>.+)")
 _ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
 _FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"
 _NAMES = r"(?<=[ ,;(])(?P<k>[A-Za-z](?: ?, ?[A-Za-z])*)"
@@ -131,13 +138,16 @@ def _without_constant(text: str) -> str:
     bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
     for pattern in _CONSTANT:
         match = pattern.fullmatch(bare)
-        if match and all(re.search(rf"=.*(?<![A-Za-z\\]){name}", match[1]) for name in re.split(" ?, ?", match["k"])):
+        names = re.split(" ?, ?", match["k"]) if match else []
+        if match and all(re.search(rf"(?:=|^\().*(?<![A-Za-z\\]){name}", match[1]) for name in names):
             return match[1].strip()
     return text
 
 
 def _family(text: str) -> Reading | None:
-    r"""`k\pi, k\in\mathbb{Z}`: one answer for every whole number."""
+    r"""`k\pi, k\in\mathbb{Z}` or `\bigcup_{k\in\mathbb{Z}}(k,k+1)`: one answer for every whole number."""
+    if match := _EVERY.fullmatch(text):
+        return Reading("family", (match["k"], "ℤ"), (read(match["region"]),))
     bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
     for pattern in _FAMILY:
         if (match := pattern.fullmatch(bare)) and match[1].strip() and match[1].strip() != match["k"]:
@@ -193,6 +203,9 @@ def _points_and_region(items: list[Reading], joints: list[str]) -> Reading | Non
 
 
 def _item(text: str) -> Reading:
+    either, unions = split(text, _UNION)
+    if unions and all(len(split(part, re.compile("[<>≤≥]"))[0]) > 1 for part in either):
+        return _list([read(part) for part in either], ["or"] * len(unions))
     parts, relations = split(text, _RELATION)
     if not relations:
         # "vertex: (1, 2)" says what it is, as an equals sign would
@@ -218,6 +231,17 @@ def _item(text: str) -> Reading:
     raise Unreadable("relations of different kinds stand in one chain")
 
 
+def _twice(text: str) -> Reading | None:
+    """`x > 1: (1, ∞)`, a condition and the region that it means."""
+    parts, _ = split(text, re.compile(r" ?: ?(?=[(\[⦃ℝ])"))
+    if len(parts) != 2 or len(split(parts[0], re.compile("[<>≤≥≠]"))[0]) == 1 or not parts[1]:
+        return None
+    condition, region = read(parts[0]), read(parts[1])
+    if condition.kind != "region" or not same(condition, region):
+        raise Unreadable("it contradicts itself")
+    return condition
+
+
 def _value(text: str) -> Reading:
     """What has no relation and no separator outside brackets."""
     for operator in ("∪", "∖", "∩"):
@@ -226,41 +250,14 @@ def _value(text: str) -> Reading:
             return combine_sets([region_of(read(part)) for part in parts], operator)
     if text in ("ℝ", "∅", "⦃ ⦄", "⦃⦄"):
         return REALS if text == "ℝ" else Reading("words", "no solution")
-    if split(text, re.compile("⟦"))[1] and (text[0] != "⟦" or closing(text, 0) != len(text) - 1):
-        return _combined_matrices(text)
+    if "⟦" in text and (text[0] not in "([⦃⟨⟦⟪" or closing(text, 0) != len(text) - 1):
+        return matrix_formula(text, read)
     if text[0] in "([⦃⟨⟦⟪|" or text[0] == "{":
         if text[0] != "|" and closing(text, 0) == len(text) - 1:
             bracketed = _bracketed(text)
             if bracketed:
                 return bracketed
     return _scalar(text)
-
-
-def _combined_matrices(text: str) -> Reading:
-    """A matrix times a number, and sums of such."""
-    terms, signs = split(text, re.compile(r"(?<=.)[+-]"))
-    total: Reading | None = None
-    for term, sign in zip(terms, ["+", *signs], strict=True):
-        start = term.find("⟦")
-        end = closing(term, start) if start >= 0 else -1
-        if end < 0 or term[end + 1 :].strip():
-            raise Unreadable("a formula with a matrix")
-        factor = term[:start].strip().removesuffix("*").strip()
-        weight = _one_value("1" if factor in ("", "+") else "-1" if factor == "-" else factor)
-        matrix = read(term[start:])
-        if not all(item.kind == "scalar" and item.value[0] != "∞" for item in matrix.items):
-            raise Unreadable("a matrix of what has no value")
-        weight = weight if sign == "+" else ("-", weight)
-        entries = [Reading("scalar", ("*", weight, item.value)) for item in matrix.items]
-        if total is not None:
-            if total.value != matrix.value:
-                raise Unreadable("a sum of matrices of different sizes")
-            sums = zip(total.items, entries, strict=True)
-            entries = [Reading("scalar", ("+", one.value, other.value)) for one, other in sums]
-        total = Reading("matrix", matrix.value, tuple(entries))
-    if total is None:
-        raise Unreadable("a formula with a matrix")
-    return total
 
 
 def _bracketed(text: str) -> Reading | None:
@@ -292,6 +289,9 @@ def _bracketed(text: str) -> Reading | None:
         points = [read(text.translate(str.maketrans("±∓", both))) for both in ("+-", "-+")]
         return Reading("list", items=tuple(points))
     items = tuple(read(part) for part in parts)
+    if all(item.label and item.kind in ("scalar", "matrix") for item in items) and text[0] in "[⦃":
+        if len({item.label for item in items}) > 1:  # [x = 1, y = 2]
+            return Reading("list", items=items)
     if text[0] == "⦃":
         members = [member for item in items for member in (item.items if item.kind == "list" else (item,))]
         return Reading("set", items=tuple(unlabelled(member) for member in members))

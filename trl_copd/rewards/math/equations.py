@@ -10,13 +10,14 @@ from .formula import has, parse, variables
 from .kinds import LABEL, Reading
 from .plain import words
 from .same import same
+from .symbols import MARKS
 from .value import constant
 from .vocabulary import labels
 
 
 Reader = Callable[[str], Reading]
 
-_NAME = re.compile(r"\\?[A-Za-z]+ ?(?:_ ?(?:\w|\{ ?\w+ ?\}))?")
+_NAME = re.compile(rf"\\?[A-Za-z]+ ?[{MARKS}]?(?:_ ?(?:\w|\{{ ?\w+ ?\}}))?")
 
 
 def ungrouped(text: str) -> str:
@@ -43,12 +44,20 @@ def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
             label, parts, relations = re.sub(r"[{} ]", "", parts[0]), parts[1:], relations[1:]
     if label is not None and len(parts) > 1 and all(_NAME.fullmatch(part) and is_label(part) for part in parts[:-1]):
         return _names(label, parts, relations, read)
+    if label is None and "⟦" in parts[0] and len(parts) > 1 and not _is_read(parts[0], read):
+        label, parts, relations = "", parts[1:], relations[1:]  # a determinant or inverse names what it is equal to
     sides = [read(part) for part in parts]
     last = sides[-1]
+    if len(sides) > 1 and sides[0].kind == "scalar" and variables(sides[0].value) and label is None:
+        if all(side.kind == "matrix" for side in sides[1:]):  # as does a formula with names of vectors
+            label, sides, relations = "", sides[1:], relations[1:]
     if label is not None:
         if len(sides) > 1 or sides[0].kind != "equation":
             _consistent(sides, relations)
-            return replace(sides[0], label=label)
+            return replace(sides[0], label=label or None)
+    if set(relations) == {"="} and all(side.kind in ("region", "tuple", "set", "matrix") for side in sides):
+        _consistent(sides, relations)
+        return sides[0]
     if not all(side.kind == "scalar" and side.value[0] != "∞" for side in sides):
         raise Unreadable("an equation between what has no value")
     if any(has(side.value, "±", "∓") for side in sides):
@@ -64,6 +73,14 @@ def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
     if len(sides) > 2:
         return Reading("chain", items=tuple(sides))
     return Reading("equation", ("+", sides[0].value, ("-", last.value)), items=(sides[0], last))
+
+
+def _is_read(text: str, read: Reader) -> bool:
+    try:
+        read(text)
+    except Unreadable:
+        return False
+    return True
 
 
 def _names(label: str, parts: list[str], relations: list[str], read: Reader) -> Reading:

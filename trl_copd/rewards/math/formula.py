@@ -23,7 +23,7 @@ _LETTERS = rf"\\(?:{'|'.join(sorted(GREEK))})[{MARKS}]? ?|[A-Z]{{2,3}}[{MARKS}]|
 _TOKEN = re.compile(
     r"(?P<n>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{2,3}(?![0-9A-Za-z])|E[+-]?[0-9](?![0-9A-Za-z]))?)"
     rf"|(?P<v>(?:{_LETTERS}){_SUBSCRIPT})"
-    r"|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,])|(?P<x>.)"
+    r"|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,…])|(?P<x>.)"
 )
 _STARTS = frozenset("([{|⌊⌈π")
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉", "|": "|"}
@@ -87,10 +87,20 @@ class _Parser:
         left = self.product()
         while self.peek() in ("+", "-", "±", "∓"):
             sign = self.take()
-            right = self.product()
+            right = self.dots(left) if sign == "+" and self.peek() == "…" else self.product()
             left = self.node("+", left, right if sign == "+" else self.node(sign, right))
         self.depth -= 1
         return left
+
+    def dots(self, left: Node) -> Node:
+        """
+        What a series leaves out, as an unknown: `1 + x + …`. The terms that are written decide, so they must have
+        variables: of 1 + 2 + … + 9 only the sum would.
+        """
+        if not variables(left) - {"…"}:
+            raise Unreadable("what is left out of a sum of numbers is not told")
+        self.take()
+        return ("v", "…")
 
     def product(self) -> Node:
         left = self.signed()

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from .bounds import Unreadable
 from .brackets import split
 from .equations import final_claim
 from .kinds import Reading
-from .region import complement
+from .region import combine_sets, complement, region_of
 
 
 _STEP = re.compile(r"[=<>≤≥≈⇒]")
@@ -50,6 +51,8 @@ def read_lines(inner: str, read: Callable[[str], Reading]) -> Reading:
 
 def _piece(row: list[str]) -> tuple[str, str] | None:
     """The value and the condition of a row."""
+    if len(row) > 2:  # the value, "if" and the condition in cells of their own
+        row = [row[0], " ".join(row[1:])]
     if len(row) == 1:
         parts, _ = split(row[0], re.compile(r"[,;](?! ?$)|(?=«(?:if|when|for|otherwise)»)"))
         row = [part for part in parts if part]
@@ -75,3 +78,27 @@ def _function(pieces: list[tuple[str, str]], read: Callable[[str], Reading]) -> 
     if elsewhere is not None:
         items.append((elsewhere, complement([where for _, where in items])))
     return Reading("pieces", items=tuple(Reading("tuple", "()", pair) for pair in items))
+
+
+_FEATURE = re.compile(r"[,;]? ?(?:and )?«✦([a-z ]+)»: ?")
+_INTEGER = re.compile(r"[,;]? ?\(?«?for (?:any |all |every |each )?integers?»? (?P<k>[a-z])\)?$")
+_OF_REGIONS = frozenset(("concave up", "concave down", "increasing", "decreasing"))
+
+
+def read_features(text: str, read: Callable[[str], Reading]) -> Reading | None:
+    """What each name of `features.py` names, one or a list; `None` for other texts."""
+    found = list(_FEATURE.finditer(text))
+    if not found or found[0].start():
+        return None
+    integer = _INTEGER.search(text)
+    text = text[: integer.start()] if integer else text
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    items = []
+    for match, end in zip(found, ends, strict=True):
+        item = read(text[match.end() : end] + (f", for integer {integer['k']}" if integer else ""))
+        if match[1] in _OF_REGIONS and item.kind == "list":  # on (0, 1) and (2, 3)
+            item = combine_sets([region_of(part) for part in item.items], "∪")
+        items.append(replace(item, label=f"✦{match[1]}"))
+    if len({item.label for item in items}) < len(items):
+        raise Unreadable("one feature is named twice")
+    return items[0] if len(items) == 1 else Reading("list", items=tuple(items))

@@ -152,23 +152,31 @@ def words(text: str, loose: bool = False) -> str | None:
 
 
 _BASES = {**_NUMBER_WORDS, "sixteen": 16}
-_BASED = re.compile(r"\(?(-?[0-9]+[0-9A-Fa-f]*|[A-F][0-9A-F]*)\)?_ ?(?:\{ ?)?(?:«)?([0-9]{1,2}|[a-z]+)(?:»)?(?: ?\})?")
+_BASED = re.compile(
+    r"\(?(-?[0-9]+[0-9A-Fa-f]*|[A-F][0-9A-F]*)(?:\.([0-9A-Fa-f]+))?\)?"
+    r"_ ?(?:\{ ?)?(?:«)?(-?[0-9]{1,2}|[a-z]+)(?:»)?(?: ?\})?"
+)
 
 
-def based(text: str) -> tuple[int, int] | None:
-    """Value and base of a number like `101_2` or `(2A)_{16}`; `None` for other texts."""
+def based(text: str) -> tuple[Fraction, int] | None:
+    """Value and base of a number like `101_2`, `0.11_2`, `(2A)_{16}` or `12_{-4}`; `None` for other texts."""
     match = _BASED.fullmatch(re.sub("[«»]", "", text).replace(" _", "_").replace("_ {", "_{"))
     if not match:
         return None
-    base = int(match[2]) if match[2].isdigit() else _BASES.get(match[2], 0)
-    if not 2 <= base <= 36:
+    whole, after, name = match[1], match[2] or "", match[3]
+    base = int(name) if name.lstrip("-").isdigit() else _BASES.get(name, 0)
+    if not 2 <= abs(base) <= 36:
         return None
     try:
-        return int(match[1], base), base
+        digits = [int(digit, abs(base)) for digit in whole.lstrip("-") + after]
     except ValueError:
-        if match[1][0].isalpha():
+        if whole[0].isalpha():
             return None  # C_3 is a name
         raise Unreadable(f"{match[1]} has digits that base {base} has not") from None
+    value = Fraction(0)
+    for digit in digits:
+        value = value * base + digit
+    return (-value if whole[0] == "-" else value) / Fraction(base) ** len(after), base
 
 
 def of_float(value: float) -> str:

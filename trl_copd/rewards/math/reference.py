@@ -15,13 +15,18 @@ from .units import split_unit
 
 @dataclass(frozen=True)
 class Gold:
-    """A reference: its text as found and normalised, its value if it is a plain number, its words if it is words."""
+    """
+    A reference: its text as found and normalised, its value if it is a plain number, its words if it is words, the
+    sentence around it, and what it counts, in `9 (apples)`.
+    """
 
     raw: str
     text: str
     number: Fraction | None = None
     words: str | None = None
     symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
+    sentence: str | None = None
+    noun: str = ""
 
     @property
     def key(self) -> str:
@@ -57,7 +62,14 @@ _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
 
-_COUNTED = re.compile(r"(\S[^()]*?) «?\(«?([A-Za-z0-9][^()=^\\»]*|\$|%)»?\)»?")
+_COUNTED = re.compile(r"(\S[^()]*?) ?«?\( ?«?([A-Za-z0-9][^()=^\\»]*|\$|%)»? ?\)»?")
+# "Solution is: x = 2", and a sentence that ends in the one formula that it gives: "The mode is $1/3$."
+_SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"(?:The|Its)(?: (?:[A-Za-z'-]+|\$[^$=]*\$|\\\([^=]*?\\\)))+? (?:is|are|equals|has (?:length|area|volume|radius))"
+    r" (?P<claim>\$[^$]+\$(?: [a-z]+){0,2}|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
+)
+_NEGATES = re.compile(r"\b(?:not|no|never|neither|cannot|if|when|or)\b", re.IGNORECASE)
 
 
 # "Answer: 5" in the box
@@ -70,29 +82,60 @@ def without_prefix(text: str) -> str:
     return _PREFIX.sub("", text)
 
 
-def counted_noun(text: str, reference: bool = False) -> str:
+def counted_noun(text: str, odd: str = "", reference: bool = False) -> str:
     """
     ASDiv's `9 (apples)` as `9 «apples»`. In a reference, words in parentheses that no vocabulary has are dropped: what
-    they are does not matter to the number.
+    they are does not matter to the number. In an answer, those of its reference are, `odd`.
     """
     if "; " in text:
-        return "; ".join(counted_noun(part.strip(), reference) for part in text.split(";"))
+        return "; ".join(counted_noun(part.strip(), odd, reference) for part in text.split(";"))
     match = _COUNTED.fullmatch(text)
     if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
         return text
+    glued = text[match.end(1)] != " "
+    if glued and len(match[2]) == 1 and match[2].casefold() != odd:
+        return text  # 5(m) is a product
     noun = f"{match[1]} «{match[2]}»"
     value, unit = split_unit(noun)
     if value == match[1] and unit and unit.dimensions and unit.multiple == 1:
         return noun
-    return match[1] if reference else noun
+    if reference or odd and _noun(text) == odd:
+        return match[1]
+    return text if glued else noun
+
+
+def _noun(text: str) -> str:
+    """The words in parentheses behind a number."""
+    match = _COUNTED.fullmatch(text)
+    return " ".join(match[2].casefold().split()) if match else ""
+
+
+def _claim(solution: str) -> str:
+    """What a sentence says, where its words cannot change that."""
+    if match := _SOLUTION.match(solution):
+        return solution[match.end() :]
+    match = _SENTENCE.fullmatch(solution.strip())
+    return match["claim"] if match and not _NEGATES.search(solution[: match.start("claim")]) else solution
+
+
+def _closed(solution: str) -> str:
+    """With the braces that are missing at its end, as where a pattern took too little of a `\\boxed{}`."""
+    depth = 0
+    for brace in re.findall(r"\\.|[{}]", solution):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return solution
+    return solution + "}" * depth if depth <= 2 else solution
 
 
 def read_reference(solution: Any) -> "Gold | Verdict":
+    sentence = None
     try:
         if isinstance(solution, str):
             marked = _MARKED.findall(solution)
             boxed = last_boxed(solution)
-            raw = marked[-1] if marked else boxed if boxed is not None else solution
+            raw = marked[-1] if marked else boxed if boxed is not None else _claim(_closed(solution))
+            sentence = None if marked or boxed is not None else solution
         elif isinstance(solution, int) and not isinstance(solution, bool):
             raw = str(solution)
         elif isinstance(solution, float):
@@ -103,6 +146,7 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         text = normalise(raw)
         if text[0] == "«":  # in \text{}; "The answer is 72" is prose
             text = without_prefix(text)
+        noun = _noun(text)
         text = counted_noun(text, reference=True)
         value = number(text)
         said = words(text) if value is None else None
@@ -111,7 +155,8 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
             return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
     except NoGrammar:
-        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True)
+        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True, sentence=sentence)
     except Unreadable as problem:
         return Verdict(None, str(problem))
-    return Gold(raw.strip(" $\n"), text, value, said if said is None or not said.isdecimal() else None)
+    known = said if said is None or not said.isdecimal() else None
+    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun)

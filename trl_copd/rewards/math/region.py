@@ -15,6 +15,8 @@ REALS = Reading("region", ((None, False, None, False),))
 
 def inequality(parts: list[str], relations: list[str]) -> Reading:
     sides = [parse(part) if "∞" not in part else None for part in parts]
+    if relations == ["≠"] and sides[1] and sides[1][0] == "±":  # x ≠ ±5
+        return combine([inequality([parts[0], f"{sign}{parts[1].lstrip('± ')}"], relations) for sign in "+-"], all)
     if any(side and has(side, "±", "∓") for side in sides):
         raise Unreadable("± in an inequality")
     if any(side and has(side, "i") for side in sides):

@@ -168,12 +168,12 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         raw = bare_answer(shown) if answer == "boxed_or_bare" else final_answer(shown)
     if raw is None:
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
-    if " ".join(raw.split()).strip("$.") == " ".join(gold.raw.split()).strip("$."):
+    if _bare(raw) in (_bare(gold.raw), _bare(gold.sentence or gold.raw)):
         return Verdict(True, "the text of the reference")
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:
-        given = counted_noun(without_prefix(normalise(raw)))
+        given = counted_noun(without_prefix(normalise(raw)), gold.noun)
         value = number(given)
     except Unreadable as problem:
         return Verdict(False, f"the answer cannot be compared: {problem}")
@@ -190,6 +190,10 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
     else:
         return given
     return Verdict(same, f"{raw!r:.100} {'equals' if same else 'is not'} {gold.text!r:.100}")
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).strip("$.")
 
 
 def _spaceless(text: str) -> str:

@@ -53,6 +53,8 @@ def same_label(gold: Reading, given: Reading) -> bool:
     """Labels that both name something must agree; words, and y for f(x), name nothing in particular."""
     if gold.label is None or given.label is None or gold.label == given.label:
         return True
+    if gold.label[0] == given.label[0] == "✦":  # a maximum is no minimum
+        return False
     if gold.kind == "scalar" and variables(gold.value) and gold.value[0] != "v":
         # y = 2x + 1 and x = (y − 1)/2 are one line; f(x) = … and y = … one function
         functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]

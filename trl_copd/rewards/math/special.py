@@ -16,7 +16,7 @@ _CLOCK_HOUR = re.compile(r"([0-9]{1,2}) ?«?([ap])\.?m\.?»?", re.IGNORECASE)
 _RATIO = re.compile(r"[0-9.]+(?: ?: ?[0-9.]+)+|[0-9.]+ to [0-9.]+")
 _OUT_OF = re.compile(r"([0-9]{1,9}) +out +of +([0-9]{1,9})")
 _ARC = re.compile(
-    r"([0-9]+(?:\.[0-9]+)?) ?\^?° ?([0-9]+(?:\.[0-9]+)?) ?(?:'|\^\{'\})(?: ?([0-9]+(?:\.[0-9]+)?) ?(?:''|\"))?"
+    r"(-?)([0-9]+(?:\.[0-9]+)?) ?\^?° ?([0-9]+(?:\.[0-9]+)?) ?(?:'|\^\{'\})(?: ?([0-9]+(?:\.[0-9]+)?) ?(?:''|\"))?"
 )
 _SHARE = re.compile(r"([^=%«]+?) ?(%?) ?«?of»? ?([0-9][0-9.,]*)")  # 110% of 500
 _MONTHS = {name: index for index, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
@@ -58,14 +58,15 @@ def special(text: str) -> Reading | None:
     if (amount := measures(text)) is not None:
         return Reading("scalar", ("n", amount[0]), unit=amount[1])
     if match := _ARC.fullmatch(text):
-        value = Fraction(match[1]) + Fraction(match[2]) / 60 + Fraction(match[3] or 0) / 3600
+        value = Fraction(match[2]) + Fraction(match[3]) / 60 + Fraction(match[4] or 0) / 3600
+        value = -value if match[1] else value
         return Reading("scalar", ("n", value), unit=Unit((("angle", 1),), Fraction(1)))
     if (match := _SHARE.fullmatch(text)) and (share := number(match[1])) is not None:
         whole = number(match[3])
         if whole is not None:
             return Reading("scalar", ("n", share * whole / (100 if match[2] else 1)))
     if (digits := based(text)) is not None:
-        decimal = Reading("scalar", ("n", Fraction(digits[0])), text=str(digits[0]))
+        decimal = Reading("scalar", ("n", digits[0]), text=str(digits[0]))
         return decimal if digits[1] == 10 else Reading("based", digits)
     return None
 

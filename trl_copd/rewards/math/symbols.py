@@ -45,7 +45,8 @@ SYMBOLS = {
     **dict.fromkeys("boxed fbox mathbf boldsymbol mathit bm bold mathcal mathsf ensuremath rm bf it".split(), ""),
     **dict.fromkeys("dfrac tfrac cfrac frac".split(), r"\frac "),
     **dict.fromkeys("dbinom tbinom binom".split(), r"\binom "),
-    **dict.fromkeys("cdot cdotp times ast".split(), "*"), "div": "/", **dict.fromkeys("le leq leqslant".split(), "≤"),
+    **dict.fromkeys("cdot cdotp times ast bullet".split(), "*"), "div": "/",
+    **dict.fromkeys("le leq leqslant".split(), "≤"),
     **dict.fromkeys("ge geq geqslant".split(), "≥"), "lt": "<", "gt": ">", **dict.fromkeys("ne neq".split(), "≠"),
     **dict.fromkeys("approx simeq".split(), "≈"), "pm": "±", "mp": "∓",
     **dict.fromkeys("cup bigcup".split(), "∪"), **dict.fromkeys("cap bigcap".split(), "∩"), "notin": "∉",
@@ -64,6 +65,7 @@ SYMBOLS = {
     **dict.fromkeys("Rightarrow implies Longrightarrow Leftrightarrow iff Longleftrightarrow".split(), "⇒"),
     "equiv": "≡", **dict.fromkeys("pmod mod bmod".split(), "₥"), "triangle": "△", "angle": "∠", "perp": "⊥",
     "parallel": "∥", "odot": "⊙", "oplus": "⊕", "partial": "∂",
+    **dict.fromkeys("cdots ldots dots dotsb dotsc".split(), "…"),
     # what they are applied to is named, not computed
     **{name: f" «{name}» " for name in "det dim deg arg Re Im Pr ker".split()},
 }  # fmt: skip

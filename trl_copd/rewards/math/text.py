@@ -8,6 +8,7 @@ import unicodedata
 
 from .bounds import MAX_CHARS, NoGrammar, Unreadable
 from .brackets import check_depth, closing
+from .features import named_features
 from .layout import environments, undecorated, without_operator
 from .symbols import ACCENTS, CHARACTERS, CIRCLED, FUNCTIONS, GREEK, GREEK_LETTERS, MARKS, SPACES, SYMBOLS, scripts
 
@@ -23,6 +24,7 @@ _ACCENT = re.compile(rf"\\(?:{'|'.join(ACCENTS)}) ")
 _REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{? ?([0-9]) ?\}?)?")  # 0.\dot{3}
 # A letter in braces that is no argument: {a}_{n}, {r}(t)
 _LETTER = re.compile(r"(\\[a-z]+ ?|[\^_}\]] ?)?\{ ?([A-Za-z]) ?\}(?= ?[_(^])")
+_PRIMES = re.compile(r"\^ ?\{((?: ?')+) ?\}")
 _SCRIPT = r"\{[^{}]*\}|[A-Za-z0-9]"
 _RAISED_FIRST = re.compile(rf"(\\[A-Za-z]+ ?|[A-Za-z][{MARKS}]?) ?\^ ?({_SCRIPT}) ?_ ?({_SCRIPT})")
 _COUNT = r"(?:\{ ?[0-9]{1,3} ?\}|[0-9])"
@@ -32,12 +34,13 @@ _SELECTION = re.compile(
 )
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
 _OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
+_CIRCLED = re.compile(r"\\textcircled\s*\{\s*(?:\\[a-z]+\s*)?\{?\s*(1?[1-9]|[12]0)\s*\}?\s*\}")
 _NAMED = re.compile(r"\\(?:mathbb|operatorname|(?:measured)?angle)")
 _LAYOUT = re.compile(
     r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|choose|[hv]space|phantom|label|displaystyle"
     r"|i*nt|oint|sum|prod|lim|sup|inf)(?![a-z])|\\(?:left|right)\s*\.|∴"
 )
-_OWN = frozenset("⟬⟭⟪⟫⟦⟧⦃⦄¦₥§«»")
+_OWN = frozenset("✦⟬⟭⟪⟫⟦⟧⦃⦄¦₥§«»")
 _SETS = dict(zip("RZNQC", "ℝℤℕℚℂ", strict=True))
 
 
@@ -55,6 +58,8 @@ def normalise(text: str) -> str:
         text = text.strip('"')
     if not text.isascii():
         text = _ascii(text)
+    if "\n" in text:  # formulas on lines of their own are answers of their own
+        text = re.sub(r"(?<!\$)\$[.,;]?\s*\n\s*\$(?!\$)", "$, $", text)
     if "\\" in text:
         text = _commands(text)
     elif "{,}" in text:
@@ -65,10 +70,12 @@ def normalise(text: str) -> str:
     text = _PLAIN_FUNCTION.sub(_plain_function, text) if re.search("[a-z]{2}", text) else text
     if re.search("[<>!=]=|=>", text):
         text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("=>", "⇒")
+    if re.search("max|min|concave|saddle|inflection|creasing", text):
+        text = named_features(text)
     if "mod" in text:
         text = re.sub(r"«mod»|(?<![A-Za-z«])mod(?![A-Za-z»])", "₥", text)
     if "^" in text:
-        text = _RAISED_FIRST.sub(_lowered_first, re.sub(r"\^ ?\{ ?('+) ?\}", r"\1", text))
+        text = _RAISED_FIRST.sub(_lowered_first, _PRIMES.sub(lambda match: match[1].replace(" ", ""), text))
     if re.search("[CAP]", text):
         text = _selections(text)
     if "⦃" in text:
@@ -115,6 +122,8 @@ def _commands(text: str) -> str:
         text = environments(without_operator(undecorated(text)))
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # escaped once more than it should be, as some datasets are
     text = _decimal_comma(text) if "{,}" in text else text
+    if "\\textcircled" in text:
+        text = _CIRCLED.sub(lambda match: CIRCLED[int(match[1]) - 1], text)
     if _NAMED.search(text):
         text = _BLACKBOARD.sub(lambda match: _SETS.get(match[1] or match[2], match[1] or match[2]), text)
         text = _OPERATOR_NAME.sub(_operator_name, _ANGLE.sub(r"angle_{\1}=", text))

@@ -102,6 +102,8 @@ _PAIRS = frozenset(("N m", "J s", "N s", "W h", "A h", "A s", "V s", "V m", "A m
 _DECIMAL = re.compile(r"([+-]?[0-9]*\.[0-9]+)([mgshlLNJWVKA])")
 # A charge, a field or a capacity is a power of ten; behind other numbers C, T and F are names
 _SCIENTIFIC = re.compile(r"(.*10 ?\^ ?\{?-?[0-9]+\}?) +([CTF])")
+# N-m and lb-ft multiply: behind a number, a dash between units is no minus
+_DASHED = re.compile(r"(?<=[0-9}) ])«? ?(N|kN|lb|kg|kW|kilowatt|foot|ft)»? ?- ?«?(m|ft|lb|pounds?|s|h|hours?)»?$")
 _PRICE = re.compile(r"\$ ?([0-9][0-9.,]*) ?«?((?:per|each)(?: [a-z ]+)?)»?")  # $12 per hour
 # Pairs that are counted, and are not two of a thing each
 _TUPLE = r"(?:pair|triple|triplet|quadruple)s?"
@@ -140,6 +142,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     is of a unit without dimension.
     """
     text = re.sub(r"(?<=[0-9})]) ?(?:%|«(?:percent(?:age)?|pct)»|percent(?:age)?|pct)$", "", text)
+    text = _DASHED.sub(r"«\1*\2»", text) if text[-1:] in "»msh" else text
     text = re.sub(r"°? ?«?°? ?([CF])»?$", r"°\1", text) if "°" in text[-6:] else text
     if match := _PRICE.fullmatch(text):
         return split_unit(f"{match[1]} «dollars {match[2]}»")

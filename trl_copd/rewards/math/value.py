@@ -17,6 +17,8 @@ from .formula import Node, has, variables
 
 MAX_BITS = 100_000  # of an exact number
 MAX_MAGNITUDE = 4_000  # |log2| of any other: also what the precision must cover
+SMALL = 24  # parts of a formula whose cost allows more: of a number, and with variables, at all their points
+SMALL_MAGNITUDE, SMALL_MAGNITUDE_AT_POINTS = 40_000, 10_000
 DIGITS = 60  # beyond the magnitudes that occur
 
 mp = mpmath.MPContext()
@@ -40,11 +42,14 @@ class Evaluator:
 
     def __init__(self, point: Point, digits: int, real: bool, log_base: int):
         self.point, self.digits, self.real, self.log_base = point, digits, real, log_base
+        self.limit = MAX_MAGNITUDE
         self.magnitude = 0  # the most bits of a value on the way, exact, or by its exponent
 
     def value(self, node: Node) -> Any:
         """`Fraction`, `mpf` or `mpc`. Raises `NoValue`, or `Unreadable` beyond the bounds."""
         mp.dps = self.digits
+        small = SMALL_MAGNITUDE_AT_POINTS if self.point else SMALL_MAGNITUDE
+        self.limit = small if _parts(node, SMALL) <= SMALL else MAX_MAGNITUDE
         try:
             return self._value(node)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
@@ -85,7 +90,7 @@ class Evaluator:
             raise NoValue("it is not finite, or not real")
         else:
             bits = abs(int(mp.mag(value))) if value != 0 else 0
-            limit = MAX_MAGNITUDE
+            limit = self.limit
         if bits > limit:
             raise Unreadable("a number in it is too large or too small")
         self.magnitude = max(self.magnitude, bits)
@@ -101,7 +106,7 @@ class Evaluator:
             if exact is not None:
                 return exact
         size = abs(mp.log(abs(as_float(base)), 2)) * abs(as_float(exponent))
-        if size > MAX_MAGNITUDE:
+        if size > self.limit:
             raise Unreadable("a power in it is too large")
         if isinstance(exponent, Fraction) and exponent.denominator == 1:
             return as_float(base) ** int(exponent)
@@ -133,9 +138,9 @@ class Evaluator:
         if name in ("log", "ln"):
             return self._logarithm(name, parts)
         argument = as_float(first)
-        if name == "exp" and abs(argument) > MAX_MAGNITUDE or argument != 0 and mp.mag(argument) > 64:
+        if name == "exp" and abs(argument) > self.limit or argument != 0 and mp.mag(argument) > 64:
             raise Unreadable(f"the argument of {name} is too large")
-        if name in ("sinh", "cosh") and abs(argument) > MAX_MAGNITUDE:
+        if name in ("sinh", "cosh") and abs(argument) > self.limit:
             raise Unreadable(f"the argument of {name} is too large")
         return mp.expj(argument) if name == "cis" else getattr(mp, name.replace("arc", "a"))(argument)
 
@@ -149,6 +154,15 @@ class Evaluator:
             if abs(power) < 1000 and base**power == parts[0]:
                 return Fraction(power)
         return mp.log(argument) if base == 0 else mp.log(argument) / mp.log(as_float(base))
+
+
+def _parts(node: Node, enough: int) -> int:
+    """How many parts a tree has, counted to a little over `enough`."""
+    count = 1
+    for part in node[1:]:
+        if isinstance(part, tuple) and count <= enough:
+            count += _parts(part, enough - count)
+    return count
 
 
 def as_float(value: Any) -> Any:
