@@ -1,6 +1,7 @@
 """Grouped forward, merging, saving: against one adapter at a time, dense algebra, and PEFT's own loading."""
 
 import copy
+from collections import Counter
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
 from trl_copd.config_checks import MERGE_METHODS
-from trl_copd.engines.grouped import _can_share
+from trl_copd.engines.grouped import _can_share, interleaved_chunks
 
 
 MUTUAL = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
@@ -124,6 +125,22 @@ def test_generation_kwargs_sample_what_one_branch_at_a_time_does(tmp_path, given
     apart, _ = trainer.engine.generate(prompts, names, greedy=True)
     assert together == apart
     assert len({tuple(row) for row in together}) > 2
+
+
+@pytest.mark.parametrize("most", [None, 1, 7, 100, 152, 640])
+def test_chunks_hold_an_even_part_of_every_adapter(most):
+    """Cut off the front, 640 rows in chunks of 152 would be padded to 1.7 times as many in a chunk of 128 and 24."""
+    names = [name for name in "abcde" for _ in range(128)]
+    prompts = [[row // 8] for row in range(640)]  # like rows also where one adapter's end and the next one's begin
+    chunks = interleaved_chunks(prompts, names, most)
+    assert sorted(row for chunk in chunks for row in chunk) == list(range(640))
+    assert max(map(len, chunks)) <= (most or 640) and len(chunks) == -(-640 // (most or 640))
+    assert all(chunk == sorted(chunk) for chunk in chunks), "rows of one adapter are consecutive"
+    padded = sum(len(counts := Counter(names[row] for row in chunk)) * max(counts.values()) for chunk in chunks)
+    assert padded <= 640 * (1.35 if most != 7 else 2)
+    split = sum(len({row // 8 for row in chunk}) for chunk in chunks) - 80
+    assert split <= len(chunks) or most in (1, 7), "few prompts are prefilled in two chunks"
+    assert interleaved_chunks([], [], most) == []
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from trl_copd.plan.__main__ import advice, main
 from trl_copd.plan.durations import rollout_seconds
 from trl_copd.plan.options import build_run, check, parse
 from trl_copd.plan.space import activation_bytes, base_bytes, kv_bytes
+from trl_copd.plan.writing import changed_fields, write_recipe
 
 
 CPU = DEVICES["cpu"]
@@ -365,6 +366,42 @@ def test_four_experts_of_4b_on_80_gb(tmp_path, capsys):
     assert main([*run, "--rows", "16", "--accumulation", "8", "--rollout-chunk-rows", "128"]) == 0
     peak = float(capsys.readouterr().out.split("  peak")[1].split()[0])
     assert 50 < peak < 60
+
+
+@pytest.mark.parametrize(("device", "gigabytes"), [("rtx4090", 24), ("l40s", 48), ("a100", 80)])
+def test_recipes_for_a_memory_are_what_the_plan_writes(tmp_path, capsys, monkeypatch, device, gigabytes):
+    """Of one recipe, which fits 141 GB; as the header of each says."""
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3_4B))
+    recipes, name = Path(__file__).parent.parent / "recipes", f"qwen3_4b_{gigabytes}gb.yaml"
+    known = ["--model", str(tmp_path / "config.json"), "--prompt-length", "512"]  # there is no Hub to ask
+    arguments = ["--config", str(recipes / "qwen3_4b_gpu.yaml"), *known]
+    assert main([*arguments, "--device", "h200"]) == 0
+    assert main([*arguments, "--device", device]) == 1
+    assert main([*arguments, "--device", device, "--write", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text() == (recipes / name).read_text(), f"write recipes/{name} anew, see its header"
+    capsys.readouterr()
+    assert main(["--config", str(recipes / name), *known, "--device", device]) == 0
+    peak = float(capsys.readouterr().out.split("  peak")[1].split()[0])
+    assert f"a peak of {peak:.0f} GiB by the plan" in (recipes / name).read_text()
+    before, after = (yaml.safe_load((recipes / path).read_text()) for path in ("qwen3_4b_gpu.yaml", name))
+    changed = {field for field in after if before.get(field) != after[field]}
+    assert changed <= {"per_device_train_batch_size", "gradient_accumulation_steps", "rollout_chunk_rows"}
+    rows = [r["per_device_train_batch_size"] * r["gradient_accumulation_steps"] for r in (before, after)]
+    assert rows[0] == rows[1], "the same round"
+
+
+def test_writing_needs_a_recipe_and_keeps_one_name_for_a_thing(tmp_path, capsys):
+    assert main(["--model", str(tmp_path), "--write", str(tmp_path / "new.yaml")]) == 2
+    assert "Name that with --config" in capsys.readouterr().err
+    path = tmp_path / "recipe.yaml"
+    path.write_text("a: 1  # why\ngeneration_batch_size: 64\nper_device_train_batch_size: 8")
+    fields = changed_fields(RUN, replace(RUN, rows=2, steps_per_generation=4, checkpointing=True, quantize=4))
+    write_recipe(path, tmp_path / "new.yaml", fields, "a100", 2**30, 9)
+    written_ = (tmp_path / "new.yaml").read_text().split("#\n")[1]
+    assert written_ == (
+        "a: 1  # why\ngeneration_batch_size: 64\nper_device_train_batch_size: 2\ngradient_checkpointing: true\n"
+        "load_in_4bit: true\n"
+    )
 
 
 def test_the_prompts_of_a_recipe_are_counted(tmp_path, capsys):

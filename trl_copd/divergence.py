@@ -77,9 +77,10 @@ class Divergence:
             return divergence
 
         def chunk(hidden: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-            logits = [
-                nn.functional.linear(states.to(weight.dtype), weight, bias).float() for states in (hidden, taught)
-            ]
+            with torch.autocast(hidden.device.type, enabled=False):  # it would round the logits that choose the k
+                logits = [
+                    nn.functional.linear(states.to(weight.dtype), weight, bias).float() for states in (hidden, taught)
+                ]
             if cap is not None:
                 logits = [cap * torch.tanh(part / cap) for part in logits]
             return topk_reverse_kl(logits[0] / self.temperature, logits[1] / self.temperature, self.top_k)

@@ -86,8 +86,8 @@ class Forwards:
 
         Args:
             names (`Sequence[str]`): Adapter of each row; rows of one adapter are consecutive.
-            like (`Sequence[str]`, *optional*): Names by which the rows are grouped instead. Adapters with equal
-                weights then give equal numbers to the bit: both go through the same operations.
+            like (`Sequence[str]`, *optional*): Names, of adapters or others, by which the rows are grouped instead.
+                Adapters with equal weights then give equal numbers to the bit: both go through the same operations.
         """
         runs, counts = run_lengths(names, like)
         with self.without_dropout(), sharding.gathered(self.model), self._acting(runs, like) as over:
@@ -113,7 +113,7 @@ class Forwards:
         # whom they are compared with must go the same way; `like` may hold other labels than names of adapters
         others = {*(like or ())} & {*self.model.peft_config} - {*runs}
         if self.can_stack([*runs, *others]):
-            with adapters.grouped(self.model, runs, [1] * len(runs)) as groups:
+            with adapters.grouped(self.model, runs, [1] * len(runs), wide=self.precision is not None) as groups:
                 yield at_once
         else:
             yield one_by_one

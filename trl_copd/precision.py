@@ -5,7 +5,7 @@ Shapes: N token positions, H hidden size, V vocabulary.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -15,8 +15,9 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
+from .adapters import HALVES
 
-HALVES = (torch.bfloat16, torch.float16)
+
 HEAD_TILE = 2**15  # vocabulary entries of the head that are brought to float32 at once
 
 
@@ -25,6 +26,7 @@ class Precision:
     The forwards that score completions: the head in float32, and everything else too if asked for.
 
     A head in 16 bits rounds logits by more than close policies differ. Its product in float32 takes no more memory.
+    Sums run through the model in float32 as well, see `float32_sums`.
 
     Args:
         model ([`~peft.PeftModel`]): As TRL has built it, with its fused LM head.
@@ -51,7 +53,8 @@ class Precision:
     @contextmanager
     def comparing(self) -> Iterator[None]:
         """For the length of the context, all of a forward but its head has this precision."""
-        with float32(cast(PreTrainedModel, self.model.get_base_model())) if self.everything else nullcontext():
+        causal_lm = cast(PreTrainedModel, self.model.get_base_model())
+        with float32(causal_lm) if self.everything else float32_sums(causal_lm):
             yield
 
 
@@ -91,6 +94,32 @@ def float32(causal_lm: PreTrainedModel) -> Iterator[None]:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+@contextmanager
+def float32_sums(causal_lm: PreTrainedModel) -> Iterator[None]:
+    """
+    For the length of the context, what layers add up runs through a model with 16-bit weights in float32, and products
+    in 16 bits, as with float32 weights under autocast. Most of the noise of 16 bits is rounding of those sums.
+    """
+    embeddings = causal_lm.get_input_embeddings()
+    weight = getattr(embeddings, "weight", None)
+    if weight is None or weight.dtype not in HALVES:
+        yield
+        return
+    handle = embeddings.register_forward_hook(lambda module, inputs, output: output.float())
+    with _forward_kept(causal_lm):
+        inner = causal_lm.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            with torch.autocast(causal_lm.device.type, weight.dtype):
+                return inner(*args, **kwargs)
+
+        causal_lm.forward = forward
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def _units(module: nn.Module) -> Iterator[nn.Module]:

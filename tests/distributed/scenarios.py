@@ -22,6 +22,7 @@ from tiny import CHARACTERS, build_trainer, letter_reward, rows, tiny_model  # n
 from tiny_acting import TURNS, a, b, copd, state_reward, talk_reward  # noqa: E402
 from tiny_acting import Counter as Counter_  # noqa: E402
 from tiny_acting import rows as acting_rows  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 
 from trl_copd import Expert, adapters, sharding  # noqa: E402
@@ -102,6 +103,7 @@ def train(name: str, folder: Path, checkpoint: Path | None = None) -> dict[str, 
     result = {
         "processes": trainer.accelerator.num_processes,
         "kind": str(trainer.accelerator.distributed_type),
+        "wrapped": isinstance(trainer.model_wrapped, DistributedDataParallel),
         "sharded": len(sharding.sharded_modules(trainer.peft_model)),
         "weights": {branch: adapters.adapter_weights(trainer.peft_model, branch) for branch in trainer.branches},
         "optimizer": sharding.full_optimizer_state(trainer.optimizer)["state"],

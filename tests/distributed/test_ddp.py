@@ -28,6 +28,7 @@ def test_two_processes_equal_one(single, ddp, scenario):
     one, two = single(scenario), ddp[scenario]
     assert (one["processes"], two["processes"], two["kind"]) == (1, 2, "DistributedType.MULTI_CPU")
     assert one["shares prompts"] and two["shares prompts"]
+    assert not two["wrapped"], "DDP would hold buckets for the gradients of all branches, which it never reduces"
     for name in one["weights"]:
         assert distance(one["weights"][name], two["weights"][name]) < 1e-6, name
 

@@ -4,6 +4,8 @@ import errno
 import json
 import logging
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -71,12 +73,13 @@ def test_a_process_that_wrote_nothing_is_noticed(tmp_path):
 
 
 class At(TrainerCallback):
-    """Does something at the end of one round."""
+    """Does something at the end of one round, or at another event of it."""
 
-    def __init__(self, round_, action):
+    def __init__(self, round_, action, event="on_step_end"):
         self.round, self.action = round_, action
+        setattr(self, event, self._act)
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def _act(self, args, state, control, **kwargs):
         if state.global_step == self.round:
             self.action()
 
@@ -226,6 +229,40 @@ def test_a_signal_saves_and_exits(tmp_path, whole, number, strategy, proved):
     steps = [log["step"] for log in resumed.state.log_history if "loss" in log]
     assert steps == [1, 2, 3, 4, 5, 6]
     proved("SIGTERM and SIGUSR1: a checkpoint at the end of the round, exit by 128 + signal, same end")
+
+
+# the next thing that the run would do is to measure the matrix, for minutes
+LATE = {
+    "while it is saved": ("on_save", {}),
+    "once it is saved": ("on_train_end", {}),
+    "nothing is saved by itself": ("on_train_end", {"save_strategy": "no"}),
+    "adapters alone are saved": ("on_train_end", {"save_strategy": "no", "save_only_model": True}),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_a_signal_after_the_last_round_saves_and_exits(tmp_path, whole, monkeypatch, case):
+    event, options = LATE[case]
+    trainer = build(tmp_path, **options)
+    trainer.add_callback(At(6, lambda: signal.raise_signal(signal.SIGTERM), event))
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as exit_:
+        patched.setattr("trl_copd.trainers.copd_trainer.finish", lambda run: pytest.fail("not acted on"))
+        trainer.train()
+    assert exit_.value.code == 128 + signal.SIGTERM
+    assert (tmp_path / "checkpoint-6" / "experts" / "math" / "adapter_model.safetensors").is_file()
+    if "save_only_model" not in options:
+        resumed = build(tmp_path)
+        resumed.train(resume_from_checkpoint=True)
+        assert_same_weights(resumed, whole)
+
+
+def test_a_signal_that_nobody_has_acted_on_has_its_usual_effect():
+    """Between the last question and the end of listening."""
+    program = (
+        "import signal\nfrom accelerate import Accelerator\nfrom trl_copd.run.interruption import Interruption\n"
+        "with Interruption(Accelerator(cpu=True)).listening():\n    signal.raise_signal(signal.SIGTERM)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGTERM
 
 
 def test_a_signal_on_a_full_disk_is_an_error(tmp_path, monkeypatch):

@@ -219,6 +219,33 @@ def test_cross_rows_shorter_or_longer_than_native_ones(tmp_path, lengths):
         assert distance(before[name], weights(trainer, name)) > 1e-4
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_the_heads_products_run_in_the_precision_of_the_forward(tmp_path, bf16):
+    """Not inside of the model's forward, which alone is in autocast by itself."""
+    trainer = build_trainer(
+        tmp_path, build_experts(2), topology="mutual", opd_loss="jsd", bf16=bf16, rlvr_steps=1, opd_steps=1,
+        max_steps=2, overlap_every=0,
+    )  # fmt: skip
+    divergence, seen = trainer.teaching.divergence, []
+
+    class Noted(Divergence):
+        def __call__(self, learner, teacher):
+            seen.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
+            return super().__call__(learner, teacher)
+
+    trainer.teaching.divergence = Noted(divergence.name, divergence.model, divergence.temperature)
+    trainer.train()
+    assert set(seen) == {torch.bfloat16 if bf16 else False}
+
+
+def test_autocast_does_not_choose_the_top_k():
+    model = tiny_model()
+    states = torch.randn(2, 5, 32)
+    exact = Divergence("topk", model, top_k=3)(*states)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(Divergence("topk", model, top_k=3)(*states), exact)
+
+
 def test_topk_takes_hidden_states_of_another_precision_than_the_heads():
     model = tiny_model().bfloat16()
     states = torch.randn(2, 5, 32)

@@ -9,7 +9,7 @@ from .configs import (
     read_adapter_config,
     widened,
 )
-from .groups import QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
+from .groups import HALVES, QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
 from .language import BEYOND, is_multimodal, on_language_model, reaches_beyond_language
 from .merging import merged_student, set_to_average
 from .pairs import check_mergeable, unpaired
@@ -30,6 +30,7 @@ __all__ = [
     "AdapterCopy",
     "BASE",
     "BASE_PRESERVING_INITS",
+    "HALVES",
     "INITIAL",
     "PACKS_FOR_INFERENCE",
     "QUANTISED_LAYERS",

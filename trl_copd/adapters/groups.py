@@ -19,6 +19,7 @@ from .language import is_multimodal, reaches_beyond_language
 from .parts import BASE
 
 
+HALVES = (torch.bfloat16, torch.float16)
 QUANTISED_LAYERS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes': base product and LoRA product as in `Linear`
 
 
@@ -54,7 +55,9 @@ def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | Non
 
 
 @contextmanager
-def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> Iterator["RowGroups"]:
+def grouped(
+    model: PeftModel, adapters: Sequence[str], rows: Sequence[int], wide: bool = False
+) -> Iterator["RowGroups"]:
     """
     Let each forward apply `adapters[i]` to the i-th group of consecutive rows, with one batched product per factor.
 
@@ -62,6 +65,8 @@ def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> I
         model ([`~peft.PeftModel`]): Its adapters must be stackable (see `stacking_obstacle`).
         adapters (`Sequence[str]`): One adapter, or `"base"`, per group.
         rows (`Sequence[int]`): Rows of each group, each > 0; the batch has their sum.
+        wide (`bool`): Give the sum of base and adapter in float32 where they are in 16 bits, which would round away
+            most of what close adapters differ by. What follows must take float32, as it does under autocast.
 
     Yields:
         [`RowGroups`]: Where the groups' rows lie, to be resized for a forward over other numbers of rows.
@@ -73,7 +78,7 @@ def grouped(model: PeftModel, adapters: Sequence[str], rows: Sequence[int]) -> I
         return
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     for layer in layers:
-        layer.forward = _GroupedForward(layer, adapters, groups)
+        layer.forward = _GroupedForward(layer, adapters, groups, wide)
     try:
         yield groups
     finally:
@@ -121,8 +126,8 @@ class RowGroups:
 class _GroupedForward:
     """Forward of one LoRA layer over K groups of rows: `base(x) + B_k A_k x` with the K factors stacked."""
 
-    def __init__(self, layer: LoraLayer, adapters: Sequence[str], groups: RowGroups):
-        self.layer, self.adapters, self.groups = layer, adapters, groups
+    def __init__(self, layer: LoraLayer, adapters: Sequence[str], groups: RowGroups, wide: bool):
+        self.layer, self.adapters, self.groups, self.wide = layer, adapters, groups, wide
         self.factors: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
@@ -134,6 +139,8 @@ class _GroupedForward:
         down, up = self.factors  # (K, d_in, r), (K, r, d_out)
         hidden = self.layer.lora_dropout[self._first](x.to(down.dtype))
         hidden = torch.bmm(self.groups.split(hidden), down)  # (K, n * L, r)
+        if self.wide and result.dtype in HALVES:
+            return result.float() + self.groups.join(torch.bmm(hidden, up), result.shape)
         if self.groups.even and result.dtype == hidden.dtype == up.dtype:
             return torch.baddbmm(self.groups.split(result), hidden, up).reshape(result.shape)
         return (result + self.groups.join(torch.bmm(hidden, up), result.shape)).to(result.dtype)

@@ -1,8 +1,10 @@
 """transformers' `generate` as the engine: it samples from the very weights that are trained."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -60,13 +62,13 @@ class TransformersEngine:
         self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool = False
     ) -> tuple[list[list[int]], None]:
         """Sample one completion per row. See [`Engine`]."""
-        size = self.chunk_rows or len(prompt_ids) or 1
-        completions: list[list[int]] = []
+        completions: list[list[int]] = [[] for _ in prompt_ids]
         # gathered even for no rows: every process takes part
         with gathered(self.forwards.model):
-            for start in range(0, len(prompt_ids), size):
-                chunk = slice(start, start + size)
-                completions += self._generate_chunk(prompt_ids[chunk], adapters[chunk], greedy)
+            for chunk in interleaved_chunks(prompt_ids, adapters, self.chunk_rows):
+                sampled = self._generate_chunk([prompt_ids[i] for i in chunk], [adapters[i] for i in chunk], greedy)
+                for index, completion in zip(chunk, sampled, strict=True):
+                    completions[index] = completion
         return completions, None
 
     def _generate_chunk(self, prompt_ids: list[list[int]], adapters: Sequence[str], greedy: bool) -> list[list[int]]:
@@ -82,6 +84,37 @@ class TransformersEngine:
                 completions += self.generate_rows(prompt_ids[start : start + count], greedy)
             start += count
         return completions
+
+
+def interleaved_chunks(
+    prompt_ids: Sequence[Sequence[int]], adapters: Sequence[str], most: int | None
+) -> list[list[int]]:
+    """
+    Share rows out over as few chunks as can be, an even part of every adapter in each.
+
+    A product of stacked adapters is padded to the adapter with the most rows: 152 rows cut off the front as 128 of one
+    adapter and 24 of another would cost as much as 256.
+
+    Args:
+        prompt_ids (`Sequence`): Prompts of N rows; like ones that follow each other stay together where they can.
+        adapters (`Sequence[str]`): Adapter of each row; rows of one adapter are consecutive.
+        most (`int`, *optional*): Rows of a chunk, at most; all of them by default.
+
+    Returns:
+        `list[list[int]]`: Indices of the rows of each chunk, rising.
+    """
+    rows = range(len(prompt_ids))
+    if most is None or len(rows) <= most:
+        return [list(rows)] if rows else []
+    placed: list[tuple[float, int]] = []  # how far along its adapter's rows a row's prompt begins, in [0, 1)
+    for _, own in groupby(rows, key=lambda row: adapters[row]):
+        members = list(own)
+        for _, like in groupby(members, key=lambda row: prompt_ids[row]):
+            same = list(like)
+            placed += [((same[0] - members[0]) / len(members), row) for row in same]
+    order = [row for _, row in sorted(placed)]
+    size = math.ceil(len(order) / math.ceil(len(order) / most))  # even chunks: the last is no remainder
+    return [sorted(order[start : start + size]) for start in range(0, len(order), size)]
 
 
 @contextmanager

@@ -3,16 +3,20 @@ Print what a run will need before it is started; exit with 1 and advice if it do
 
     trl-copd plan --model Qwen/Qwen3-0.6B --experts 4 --gpus 8 --rows 64 --completion-length 1024
     trl-copd plan --config recipes/qwen3_0.6b_gpu.yaml --device a100
+    trl-copd plan --config recipes/qwen3_4b_gpu.yaml --device rtx4090 --write recipes/qwen3_4b_24gb.yaml
 """
 
+import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from .durations import seconds
 from .inputs import GIB, Device, ModelSize, Run
 from .options import build_device, build_run, check, not_counted, parse
 from .sizes import count_model
 from .space import checkpoint_bytes, fits, memory, peak, traffic
+from .writing import changed_fields, write_recipe
 
 
 # ---- Advice -----------------------------------------------------------------------------------------------------
@@ -27,15 +31,17 @@ def chunk_advice(size: ModelSize, run: Run, device: Device) -> int | None:
 
 
 def _fewer_rows(run: Run) -> Run:
-    prompts = run.rollout_rows() // run.generations
+    prompts = math.ceil(run.rollout_rows() / run.generations)  # chunks are even, and may split the rows of a prompt
     return replace(run, chunk_rows=max(1, min(prompts - 1, prompts * 9 // 10)) * run.generations)
 
 
 def remedy(size: ModelSize, run: Run, device: Device) -> Run | None:
     """The run with what lowers its peak at the least cost, or `None` if nothing is left."""
     top = peak(memory(size, run, device))[1]
-    if top == "rollouts" and run.rollout_rows() > run.generations:
-        return _fewer_rows(run)
+    if top in ("rollouts", "measuring") and run.rollout_rows() > run.generations:
+        fewer = _fewer_rows(run)
+        if sum(memory(size, fewer, device)[top].values()) < sum(memory(size, run, device)[top].values()):
+            return fewer
     if top == "update" and not run.checkpointing:
         return replace(run, checkpointing=True)
     if top in ("update", "teaching") and run.rows % 2 == 0:
@@ -159,7 +165,11 @@ def main(argv: list[str] | None = None) -> int:
         run, device = build_run(options), build_device(options)
         table, enough = report(size, run, device, options["rank"], options["prompts"]), fits(size, run, device)
         missing = not_counted(options, run)
-        advised = "" if enough else advice(size, run, device)[0]
+        advised, changed = ("", run) if enough else advice(size, run, device)
+        if options.get("write") and changed is not None:
+            needed = peak(memory(size, changed, device))[0]
+            source, target = Path(options["config"]), Path(options["write"])
+            write_recipe(source, target, changed_fields(run, changed), device.name, needed, run.prompt_length)
     except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -170,6 +180,9 @@ def main(argv: list[str] | None = None) -> int:
         print("It fits, without what is not counted." if missing else "It fits.")
         return 0
     print(f"It does not fit: an allocator needs about a tenth of the memory to spare. {advised}")
+    if options.get("write") and changed is not None:
+        print(f"{options['write']} fits.")
+        return 0
     return 1
 
 

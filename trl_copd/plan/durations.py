@@ -35,7 +35,7 @@ def rollout_seconds(size: ModelSize, run: Run, device: Device, rows: int, adapte
     """Sampling `rows` rows of `adapters` adapters; `unique` of their prompts are prefilled."""
     chunks = math.ceil(rows / run.chunk_rows) if run.chunk_rows else 1
     prefill = forward_seconds(size, run, device, unique * run.prompt_length / chunks, unique / chunks)
-    step = decode_seconds(size, run, device, math.ceil(rows / chunks), math.ceil(adapters / chunks))
+    step = decode_seconds(size, run, device, math.ceil(rows / chunks), adapters)
     return chunks * (prefill + run.completion_length * step)
 
 

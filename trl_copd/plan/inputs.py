@@ -204,9 +204,9 @@ class Run:
         return max(sum(1 if native else self.student_rank for native, _ in self.live(p)) for p in self.phases())
 
     def rollout_rows(self) -> int:
-        """Most rows of one `generate`."""
+        """Most rows of one `generate`: chunks are even, see `engines/grouped.py`."""
         rows = self.most_live() * self.generation_rows
-        return min(rows, self.chunk_rows or rows)
+        return math.ceil(rows / math.ceil(rows / (self.chunk_rows or rows)))
 
     def probe_rows(self) -> int:
         pairs = {(edge.learner, edge.domain) for edge in self.edges}

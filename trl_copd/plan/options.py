@@ -82,6 +82,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     parser = Parser(prog="trl-copd plan", description=description)
     parser.add_argument("--model", help="Hub id, folder, or config.json")
     parser.add_argument("--config", help="a recipe, or the name of a built-in one; the command line wins")
+    parser.add_argument("--write", metavar="PATH", help="write the recipe with the settings with which it fits")
     parser.add_argument("--experts", type=int, help="K (default: 3)")
     parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
     parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
@@ -103,10 +104,13 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     path = given.pop("config", None)
+    if "write" in given and path is None:
+        raise ValueError("--write writes a recipe that fits, made of another one. Name that with --config.")
     recipe = _load(path) if path is not None else {}
     options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
     if "builtin_base" in recipe and "model" not in given:
         options["model"] = _builtin_base(recipe, path)
+    options["config"] = path
     options["prompts"] = "given" if "prompt_length" in given else "assumed"
     if path is not None and "prompt_length" not in given and recipe.get("domains") and options.get("model"):
         length, options["prompts"] = count_prompt_tokens(recipe, options["model"])

@@ -78,7 +78,7 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
     if several:  # rows of one prompt share its prefill
         unique = math.ceil(rows / run.generations)
     widest = adapter * run.student_rank  # stacked adapters are padded to the largest rank
-    stacked = widest * min(live, math.ceil(rows / run.generation_rows)) if several else 0
+    stacked = widest * min(live, rows) if several else 0  # a chunk has rows of every live branch
     parts = {
         "resident": {
             "libraries and device context": device.process,
@@ -104,7 +104,7 @@ def memory(size: ModelSize, run: Run, device: Device) -> dict[str, dict[str, flo
         teaching_rows = min(run.rows, run.cross_rows())
         parts["teaching"] = {
             "stacked adapters": widest * min(run.branches, teaching_rows),
-            "scoring": teaching_rows * run.tokens * width,
+            "scoring": teaching_rows * run.tokens * 4 * width / run.value_bytes,  # its sums are in float32
             "LM head": head_bytes(size, run, device, teaching_rows) / 2,
             "gathered weights": whole,
         }
@@ -124,8 +124,8 @@ def _measuring(size: ModelSize, run: Run, adapter: int) -> dict[str, float]:
     generating = rows * (kv_bytes(size, run, run.tokens) + 3 * 4 * size.vocabulary) + run.branches * adapter
     # both logits, their log-probabilities and probabilities, a difference; before that the forward to hidden states
     tokens = max(2 * run.tokens, min(TOKENS_BUDGET, 2 * run.probe_prompts * run.tokens))
-    forward = tokens * run.value_bytes * (4 * size.hidden + 3 * size.mlp)
-    comparing = max(7 * 4 * logits, forward) + 2 * tokens * size.hidden * run.value_bytes + 2 * adapter
+    forward = tokens * 4 * (4 * size.hidden + 3 * size.mlp)  # its sums are in float32
+    comparing = max(7 * 4 * logits, forward) + 2 * tokens * size.hidden * 4 + 2 * adapter
     return {"probe rollouts or logits": max(generating, comparing)}
 
 

@@ -38,7 +38,10 @@ class Interruption(TrainerCallback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals for the length of the context; a second one has its usual effect, which is to kill."""
+        """
+        Take the signals for the length of the context; a second one has its usual effect, which is to kill, and so has
+        one that nobody has acted on when the context is left.
+        """
         self.received = self.signal = None
         if threading.current_thread() is not threading.main_thread():  # Python delivers signals nowhere else
             yield
@@ -60,10 +63,16 @@ class Interruption(TrainerCallback):
         finally:
             for number in taken:
                 signal.signal(number, before[number])
+        if self.received is not None:  # since `told` was asked last
+            signal.raise_signal(self.received)
+
+    def told(self) -> int | None:
+        """The signal that any of the processes was sent; every process must ask."""
+        self.signal = self._agree()
+        return self.signal
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.signal = self._agree()
-        if self.signal is None:
+        if self.told() is None:
             return
         logger.warning(
             f"{signal.Signals(self.signal).name} received: saving after round {state.global_step}, then exit."

@@ -2,11 +2,13 @@
 
 import math
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast
 from huggingface_hub import CommitInfo
 from peft import PeftConfig, PeftModel
 from torch.utils.data import DataLoader, SequentialSampler
@@ -28,9 +30,9 @@ from ..run.resuming import checkpoint_to_resume, load_state
 from ..show.completions import log_completions
 from .branches import give_rates
 from .checks import plan_run
-from .ending import card, complete_stage, description, ending, finish
+from .ending import card, complete_stage, description, end_if_told, ending, finish
 from .parts import build_parts, create_adapters
-from .round import OutOfRollouts
+from .round import OutOfRollouts, without_ddp
 
 
 class CoPDTrainer(GRPOTrainer):
@@ -139,6 +141,7 @@ class CoPDTrainer(GRPOTrainer):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
             with self.interruption.listening():
                 result = super().train(folder, *args, **kwargs)
+                end_if_told(self)
             self.saver.raise_if_unsaved()
             finish(self)
             return result
@@ -158,9 +161,13 @@ class CoPDTrainer(GRPOTrainer):
         return optimizer
 
     def _prepare_for_training(self, *args, **kwargs):
-        prepared = super()._prepare_for_training(*args, **kwargs)
+        replicated = self.accelerator.num_processes > 1 and not self.is_fsdp_enabled
+        with without_ddp(self.accelerator) if replicated else nullcontext():
+            prepared = super()._prepare_for_training(*args, **kwargs)
         for name, branch in self.branches.items():  # FSDP2 has put shards in their place
             branch.parameters = adapters.branch_parameters(self.peft_model, name)
+            if replicated:  # as DDP does
+                broadcast([parameter.detach() for parameter in branch.parameters])
         return prepared
 
     def _run_epoch(self, *args, **kwargs) -> None:

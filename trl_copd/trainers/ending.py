@@ -1,11 +1,13 @@
 """How a run ends, and what it says of itself: figures, card, `copd.json`."""
 
+import signal
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate.logging import get_logger
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
@@ -24,6 +26,9 @@ from ..show.samples import draw_samples
 from ..show.summary import run_summary
 from .calls import end_left_processes
 from .faults import RewardError
+
+
+logger = get_logger(__name__)
 
 
 @contextmanager
@@ -68,26 +73,53 @@ def finish(run: GRPOTrainer) -> None:
     run.create_model_card()
 
 
+def end_if_told(run: GRPOTrainer) -> None:
+    """
+    After the last round: exit by a signal that came since its end, before `finish` takes its time.
+
+    Raises:
+        SystemExit: With 128 + the signal's number.
+    """
+    number = run.interruption.told()
+    if number is None:
+        return
+    saved = save_last_round(run)
+    logger.warning(f"{signal.Signals(number).name} received after the last round: exit. {saved}")
+    raise SystemExit(128 + number)
+
+
 def end_after_signal(run: GRPOTrainer) -> None:
     """Before a signal's exit: tell the callbacks, wait for uploads, raise if nothing was saved."""
     if run.interruption.signal is not None:
-        run.control = run.callback_handler.on_train_end(run.args, run.state, run.control)
+        if run.is_in_train:  # transformers has told them otherwise
+            run.control = run.callback_handler.on_train_end(run.args, run.state, run.control)
         run.hub.wait()  # an interpreter that ends starts no thread for them
         run.saver.raise_if_unsaved()
 
 
 def save_complete_rounds(run: GRPOTrainer, error: Exception) -> None:
     """A checkpoint as of the last complete round, if the run is not inside another one; the error says where it is."""
+    saved = save_last_round(run)
+    if saved:
+        error.add_note(saved)
+    run.hub.wait()
+
+
+def save_last_round(run: GRPOTrainer) -> str:
+    """Save what the last complete round has left, unless it is; returns where it is, or nothing."""
     step = run.state.global_step
     folder = Path(run.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
     complete = run._step == step * run.args.gradient_accumulation_steps  # else gradients would be lost
     last = run.is_in_train or not run.args.load_best_model_at_end  # else the weights are those of the best round
-    if step and complete and last and not run.args.save_only_model:
-        if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
-            run._save_checkpoint(run.model, trial=None)
-        if run.saver.unsaved is None:
-            error.add_note(f"All rounds up to here are saved: resume from {str(folder)!r}.")
-    run.hub.wait()
+    if not step or not complete or not last:
+        return ""
+    if checkpoints.defect(folder) is not None:  # not one file's presence: another process may be writing it
+        run._save_checkpoint(run.model, trial=None)
+    if run.saver.unsaved is not None:
+        return ""
+    if run.args.save_only_model:
+        return f"Student and experts of all rounds up to here are in {str(folder)!r}."
+    return f"All rounds up to here are saved: resume from {str(folder)!r}."
 
 
 def description(run: GRPOTrainer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -234,8 +235,6 @@ class Round:
 
     def learn(self, model: torch.nn.Module, inputs: Any, items: torch.Tensor | None, step: int) -> torch.Tensor:
         """One micro-step of every live branch: forward and backward by TRL. Returns the mean of their losses."""
-        if self.accelerator.num_processes > 1:
-            model = self.forwards.model  # DDP would reduce in each backward, and trips over branches that take no part
         losses = []
         for branch in self.live:
             adapters.activate(self.forwards.model, branch.name)
@@ -326,6 +325,19 @@ def dealt(rows: list[tuple[Edge, Any]], processes: int) -> list[tuple[Edge, Any]
         for own in edges.values()
         for row in own[process * len(own) // processes : (process + 1) * len(own) // processes]
     ]
+
+
+@contextmanager
+def without_ddp(accelerator: Accelerator) -> Iterator[None]:
+    """
+    For the length of the context, models are prepared without DDP. It would hold buckets for the gradients of all
+    branches at once, reduce in each backward, and trip over branches that take no part.
+    """
+    accelerator.prepare_model = partial(accelerator.prepare_model, evaluation_mode=True)
+    try:
+        yield
+    finally:
+        del accelerator.prepare_model  # the instance attribute: the class's own is back
 
 
 class OutOfRollouts(TrainerCallback):

@@ -125,7 +125,8 @@ class Teaching:
                 taught = inputs["taught"].bool()  # (B, T)
                 learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
                 teacher = [row for row in inputs["teacher_states"] if row is not None]  # none of native rows
-                values = self.divergence(learner, torch.cat([learner[:0], *teacher]))  # (N,)
+                with self.accelerator.autocast():  # as the model's forward: else the head's products are in float32
+                    values = self.divergence(learner, torch.cat([learner[:0], *teacher]))  # (N,)
                 fixed = logps.detach()
                 steered = fixed.masked_scatter(taught, (fixed[taught] - (values - values.detach())).to(fixed.dtype))
                 return torch.where(taught, steered, logps), self._mean(values.detach())
