@@ -145,6 +145,7 @@ def test_every_jobs_settings_are_accepted(tmp_path):
         assert args.max_steps == job.fields["max_steps"]
 
 
+@pytest.mark.slow
 def test_a_student_is_taught_by_a_runs_experts(tmp_path, monkeypatch, capsys):
     """Two real runs: experts with a checkpoint, and the student that goes on from it; the second call runs nothing."""
     few = {"num_generations": 4, "per_device_train_batch_size": 8, "overlap_every": 1}

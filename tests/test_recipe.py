@@ -69,6 +69,7 @@ def test_methods(config, base_dir, tmp_path, extra):
     assert AutoTokenizer.from_pretrained(tmp_path)("sort:1=")["input_ids"][0] == 1
 
 
+@pytest.mark.slow
 def test_two_processes(config, base_dir, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     summary = launch(config, base_dir, tmp_path, launcher=launcher)

@@ -94,6 +94,7 @@ def test_what_is_without_meaning_changes_nothing(tmp_path):
         assert distance(weights(plain, name), weights(odd, name)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_compiled_update_is_the_same_update(tmp_path):
     phases = {"topology": "mutual", "rlvr_steps": 1, "opd_steps": 1, "max_steps": 2, "overlap_every": 0}
     compiled = {"torch_compile": True, "torch_compile_backend": "eager"}

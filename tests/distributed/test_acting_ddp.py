@@ -4,6 +4,9 @@ import pytest
 from tiny import distance
 
 
+pytestmark = pytest.mark.slow  # `make test-distributed`
+
+
 @pytest.mark.parametrize("scenario", ["acting"])
 def test_conversations_in_two_processes(single, ddp, scenario):
     """Two processes take part in equally many waves and give one process's weights, logs and matrix."""

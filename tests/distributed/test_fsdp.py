@@ -9,6 +9,9 @@ from test_ddp import MOVING, assert_resumed
 from tiny import distance
 
 
+pytestmark = pytest.mark.slow  # `make test-distributed`
+
+
 COMPONENTS = {
     "grouped_forward": "stacked adapters in one forward",
     "unequal_forwards": "forwards of different number per process",

@@ -54,12 +54,16 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parse(argv)
     sys.path.append(os.getcwd())  # rewards of one's own
-    logging.getLogger("trl_copd.rewards").setLevel(logging.ERROR)  # the rows say what it would warn of
+    logger = logging.getLogger("trl_copd.rewards")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # the rows say what it would warn of
     try:
         return run(options)
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"trl-copd verify: {error}", file=sys.stderr)
         return 2
+    finally:
+        logger.setLevel(level)
 
 
 def run(options: Any) -> int:
