@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: docs docs-serve demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-verifiers test-vllm test-wheel
+.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-slow test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -35,6 +35,9 @@ demo-vision: $(INSTALLED)  ## an expert that sees, one that reads, and their stu
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-slow: $(INSTALLED)  ## what `make test` leaves out, but for vLLM, families and the wheel: half an hour
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --ignore tests/families --ignore tests/test_wheel.py $(ARGS)
 
 test-faults: $(INSTALLED)  ## killed twenty times, full disks, signals, bad rewards and gradients: about five minutes
 	$(BIN)/python -m pytest tests/faults $(ARGS)

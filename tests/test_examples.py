@@ -50,6 +50,7 @@ def test_rewards_in_trl(tmp_path, monkeypatch):
     assert {"rewards/exact_match_reward/mean", "rewards/math_reward/mean"} <= log[0].keys()
 
 
+@pytest.mark.slow
 def test_finished_experts(tmp_path, monkeypatch):
     matrix = run("finished_experts", tmp_path / "run", monkeypatch, *SHORT, "--student_steps", "1")
     assert set(matrix) == {"base", "sort", "rev", "student"}

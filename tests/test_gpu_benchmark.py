@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import gpu  # noqa: E402
 
 
+@pytest.mark.slow
 def test_a_dry_run_fills_every_figure(capsys):
     result = gpu.main(["--dry-run", "--experts", "1,2"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result

@@ -54,7 +54,15 @@ def launch(config, base_dir, output_dir, *extra, launcher=()):
     return json.loads([line for line in process.stdout.splitlines() if line.startswith("{")][-1])
 
 
-@pytest.mark.parametrize("extra", [[], ["--no_opd"], ["--method", "mixed"], ["--topology", "student"]])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param([], marks=pytest.mark.slow),
+        pytest.param(["--no_opd"], marks=pytest.mark.slow),
+        ["--method", "mixed"],
+        ["--topology", "student"],
+    ],
+)
 def test_methods(config, base_dir, tmp_path, extra):
     summary = launch(config, base_dir, tmp_path, *extra)
     assert summary["method"] == {"--no_opd": "experts", "--method": "mixed"}.get(*extra[:1] or [None], "copd")

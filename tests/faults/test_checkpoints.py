@@ -260,6 +260,7 @@ def test_a_signal_that_nobody_has_acted_on_has_its_usual_effect():
     """Between the last question and the end of listening."""
     program = (
         "import signal\nfrom accelerate import Accelerator\nfrom trl_copd.run.interruption import Interruption\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"  # whatever the tests were started with
         "with Interruption(Accelerator(cpu=True)).listening():\n    signal.raise_signal(signal.SIGTERM)\n"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGTERM

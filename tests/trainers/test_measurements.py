@@ -49,7 +49,9 @@ class Kill(TrainerCallback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(
+    "base", [pytest.param(b, marks=() if b in ("gpt2", "lora_dropout") else pytest.mark.slow) for b in BASES]
+)
 def test_a_resumed_run_measures_what_the_uninterrupted_one_did(tmp_path, base):
     whole = build(tmp_path / "whole", base)
     whole.train()

@@ -50,7 +50,10 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+LONG = ("overlap decides", "several generations a round", "between two logs", "final phase", "hub")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c in LONG else ()) for c in CASES])
 def test_resumed_run_equals_uninterrupted_run(tmp_path, case):
     settings = {"max_steps": 10, "save_strategy": "steps", "overlap_every": 2, **CASES[case]}
     kill = settings.pop("kill")
@@ -113,6 +116,7 @@ trainer.train()
 """
 
 
+@pytest.mark.slow  # `make test-faults` kills twenty times
 def test_sigkill_in_the_middle_of_a_round(tmp_path):
     tests = Path(__file__).parent.parent
     script = SCRIPT.format(tests=str(tests), root=str(tests.parent), folder=str(tmp_path / "killed"))
