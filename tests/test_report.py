@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,23 @@ def test_edge_parts():
 
 def test_means():
     edges = {"a->s": ([1, 2], [0.5, 1.0]), "b->s": ([2, 3], [0.5, 0.0]), "s->a@b": ([3], [0.25])}
-    assert history.mean_by_learner(edges) == {"s": ([2], [0.75]), "a": ([3], [0.25])}
+    assert history.mean_by_learner(edges) == {"s": ([1, 2, 3], [0.5, 0.75, 0.5]), "a": ([3], [0.25])}
+
+
+def test_edges_that_take_turns_have_a_mean():
+    turns = {"a->s": ([0, 40], [1.0, 0.6]), "b->s": ([20, 60], [0.8, 0.4])}
+    assert history.mean_by_learner(turns) == {"s": ([0, 20, 40, 60], [1.0, 0.9, 0.7, 0.5])}
+    assert history.range_by_learner(turns)["s"][1:] == ([1.0, 0.8, 0.6, 0.4], [1.0, 1.0, 0.8, 0.6])
+
+
+def test_the_students_line_is_broken_between_phases():
+    steps, values = lines.broken([1, 2, 3, 10, 11], [0.1, 0.2, 0.3, 0.4, 0.5])
+    assert steps == [1, 2, 3, 3, 10, 11] and values[:3] == [0.1, 0.2, 0.3] and math.isnan(values[3])
+    assert lines.broken([10, 20, 30], [0.0, 0.5, 1.0]) == ([10, 20, 30], [0.0, 0.5, 1.0])
+    assert lines.broken([], []) == ([], [])
+
+
+def test_running_means():
     assert looks.running_mean([1.0, 2.0, 6.0, 4.0], 1) == [1.5, 3.0, 4.0, 5.0]
     assert looks.running_mean([1.0, 2.0], 0) == [1.0, 2.0]
 

@@ -121,7 +121,7 @@ def learners_of(edges: Iterable[str]) -> list[str]:
 
 
 def mean_by_learner(edges: Series) -> Series:
-    """Mean over the edges into each learner, at the steps where all of them were measured."""
+    """Mean over the edges into each learner, each as last measured: edges may take turns (`overlap_edges`)."""
     return {
         learner: (steps, [sum(values) / len(values) for values in columns])
         for learner, (steps, columns) in _by_learner(edges).items()
@@ -129,7 +129,7 @@ def mean_by_learner(edges: Series) -> Series:
 
 
 def range_by_learner(edges: Series) -> Bands:
-    """Lowest and highest of the edges into each learner, at the steps where all of them were measured."""
+    """Lowest and highest of the edges into each learner, each as last measured."""
     return {
         learner: (steps, [min(values) for values in columns], [max(values) for values in columns])
         for learner, (steps, columns) in _by_learner(edges).items()
@@ -142,9 +142,13 @@ def _by_learner(edges: Series) -> dict[str, tuple[list[int], list[list[float]]]]
         grouped.setdefault(edge_parts(label)[1], []).append(dict(zip(*points, strict=True)))
     found = {}
     for learner, members in grouped.items():
-        steps = sorted(set.intersection(*map(set, members)))
-        if steps:
-            found[learner] = (steps, [[points[step] for points in members] for step in steps])
+        steps = sorted(set().union(*members))
+        columns: list[list[float]] = []
+        latest: dict[int, float] = {}
+        for step in steps:
+            latest |= {index: points[step] for index, points in enumerate(members) if step in points}
+            columns.append(list(latest.values()))
+        found[learner] = (steps, columns)
     return found
 
 

@@ -301,6 +301,21 @@ def test_frame_says_where_the_run_is():
     assert next(line for line in text.splitlines() if line.startswith("│ student ")).split()[2:6] == ["75.0"] * 4
 
 
+def test_a_constant_one_is_a_full_bar():
+    pytest.importorskip("rich")
+    from trl_copd.show.frame import RunView
+
+    edges = build_topology("mutual", ("math", "code"))
+    view = RunView(edges, Schedule(5, 5), 10)
+    for step in (1, 2):
+        view.update({"math/reward": 1.0, "code/reward": 0.0, "math->code/opd/overlap": 1.0, "phase": 0.0}, step)
+    lines = shown(view, 80, 40).splitlines()
+    rows = {
+        start: next(line for line in lines if f"│ {start} " in line) for start in ("math → code", "math  ", "code  ")
+    }
+    assert "████" in rows["math  "] and "▁▁▁▁" in rows["code  "] and "████" in rows["math → code"]
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20), (100, 40), (200, 50), (80, 12)])
 @pytest.mark.parametrize("experts", [1, 3, 8])
 @pytest.mark.parametrize("topology", ["student", "mutual"])

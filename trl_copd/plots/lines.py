@@ -1,5 +1,9 @@
 """Curves over rounds: rewards, overlap and KL per edge, the student."""
 
+from itertools import pairwise
+from math import nan
+from statistics import median
+
 from ..history import Bands, Run, Series, edge_parts, learners_of
 from ..style import INK, MARKERS, MUTED, running_mean, short
 from .style import color_of, dashes_of, finish, grid_of, limits, spread, unit_limits
@@ -87,7 +91,7 @@ def draw_student(ax, run: Run, lines: dict[str, float]) -> None:
     """
     for domain, (steps, values) in run.student_rewards.items():
         mean = running_mean(values, len(values) // 24)
-        ax.plot(steps, mean, color=color_of(run, domain), lw=1.6, label=f"{short(domain)}, sampled")
+        ax.plot(*broken(steps, mean), color=color_of(run, domain), lw=1.6, label=f"{short(domain)}, sampled")
     if run.student_accuracy:
         steps, values = run.student_accuracy
         ax.plot(steps, values, color=INK, marker="o", lw=2, ms=4.5, clip_on=False, label="held out, averaged")
@@ -100,6 +104,18 @@ def draw_student(ax, run: Run, lines: dict[str, float]) -> None:
         ax.annotate(f"{name} {value:.2f}", (1.02, height), xycoords="axes fraction", color=MUTED, va="center", size=8)
     if len(ax.lines) > len(lines):
         ax.legend(loc="lower right", fontsize=8)
+
+
+def broken(steps: list[int], values: list[float]) -> tuple[list[float], list[float]]:
+    """The points of a line that is interrupted where more than twice the usual number of rounds lies between two."""
+    usual = median(b - a for a, b in pairwise(steps)) if len(steps) > 1 else 0
+    x: list[float] = []
+    y: list[float] = []
+    for step, value in zip(steps, values, strict=True):
+        if x and step - x[-1] > 2 * usual:
+            x, y = [*x, x[-1]], [*y, nan]
+        x, y = [*x, step], [*y, value]
+    return x, y
 
 
 def draw_allocation(ax, run: Run) -> None:

@@ -177,7 +177,7 @@ def _branches(view: RunView, width: int) -> Table:
     details = ["entropy", "length", "clipped"] if width >= DETAILED else []
     trend = max(4, width - names - (50 if details else 24))
     table = _table("branch", "reward", trend, *details, "ungraded", names=names)
-    bounds = _bounds(view, "/reward")
+    bounds = _bounds(view, "/reward", 0.0)
     for name in view.topology.branches:
         points = view.history.get(f"{name}/reward", [])
         line = _sparkline(view, points, trend, *bounds)
@@ -205,7 +205,7 @@ def _edges(view: RunView, width: int, merged: bool) -> Table:
     names = max(len("teacher → learner"), *(label.cell_len for label in labels))
     trend = max(4, min(40, width - names - 31))
     table = _table("teacher → learner", "KL", "overlap", trend, "sym. KL", names=names)
-    bounds = _bounds(view, "/opd/overlap")
+    bounds = _bounds(view, "/opd/overlap", 0.5)
     for label, group in zip(labels, groups.values(), strict=True):
         kl, overlap, symmetric = (
             _mean([view.history.get(f"{edge.label}/opd/{suffix}", []) for edge in group])
@@ -260,9 +260,10 @@ def _matrix(view: RunView, width: int, brief: bool) -> Table:
     return table
 
 
-def _bounds(view: RunView, suffix: str) -> tuple[float, float]:
+def _bounds(view: RunView, suffix: str, low: float, high: float = 1.0) -> tuple[float, float]:
+    """The scale of the trends: from `low` to `high`, or as far as the values go. So a constant 1 is a full bar."""
     values = [value for key, points in view.history.items() if key.endswith(suffix) for _, value in points]
-    return (min(values), max(values)) if values else (0.0, 1.0)
+    return min([low, *values]), max([high, *values])
 
 
 def _mean(series: list[Points]) -> Points:
@@ -280,7 +281,7 @@ def _sparkline(view: RunView, points: Points, width: int, low: float, high: floa
     for column in range(columns):
         part = points[column * len(points) // columns : (column + 1) * len(points) // columns]
         value = sum(v for _, v in part) / len(part)
-        level = 0.0 if high <= low else (value - low) / (high - low)
+        level = (value - low) / (high - low)
         step = part[len(part) // 2][0]
         phase = view.schedule.phase(max(0, step - 1), view.total)
         text.append(BARS[min(len(BARS) - 1, int(level * len(BARS)))] * cells, PHASE_COLORS[phase])
