@@ -22,7 +22,8 @@ from trl.trainer.utils import print_prompt_completions_sample
 
 from trl_copd import CoPDTrainer, Expert
 from trl_copd.trainers.actor import Actor
-from trl_copd.trainers.policy import Learner, Policy
+from trl_copd.trainers.learner import Learner
+from trl_copd.trainers.policy import Policy
 from trl_copd.worlds import World
 
 

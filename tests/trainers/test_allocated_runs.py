@@ -15,7 +15,7 @@ from tiny import (
 )
 
 from trl_copd import Expert
-from trl_copd.trainers.policy import signals
+from trl_copd.trainers.learner import signals
 
 
 def learnt(completions, **kwargs):

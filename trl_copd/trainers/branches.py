@@ -27,7 +27,7 @@ from ..topology import Topology
 from ..worlds import World
 from .actor import Actor
 from .data_pass import DataPass
-from .policy import Learner
+from .learner import Learner
 from .teaching import Teaching
 from .vision_checks import check_processor
 

@@ -25,8 +25,8 @@ from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
 from .data_pass import DataPass, PromptCheck, prompt_limits
 from .host import Host
+from .learner import Learner
 from .model_checks import check_model, check_tokenizer
-from .policy import Learner
 from .round import Round
 from .teaching import Teaching
 

@@ -25,7 +25,7 @@ from ..show.recorder import Recorder
 from ..topology import Edge, Topology
 from .calls import still_running
 from .faults import mean_of_finite
-from .policy import Learner, RoundRows
+from .learner import Learner, RoundRows
 from .talk import Sampled
 from .waves import converse
 
