@@ -9,6 +9,7 @@ from accelerate.logging import get_logger
 from peft import PeftModel
 
 from . import adapters, pixels, sharding
+from .image_features import ImageFeatures
 from .precision import Precision
 from .shared_prompts import SharedPrompts
 
@@ -27,12 +28,17 @@ class Forwards:
         model ([`~peft.PeftModel`]): Holds the adapters.
         precision ([`Precision`], *optional*): Of scoring; that of the model if absent.
         shared_prompts ([`SharedPrompts`], *optional*): Lets rows of one prompt share it, in update and scoring.
+        images ([`ImageFeatures`], *optional*): Keeps the features of images, of a base that sees.
     """
 
     def __init__(
-        self, model: PeftModel, precision: Precision | None = None, shared_prompts: SharedPrompts | None = None
+        self,
+        model: PeftModel,
+        precision: Precision | None = None,
+        shared_prompts: SharedPrompts | None = None,
+        images: ImageFeatures | None = None,
     ):
-        self.model, self.precision, self.shared_prompts = model, precision, shared_prompts
+        self.model, self.precision, self.shared_prompts, self.images = model, precision, shared_prompts, images
         self.stackable: dict[frozenset[str], bool] = {}
 
     @property

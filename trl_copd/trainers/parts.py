@@ -12,6 +12,7 @@ from ..allocation import Allocation
 from ..divergence import Divergence
 from ..engines import Engine, build_engine
 from ..forwards import Forwards
+from ..image_features import ImageFeatures
 from ..measure.matrix import CapabilityMatrix
 from ..measure.overlap import Overlap
 from ..precision import Precision
@@ -72,8 +73,11 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
     check_model(model.get_base_model(), plan.peft_config)
-    precision = Precision(model, run.temperature, args.score_in_fp32)
-    forwards = Forwards(model, precision, SharedPrompts(model) if args.shares_prompts(topology) else None)
+    precision, several = Precision(model, run.temperature, args.score_in_fp32), len(topology.branches) > 1
+    images = None  # one branch alone is TRL's own, to the bit
+    if adapters.is_multimodal(model.get_base_model().config) and (several or args.share_prompts is True):
+        images = ImageFeatures(model, 4 * len(topology.branches) * args.prompts_per_generation)
+    forwards = Forwards(model, precision, SharedPrompts(model) if args.shares_prompts(topology) else None, images)
     engine = build_engine(args, forwards, host.generate_rows, host.sampling(args), topology, experts, accelerator)
     weights = Weights(forwards, topology, args)
     divergence = None
