@@ -37,7 +37,7 @@ ROOMS = [
     },
     {"distillation", "divergence", "pixels"},
     {"sharding", "adapters"},
-    {"shared_prompts", "precision", "forwards"},
+    {"shared_prompts", "image_features", "precision", "forwards"},
     {"engines"},
     {"plots", "side_by_side", "report", "show"},
     {"measure"},

@@ -11,13 +11,11 @@ from typing import Any, cast
 import torch
 from accelerate.logging import get_logger
 from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from . import sharding
-from .adapters import is_multimodal, reaches_beyond_language
+from .adapters import adapts_language_alone, is_multimodal
 from .shared_prompts import ROUNDING, ROUNDING_HALF, drops
 
 
@@ -55,13 +53,8 @@ class ImageFeatures:
 
     def _possible(self) -> bool:
         """Whether the base has such features, and they are the same under all adapters."""
-        kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
-        adapted = [name for name, module in self.model.named_modules() if isinstance(module, kinds)]
-        return (
-            is_multimodal(cast(PreTrainedModel, self.model.get_base_model()).config)
-            and hasattr(self.owner, "get_image_features")
-            and not any(map(reaches_beyond_language, adapted))
-        )
+        sees = is_multimodal(cast(PreTrainedModel, self.model.get_base_model()).config)
+        return sees and hasattr(self.owner, "get_image_features") and adapts_language_alone(self.model)
 
     def _features(self, pixel_values: Any, image_grid_thw: torch.Tensor | None = None, **others: Any) -> Any:
         given = {"pixel_values": pixel_values}

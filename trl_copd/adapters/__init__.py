@@ -10,7 +10,7 @@ from .configs import (
     widened,
 )
 from .groups import HALVES, QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
-from .language import BEYOND, is_multimodal, on_language_model, reaches_beyond_language
+from .language import BEYOND, adapts_language_alone, is_multimodal, on_language_model, reaches_beyond_language
 from .merging import merged_student, set_to_average
 from .pairs import check_mergeable, unpaired
 from .parts import BASE, INITIAL, base_weights, branch_parameters
@@ -36,6 +36,7 @@ __all__ = [
     "QUANTISED_LAYERS",
     "RowGroups",
     "activate",
+    "adapts_language_alone",
     "adapter_weights",
     "base_weights",
     "branch_parameters",

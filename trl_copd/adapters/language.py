@@ -4,7 +4,9 @@ import copy
 import re
 
 from accelerate.logging import get_logger
-from peft import PeftConfig
+from peft import PeftConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import PretrainedConfig
 
 
@@ -21,6 +23,13 @@ def is_multimodal(config: PretrainedConfig | None) -> bool:
 def reaches_beyond_language(name: str) -> bool:
     """Whether a module of a multimodal base is no part of its language model."""
     return re.fullmatch(BEYOND, name) is not None
+
+
+def adapts_language_alone(model: PeftModel) -> bool:
+    """Whether no adapter of a multimodal base is outside of its language model."""
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    adapted = (name for name, module in model.named_modules() if isinstance(module, kinds))
+    return not any(map(reaches_beyond_language, adapted))
 
 
 def on_language_model(peft_config: PeftConfig) -> PeftConfig:
