@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
-from benchmarks.compare_methods import ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
+from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
@@ -44,7 +44,7 @@ from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
 
-STUDIES = {"conflict": METHODS, "allocation": ALLOCATED, "smollm2": SMOLLM2}
+STUDIES = {"conflict": METHODS, "allocation": ALLOCATED, "added": ADDED_SKILL, "smollm2": SMOLLM2}
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
 
@@ -61,8 +61,13 @@ def recipe(job: Job, folder: Path, parent: Path | None) -> dict[str, Any]:
             domain["learning_rate"] = rate
         if n_eval is not None:
             domain["n_eval"] = n_eval
-        if parent is not None:
-            domain["adapter"] = str(experts_folder(parent, job.head) / domain["name"])
+        name = domain["name"]
+        if parent is not None and job.adapters is None:
+            domain["adapter"] = str(experts_folder(parent, job.head) / name)
+        elif parent is not None and job.adapters and name in job.adapters:
+            domain["adapter"] = str(parent / job.adapters[name])
+        if name in job.frozen:
+            domain["frozen"] = True
     if "save_steps" in fields:
         fields |= {"save_strategy": "steps", "save_total_limit": None}
     # the base is of the whole recipe, whichever domains the job has
@@ -164,7 +169,8 @@ def rollouts(settings: dict[str, Any], rounds: int) -> int:
     if settings.get("method") == "mixed":
         return rounds * rows
     names = tuple(domain["name"] for domain in settings["domains"])
-    topology = build_topology(settings["topology"], names, settings.get("hub"))
+    frozen = tuple(domain["name"] for domain in settings["domains"] if domain.get("frozen"))
+    topology = build_topology(settings["topology"], names, settings.get("hub"), frozen)
     steps = settings["rlvr_steps"], settings["opd_steps"]
     final = settings.get("final_opd_steps", 0)
     schedule = Schedule(*steps, static=settings["topology"] == "mopd", final_opd_steps=final)
@@ -226,7 +232,7 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-        help="the skills that conflict, the same with allocation, or SmolLM2-135M",
+        help="the skills that conflict, the same with allocation, a skill added later, or SmolLM2-135M",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

@@ -31,6 +31,9 @@ class Job:
         head (`int`, *optional*): The parent's rounds after which they are taken; `None`: at its end.
         domains (`tuple[str, ...]`, *optional*): The domains, if not all.
         recipe (`str`): Name of the recipe, a file in `recipes/`, that it is a change of.
+        adapters (`dict[str, str]`, *optional*): For each domain that starts from an adapter of the parent, the
+            adapter's folder in that of the run: `"experts/up"`, or `"."` for the student. `None`: each has its own.
+        frozen (`tuple[str, ...]`): The domains whose experts only teach.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +41,8 @@ class Job:
     head: int | None = HEAD
     domains: tuple[str, ...] | None = None
     recipe: str = "compare"
+    adapters: dict[str, str] | None = None
+    frozen: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """What tells two jobs apart, as JSON."""
@@ -46,6 +51,8 @@ class Job:
             described["domains"] = list(self.domains)
         if self.recipe != "compare":
             described["recipe"] = self.recipe
+        if self.adapters is not None:
+            described |= {"adapters": self.adapters, "frozen": list(self.frozen)}
         if self.parent:
             described |= {"parent": self.parent.describe(), "head": self.head}
         return described
@@ -207,6 +214,57 @@ ALLOCATED: dict[str, Method] = {
     "copd-student-adaptive": Method("student", (adaptive(30, 10, 180),), copd=True),
 }
 WITHOUT = {name: name.removesuffix("-adaptive") for name in ALLOCATED}  # the same method, each branch in every round
+
+# ---- A skill that is added later ------------------------------------------------------------------------------------
+
+OLD, NEW = ("up", "down", "rotate"), "back"
+ADDED = 240  # rounds of one branch for the new skill, by each method
+_NO_FINAL = {"overlap_every": 0, "share_prompts": True, "final_opd_steps": 0}
+_STUDENT_OF_ALL, _ITS_OWN = dict.fromkeys((*OLD, NEW), "."), {name: f"experts/{name}" for name in OLD}
+
+
+def _finished() -> Job:
+    """A student of three skills, at three quarters of the budget."""
+    job = adaptive(30, 10, 135, opd_beta=[0.1] * len(OLD) + [1.0], max_rollouts=128 * BUDGET * 3 // 4)
+    return Job(job.fields, domains=OLD)
+
+
+FINISHED = _finished()
+
+
+def _added(adapters: dict[str, str], frozen: tuple[str, ...] = (), **fields: Any) -> Job:
+    return Job(fields, FINISHED, None, adapters=adapters, frozen=frozen)
+
+
+def _new_data_alone(rate: float) -> Job:
+    """The student goes on with the new skill's data; of the others there is nothing but their evaluation."""
+    alone_ = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0, "max_steps": ADDED}
+    return _added(_STUDENT_OF_ALL, OLD, **alone_, **_NO_FINAL, learning_rate=rate)
+
+
+def _all_data(rate: float) -> Job:
+    """The student goes on with the data of all four skills, shared out by what is still to be learnt."""
+    allocated = _allocated(0.05) | {"max_steps": ADDED, "max_rollouts": 128 * ADDED}
+    return _added(_STUDENT_OF_ALL, method="mixed", learning_rate=rate, **allocated)
+
+
+def _new_expert(rate: float, student_rounds: int) -> Job:
+    """A new expert beside the finished ones; then all four teach a student that starts from their mean."""
+    phases = {"topology": "mopd", "rlvr_steps": ADDED - student_rounds, "opd_steps": student_rounds}
+    rates = {"learning_rate": rate, "expert_learning_rate": 1e-3, "student_init": "merge"}
+    return _added(_ITS_OWN, OLD, **phases, **rates, opd_loss="forward_kl", max_steps=ADDED, **_NO_FINAL)
+
+
+ADDED_SKILL: dict[str, Method] = {
+    "finished": Method("student", (FINISHED,)),
+    "added-rlvr": Method(NEW, tuple(_new_data_alone(rate) for rate in RATES)),
+    "added-mixed": Method("student", tuple(_all_data(rate) for rate in RATES)),
+    "added-expert": Method(
+        "student", (_new_expert(2.5e-4, 80), _new_expert(5e-4, 80), _new_expert(2.5e-4, 120)), copd=True
+    ),
+}
+# ---- Ablations and selections ---------------------------------------------------------------------------------------
+
 SAWTOOTH = (MUTUAL[0], APART)  # experts that co-evolve in cycles, and the same apart
 TRADE = {"apart": APART, "30:10": MUTUAL[0], "13:27": mutual(1e-3, 13, 27, 0.25)}  # ever more teaching
 MAIN = (

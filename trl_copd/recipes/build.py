@@ -24,8 +24,8 @@ BUILTIN_BASES = ("demo", "smollm2", "vision", "agent")
 WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
 DOMAIN_KEYS = {
     "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
-    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "learning_rate", "base_accuracy",
-    "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
+    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "frozen", "learning_rate",
+    "base_accuracy", "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
 }  # fmt: skip
 
 
@@ -136,6 +136,7 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         reward_weights=domain.get("reward_weights"),
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
+        frozen=domain.get("frozen", False),
         learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
         **acting,
     )
@@ -248,8 +249,11 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         for i in range(count.pop())
     ]
     weights = experts[0].reward_weights
-    if any(e.reward_weights != weights or e.adapter for e in experts):
-        raise ValueError("method=mixed trains one policy: give all domains the same reward_weights, and no adapter.")
+    adapter = experts[0].adapter
+    if any(e.reward_weights != weights or e.adapter != adapter for e in experts):
+        raise ValueError(
+            "method=mixed trains one policy: give all domains the same reward_weights, and the same adapter or none."
+        )
     if any(e.learning_rate for e in experts):
         logger.warning("method=mixed trains one policy, at `learning_rate`; the domains' own rates are left out.")
     return Expert(
@@ -258,5 +262,6 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         rewards,
         eval_dataset=held_out,
         reward_weights=weights,
+        adapter=adapter,
         domain_column="domain",
     )
