@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
+from benchmarks.compare_added import added_table  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
@@ -37,6 +38,7 @@ from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
+ADDED = ROOT / "docs" / "add_a_skill.md"
 SHORT = {  # in README.md: a method, what it is, when to choose it
     "base": ("the base as it is", ""),
     "experts": ("each expert on its own task", "you can route each request to an adapter"),
@@ -309,6 +311,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "short": short_table(found, more if repeated else {}),
         "settings": settings(found),
         "allocation": allocation_table(results, searched),
+        "added": added_table(results, searched),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,
@@ -323,7 +326,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
 def update_page(results: Results, searched: Results | None = None) -> None:
     """Put tables and figures of the committed results into the page, and the short table into README.md."""
     parts = page_parts(results, searched)
-    for page in (PAGE, README):
+    for page in (PAGE, README, ADDED):
         text = page.read_text()
         for name, content in parts.items():
             text = fill(text, name, content)

@@ -8,10 +8,14 @@ from compare_records import JOBS, NAMES, OTHERS, record
 from scipy import stats
 
 from benchmarks import compare, compare_ablations, compare_curves, compare_page
+from benchmarks.compare_added import added_table
 from benchmarks.compare_methods import (
+    ADDED_SKILL,
     APART,
     CLOSE,
     METHODS,
+    NEW,
+    OLD,
     SAWTOOTH,
     SMOLLM2,
     TRADE,
@@ -139,6 +143,7 @@ def test_the_page(results, tmp_path, monkeypatch):
     readme.write_text("<!-- measured: short -->\nold\n<!-- end -->\n")
     monkeypatch.setattr(compare_page, "PAGE", page)
     monkeypatch.setattr(compare_page, "README", readme)
+    monkeypatch.setattr(compare_page, "ADDED", readme)
     monkeypatch.setattr(compare_page, "FIGURES", tmp_path)
     compare_page.update_page(results)
     text = page.read_text()
@@ -153,12 +158,32 @@ def test_the_page(results, tmp_path, monkeypatch):
 
 def test_the_committed_page_is_that_of_the_committed_results():
     parts = compare_page.page_parts(Results(RESULTS))
-    for page in (compare_page.PAGE, compare_page.README):
+    for page in (compare_page.PAGE, compare_page.README, compare_page.ADDED):
         text = page.read_text()
         filled = text
         for name, content in parts.items():
             filled = compare_page.fill(filled, name, content)
         assert filled == text, f"{page.name}: run `python benchmarks/compare.py page`"
+
+
+def test_a_skill_that_is_added(tmp_path):
+    made = Results(tmp_path / "results.jsonl")
+    three, four = dict.fromkeys(OLD, 0.75), dict.fromkeys(OLD, 0.5)
+    for seed in (100, 101, 0, 1):
+        for name, method in ADDED_SKILL.items():
+            for rank, job in enumerate(method.candidates):
+                new = {NEW: 1.0 - rank / 10 - (name == "added-mixed") / 5 + seed / 1000}
+                row = three if name == "finished" else four | new
+                made.add({"key": key(job), "seed": seed, "matrix": {method.read: row}})
+    header, _, finished, alone, mixed, ours = added_table(made).splitlines()
+    assert header.startswith("| Method | the three old skills | the new skill | all four |")
+    assert finished == "| finished | 0.750 [0.750, 0.750] |  |  |  | 2 |"
+    assert (
+        alone.startswith("| added-rlvr | 0.500 [0.500, 0.500] | 1.000 ") and "| +0.000 [+0.000, +0.000] | 2 |" in alone
+    )
+    assert "| 0.800 " in mixed and "| +0.050 [+0.050, +0.050] | 2 |" in mixed
+    assert ours.endswith("|  | 2 |")
+    assert added_table(Results(tmp_path / "none.jsonl")) == ""
 
 
 def test_the_table_of_conflicts():

@@ -267,6 +267,34 @@ def test_pooled_rows_are_graded_by_their_own_domain():
     assert grades == [1.0, -1.0, 0.0]
 
 
+def test_pooled_experts_go_on_from_one_adapter(tmp_path):
+    from trl_copd import Expert
+
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text("{}")
+    data = Dataset.from_list([{"prompt": "a", "solution": "x"}])
+
+    def expert(name, adapter):
+        return Expert(name, data, lambda completions, **kwargs: [0.0], eval_dataset=data, adapter=adapter)
+
+    assert pool([expert("a", folders[0]), expert("b", folders[0])], seed=0).adapter == folders[0]
+    assert pool([expert("a", None), expert("b", None)], seed=0).adapter is None
+    for others in (folders, [folders[0], None]):
+        with pytest.raises(ValueError, match="the same adapter or none"):
+            pool([expert(name, folder) for name, folder in zip("ab", others, strict=True)], seed=0)
+
+
+def test_a_recipe_names_finished_experts(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    domain = {"name": "up", "builtin": "demo/up", "n_train": 8, "n_eval": 4}
+    done, new = build_experts([domain | {"adapter": str(tmp_path), "frozen": True}, domain | {"name": "new"}], seed=0)
+    assert done.frozen and done.adapter == str(tmp_path) and not new.frozen
+    with pytest.raises(ValueError, match="'up' is frozen, but has no adapter"):
+        build_experts([domain | {"frozen": True}], seed=0)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_parses(path, tmp_path, monkeypatch):
     from trl import ModelConfig, TrlParser

@@ -200,7 +200,8 @@ def prepare(argv: list[str]) -> tuple[CoPDTrainer, str]:
     argv = with_recipe(argv)
     check_keys(argv)
     recipe, args, model_args = RecipeParser(PARSED).parse_args_and_config(argv)
-    method = "experts" if recipe.no_opd else recipe.method or "copd"
+    by_topology = {"student": "copd", "mutual": "copd-mutual", "hub": "copd-hub", "mopd": "mopd"}
+    method = "experts" if recipe.no_opd else recipe.method or by_topology.get(args.topology, "copd")
     check_model(recipe.builtin_base, model_args.model_name_or_path)
     check_installed(args)  # before a base is built
 

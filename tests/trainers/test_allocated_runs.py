@@ -154,6 +154,22 @@ def test_a_frozen_expert_teaches_and_never_moves(tmp_path, topology):
     assert [edge for edge in trainer.topology.edges if edge.teacher == "math"]
 
 
+def test_a_finished_student_teaches_what_it_knows(tmp_path):
+    """Where its experts are lost, the student stands in for each of them; it may have another rank than the run."""
+    first = build_trainer(tmp_path / "first", build_experts(2), topology="student", student_init="merge", max_steps=2)
+    first.train()
+    first.save_model()
+    done = [Expert(e.name, e.train_dataset, letter_reward, adapter=tmp_path / "first", frozen=True)
+            for e in build_experts(2)]  # fmt: skip
+    new = Expert("new", rows(40, 60), letter_reward)
+    trainer = build_trainer(tmp_path, [*done, new], topology="mopd", rlvr_steps=2, opd_steps=2, max_steps=4)
+    before = {name: weights(trainer, name) for name in trainer.branches}
+    trainer.train()
+    moved = {name: distance(before[name], weights(trainer, name)) for name in trainer.branches}
+    assert moved["math"] == moved["code"] == 0.0 and moved["new"] > 1e-4 and moved["student"] > 1e-4
+    assert distance(before["math"], before["code"]) == 0.0
+
+
 def test_what_cannot_be():
     with pytest.raises(ValueError, match="'math' is frozen, but has no adapter"):
         Expert("math", rows(), letter_reward, frozen=True)
