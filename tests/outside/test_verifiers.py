@@ -8,15 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from byte_model import byte_model, byte_tokenizer
 from tiny import distance, lora, settings, weights
 from tiny_acting import rows as plain_rows
 
 
 vf = pytest.importorskip("verifiers.v1")
 ta = pytest.importorskip("textarena")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "plugins")]
-
-from byte_model import byte_model, byte_tokenizer  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent / "plugins"))  # `verifiers` imports tasksets by their names
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert  # noqa: E402
 from trl_copd.from_verifiers import verifiers_expert  # noqa: E402
