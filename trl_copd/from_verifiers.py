@@ -101,7 +101,7 @@ class Episodes:
             if task.cancelled() or not isinstance(error, Exception | None):
                 error = TimeoutError(f"it did not go on within {trainer.guard.seconds:g} seconds")
             if error is None and not episode.ids:
-                error = ValueError("the environment asked the agent for nothing")
+                error = ValueError("the agent said nothing: it was not asked, or the prompt is too long")
             if error is not None:
                 failures[place] = f"the episode raised {type(error).__name__}: {readable(error, 300)}"
                 episode.stand_in()
@@ -139,6 +139,7 @@ class _Episode:
 
     def __init__(self, env: Any, task: str, trainer: Any):
         self.env, self.trainer, self.trainable = env, trainer, True
+        self.tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
         self.seat, self.config = _seat(env)
         kind = type(env.taskset).task_type()
         self.task = kind(kind.data_type().model_validate_json(task), env.config.taskset.task)
@@ -191,7 +192,7 @@ class _Episode:
         if not self.prompt_ids:
             self.prompt_ids = self.trainer.token_ids([_messages(self.task.data) or EMPTY_PROMPT])[0]
         if not self.ids:
-            self.ids, self.mask, self.logps = [self.trainer._tokenizer.eos_token_id], [1], [0.0]
+            self.ids, self.mask, self.logps = [self.tokenizer.eos_token_id], [1], [0.0]
 
     # ---- What an environment's `run` finds as its agent -------------------------------------------------------------
 
@@ -251,7 +252,7 @@ class _Episode:
         from verifiers.v1.trace import ModelCall
         from verifiers.v1.types import AssistantMessage, Usage
 
-        text = self.trainer._tokenizer.decode(ids, skip_special_tokens=True)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
         reply = AssistantMessage(content=after_thinking(text) or "")
         self._note(reply, sampled=True)
         usage = Usage(prompt_tokens=len(self.request) - len(ids), completion_tokens=len(ids))
