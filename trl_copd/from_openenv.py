@@ -148,35 +148,48 @@ def _json(observation: dict[str, Any]) -> str:
 
 
 def _method(name: str, tool: Mapping[str, Any], many: bool) -> Callable:
-    """A method with the signature and the docstring that describe a tool of a server to a chat template."""
     schema = tool["input_schema"]
-    fields = {field: about for field, about in schema.get("properties", {}).items() if field != "metadata" or many}
+    if not many:
+        schema = schema | {"properties": {k: v for k, v in schema.get("properties", {}).items() if k != "metadata"}}
 
     def call(self: _Session, **arguments: Any) -> str:
-        return self._step(
-            {"type": "call_tool", "tool_name": tool["name"], "arguments": arguments} if many else arguments
-        )
+        action = {"type": "call_tool", "tool_name": tool["name"], "arguments": arguments}
+        return self._step(action if many else arguments)
 
+    return described(call, name, tool.get("description"), schema)
+
+
+def described(call: Callable, name: str, description: str | None, schema: Mapping[str, Any]) -> Callable:
+    """
+    Give a method the signature and the docstring that describe a tool to a chat template.
+
+    Args:
+        call (`Callable`): Takes `self`, and the arguments by their names.
+        name (`str`): The tool's.
+        description (`str`, *optional*): The tool's.
+        schema (`Mapping`): JSON schema of the arguments.
+
+    Raises:
+        ValueError: An argument has a name that Python does not allow.
+    """
+    fields, required = schema.get("properties", {}), schema.get("required", [])
     hints = {field: _hint(about) for field, about in fields.items()}
-    ordered = sorted(fields, key=lambda field: field not in schema.get("required", []))
+    ordered = sorted(fields, key=lambda field: field not in required)
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-    try:
-        parameters = [
-            inspect.Parameter(
-                field, kind, annotation=hints[field],
-                default=empty if field in schema.get("required", []) else fields[field].get("default"),
-            )
-            for field in ordered
-        ]  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"The tool {tool['name']!r} of the OpenEnv server cannot be described: {error}") from error
-    call.__signature__ = inspect.Signature([inspect.Parameter("self", kind), *parameters])  # type: ignore[attr-defined]
+    parameters = [inspect.Parameter("self", kind)]
+    for field in ordered:
+        default = empty if field in required else fields[field].get("default")
+        try:
+            parameters.append(inspect.Parameter(field, kind, annotation=hints[field], default=default))
+        except ValueError as error:
+            raise ValueError(f"The tool {name!r} cannot be described to a model: {error}") from error
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__, call.__name__, call.__qualname__ = hints, name, name
-    described = [_line(tool.get("description")) or f"Calls {name}."]
+    lines = [_line(description) or f"Calls {name}."]
     if ordered:
-        described += ["", "Args:"]
-        described += [f"    {field}: {_line(fields[field].get('description')) or field}" for field in ordered]
-    call.__doc__ = "\n".join(described)
+        lines += ["", "Args:"]
+        lines += [f"    {field}: {_line(fields[field].get('description')) or field}" for field in ordered]
+    call.__doc__ = "\n".join(lines)
     return call
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from .experts import Expert
+from .from_verifiers_tools import tools_environment, tools_reward
 from .rewards.completion import after_thinking
 from .trainers.calls import limited, readable
 from .worlds import EMPTY_PROMPT
@@ -20,9 +21,9 @@ def verifiers_expert(name: str, env: Any, size: int = 1000, eval_size: int = 0, 
     """
     An [`Expert`] that plays the one agent of a `verifiers` environment (version 0.4, `verifiers.v1`).
 
-    The environment's own `run`, `finalize`, stop conditions and rewards decide; `episode_reward` gives the sum of its
-    weighted rewards. Everything runs in the training process: no harness, no runtime, no network unless the
-    environment itself uses one.
+    The environment's own `run`, `finalize`, stop conditions and rewards decide; the first reward is the sum of its
+    weighted rewards. If its tasks bring toolsets, TRL's loop plays the conversation instead, and the task grades it.
+    Everything runs in the training process: no harness, no runtime, no network unless the environment uses one.
 
     Args:
         name (`str`): Name of the adapter.
@@ -64,7 +65,12 @@ def verifiers_expert(name: str, env: Any, size: int = 1000, eval_size: int = 0, 
     rewards = [episode_reward, *(further if isinstance(further, (list, tuple)) else [further])]
     if eval_size:
         expert_options["eval_dataset"] = Dataset.from_list(rows[size:])
-    return Expert(name, Dataset.from_list(rows[:size]), rewards, rollout_func=Episodes(env), **expert_options)
+    if _toolsets(env):
+        rewards[0] = tools_reward
+        expert_options["environment_factory"] = tools_environment(env)
+    else:
+        expert_options["rollout_func"] = Episodes(env)
+    return Expert(name, Dataset.from_list(rows[:size]), rewards, **expert_options)
 
 
 def episode_reward(completions: list, rewards_of_episodes: list[float | None], **columns: Any) -> list[float | None]:
@@ -320,6 +326,11 @@ def _messages(data: Any) -> list[dict[str, str]]:
     return system + _plain(_typed(data.prompt))
 
 
+def _toolsets(env: Any) -> list[Any]:
+    kind, config = type(env.taskset).task_type(), env.config.taskset
+    return [*kind.toolsets(config.task), *env.taskset.toolsets(config)]
+
+
 def _seat(env: Any) -> tuple[str, Any]:
     from verifiers.v1.configs.agent import agent_config_fields
 
@@ -354,6 +365,8 @@ def _check_tasks(env: Any, tasks: list[Any]) -> None:
     """
     import verifiers.v1 as vf
     from verifiers.v1.configs.agent import agent_config_fields
+    from verifiers.v1.envs.single_agent import SingleAgentEnv
+    from verifiers.v1.mcp.server import ServerBase
     from verifiers.v1.session import hook_boundary
     from verifiers.v1.utils.decorators import discover_decorated
 
@@ -362,7 +375,10 @@ def _check_tasks(env: Any, tasks: list[Any]) -> None:
     rewards = [inspect.signature(reward).parameters.get("runtime") for reward in first.hooks("reward")]
     reasons = {
         f"has {len(roles)} agents ({', '.join(roles)}), and an expert is one": len(roles) != 1,
-        "brings tools as servers": bool(first.toolsets(first.config) or env.taskset.toolsets(env.config.taskset)),
+        "has tools beside turns of its own": bool(_toolsets(env)) and type(env) is not SingleAgentEnv,
+        "has tools that prepare each task (`setup_task`), or run elsewhere (`url`)": any(
+            type(one).setup_task is not ServerBase.setup_task or one.config.url for one in _toolsets(env)
+        ),
         "starts resources of its own (`start`)": type(env).start is not vf.Env.start,
         "needs a container": kind.NEEDS_CONTAINER or any(task.data.image is not None for task in tasks),
         "prepares a runtime (`setup` or `finalize` of its tasks)": (kind.setup, kind.finalize)

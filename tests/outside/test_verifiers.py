@@ -1,6 +1,7 @@
 """Environments of Prime Intellect's `verifiers` as experts: the package's own TextArena environment, and refusals."""
 
 import asyncio
+import math
 import random
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from byte_model import byte_model, byte_tokenizer
 from tiny import distance, lora, settings, weights
+from tiny_acting import copd, replay_copd
 from tiny_acting import rows as plain_rows
 
 
@@ -162,8 +164,35 @@ def test_an_environment_that_hangs_is_ended(tmp_path, monkeypatch):
     assert grades == [None if place in late else 1.5 for place in range(8)]
 
 
-def tools(cls, config):
-    return ["a server"]
+def test_tools_of_tasks_keep_a_state_for_each_conversation(tmp_path):
+    trainer = copd(
+        tmp_path, [verifiers_expert("adder", load("adder"), 4), plain()], topology="student", rlvr_steps=1,
+        opd_steps=1, max_steps=2, opd_fraction=0.5, overlap_every=0, per_device_train_batch_size=16,
+    )  # fmt: skip
+    replay_copd(trainer, ["a5.", "a777.", "12.", "h0", "a1.a22."])
+    trainer.train()
+    branch, seen = trainer.branches["adder"], set()
+    rows = branch.talk.observed(branch.rows.native)
+    grades = branch.grade(rows, branch.talk.completions, branch.talk.ids, branch.talk.environments, [])[:, 0].tolist()
+    for talk, grade in zip(branch.talk.completions, grades, strict=True):
+        made = [call for message in talk for call in message.get("tool_calls") or []]
+        heard = [message["content"] for message in talk if message["role"] == "tool"]
+        lengths = [len(call["function"]["arguments"]["x"]) for call in made][: len(heard)]
+        assert heard == [str(sum(lengths[: i + 1])) for i in range(len(lengths))]
+        turns = sum(message["role"] == "assistant" for message in talk)
+        failed = (talk[-1].get("content") or "").startswith("h")
+        assert math.isnan(grade) if failed else grade == sum(lengths) / 2 + 10 * turns + 100 * len(heard)
+        seen.add((len(heard), failed))
+    assert len(seen) > 3 and {failed for _, failed in seen} == {True, False}
+
+
+class Prepared(vf.Toolset[vf.ToolsetConfig]):
+    async def setup_task(self, task):
+        pass
+
+
+def prepared(cls, config):
+    return [Prepared(vf.ToolsetConfig())]
 
 
 async def prepare(self, trace, runtime):
@@ -177,7 +206,7 @@ async def reads_runtime(self, runtime):
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
     [
-        ("toolsets", classmethod(tools), "brings tools as servers"),
+        ("toolsets", classmethod(prepared), "has tools that prepare each task"),
         ("NEEDS_CONTAINER", True, "needs a container"),
         ("setup", prepare, "prepares a runtime"),
         ("exact", vf.reward(reads_runtime), "a reward that reads the runtime"),
@@ -190,10 +219,13 @@ def test_what_needs_the_harness_is_refused(monkeypatch, attribute, value, messag
         verifiers_expert("sums", env, 2)
 
 
-def test_other_refusals(guessing):
+def test_other_refusals(guessing, monkeypatch):
     with pytest.raises(ValueError, match=r"has 2 agents \(assistant, user\), and an expert is one"):
         verifiers_expert("sums", load("sums", id="user_sim"), 2)
     with pytest.raises(ValueError, match="6 tasks to train on and 2 to evaluate on.*has 6"):
         verifiers_expert("sums", load("sums"), 6, 2)
     with pytest.raises(TypeError, match="must be an environment of `verifiers.v1`, got GuessTaskset"):
         verifiers_expert("game", guessing.taskset, 2)
+    monkeypatch.setattr(type(guessing.taskset).task_type(), "toolsets", classmethod(prepared))
+    with pytest.raises(ValueError, match="has tools beside turns of its own"):
+        verifiers_expert("game", guessing, 2)
