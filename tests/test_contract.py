@@ -215,7 +215,15 @@ def test_an_actor_has_what_trl_keeps_of_tools_and_environments(tmp_path):
     trainer = build_trainer(tmp_path, overlap_every=0)
     trainer.processing_class = acting_tokenizer()
     expert = Expert("acting", acting_rows(), talk_reward, tools=[b], environment_factory=Counter)
-    own = set(vars(Actor(trainer, World(expert)))) - {"run", "world", "guard", "unavailable", "counts", "longest"}
+    own = set(vars(Actor(trainer, World(expert)))) - {
+        "run",
+        "world",
+        "guard",
+        "rows",
+        "unavailable",
+        "counts",
+        "longest",
+    }
     assert own - set(vars(Policy(trainer))) - {"accelerator", "state"} == OF_A_WORLD
     reference = GRPOTrainer(
         acting_model(), talk_reward, GRPOConfig(**settings(tmp_path)), acting_rows(), tools=[b],

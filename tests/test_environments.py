@@ -1,12 +1,22 @@
 """Verifiers in a conversation."""
 
+import copy
+import re
+import sys
+
 import pytest
 from datasets import Dataset
+from tiny import lora, settings
+from tiny_acting import RESPONSE, Counter, acting_model, acting_tokenizer, rows
+from tiny_vision import seen_rows
 from trl.trainer.utils import get_callable_name
 
-from trl_copd import EnvironmentFailure, Expert
+from trl_copd import CoPDConfig, CoPDTrainer, EnvironmentFailure, Expert
 from trl_copd.environments import answer_feedback, code_feedback
-from trl_copd.rewards import CodeReward, MathReward, exact_match_reward
+from trl_copd.from_openenv import openenv_environment
+from trl_copd.from_verifiers import verifiers_expert
+from trl_copd.gym import reasoning_gym_expert
+from trl_copd.rewards import CodeReward, GymReward, MathReward, exact_match_reward
 from trl_copd.worlds import World
 
 
@@ -70,3 +80,58 @@ def test_refused():
         code_feedback(tries=0)
     with pytest.raises(TypeError, match="must be a verifier"):
         answer_feedback(len)
+
+
+def test_a_task_of_reasoning_gym_in_several_turns(tmp_path):
+    """Trained on: wrong at first, then right for even sums only; the last graded try is the reward."""
+    pytest.importorskip("reasoning_gym")
+    options = {"min_digits": 1, "max_digits": 1, "min_terms": 2, "max_terms": 2}
+    expert = reasoning_gym_expert(
+        "chain_sum", 4, 0, options=options, instruction=None, environment_factory=answer_feedback(GymReward())
+    )
+    tokenizer = acting_tokenizer()
+    tokenizer.response_template = response = copy.deepcopy(RESPONSE)
+    calls = response["fields"]["tool_calls"]
+    calls["open_pattern"] = "c"
+    calls["transform"]["function"] = {"name": "check", "arguments": {"answer": "{content}"}}
+    args = CoPDConfig(**settings(tmp_path, max_completion_length=100, topology="mutual", opd_steps=0, max_steps=2,
+                                 per_device_train_batch_size=16))  # fmt: skip
+    trainer = CoPDTrainer(
+        acting_model(max_position_embeddings=512), [expert], args, processing_class=tokenizer, peft_config=lora()
+    )
+    calls_made, expected = iter(range(6)), {"Right.": 1.0, "Wrong.": 0.0}
+
+    def generate(prompt_ids, names, greedy=False):
+        turn, said = next(calls_made) % 3, []
+        for ids in prompt_ids:
+            right = eval(re.search(r"\d [+-] \d", tokenizer.decode(ids))[0])
+            said.append(["c99.", f"c{right}." if right % 2 == 0 else "c98.", "e."][turn])
+        return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in said], None
+
+    trainer.engine.generate = generate
+    trainer.train()
+    branch, last = trainer.branches["chain_sum"], set()
+    for environment, talk in zip(branch.talk.environments, branch.talk.completions, strict=True):
+        first, second = (message["content"] for message in talk if message["role"] == "tool")
+        assert first == "Wrong. Try again." and environment.get_reward() == expected[second]
+        last.add(second)
+    assert last == set(expected)
+    assert trainer.state.log_history[0]["chain_sum/rewards/AnswerFeedback/mean"] > 0.0
+
+
+def test_pictures_beside_an_expert_that_acts_are_refused_before_the_model_is_loaded(tmp_path):
+    experts = [
+        Expert("eye", seen_rows(), exact_match_reward),
+        Expert("game", rows(), exact_match_reward, environment_factory=Counter),
+    ]
+    with pytest.raises(ValueError, match="Expert 'eye' has pictures, and expert 'game' acts.*Train them in two runs"):
+        CoPDTrainer("there/is-none", experts, CoPDConfig(**settings(tmp_path)), peft_config=lora())
+
+
+def test_packages_that_are_missing_are_named(monkeypatch):
+    for package in ("verifiers", "openenv"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"pip install 'verifiers>=0.4,<0.5'"):
+        verifiers_expert("game", object())
+    with pytest.raises(ImportError, match=r"pip install 'openenv>=0.10'"):
+        openenv_environment("http://127.0.0.1:1")

@@ -74,7 +74,8 @@ class Expert:
             which a row names its own in a column `environment`.
         rollout_func (`Callable`, *optional*):
             As in [`~trl.GRPOTrainer`]: `(prompts, trainer)` to completions. While it runs, the branch's adapter is
-            active, and `trainer.sample(prompt_ids)` samples together with all other branches.
+            active, `trainer.rows` has the rows, and `trainer.sample(prompt_ids)` samples together with all other
+            branches. A key `failures` (`dict[int, str]`) names rows that nobody grades or teaches, and why.
         max_tool_calling_iterations (`int`, *optional*, defaults to `args.max_tool_calling_iterations`):
             Most turns after the first, >= 0.
         chat_template_kwargs (`dict`, *optional*, defaults to `args.chat_template_kwargs`):

@@ -1,7 +1,12 @@
 """Conversations that nobody learns from: matrix and overlap; and resuming a run of experts that act."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+import trl
+from byte_model import byte_tokenizer
 from tiny import distance, history, lora, settings, weights
 from tiny import rows as plain_rows
 from tiny_acting import (
@@ -19,6 +24,7 @@ from tiny_acting import (
 from transformers import TrainerCallback
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
+from trl_copd.trainers.actor import Actor
 
 
 class Slow(Counter):
@@ -170,6 +176,30 @@ def test_a_rollout_function_has_its_branch_s_adapter_and_the_engine(tmp_path):
     trainer.train()
     assert waves == [["one", "two"], ["one", "two", "student"]]  # no wave of its own
     assert sorted(set(map(tuple, active))) == [("one",), ("student",), ("two",)]
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [("qwen3", "<|im_end|>"), ("qwen2_5", "<|im_end|>"), ("llama3", "<|eot_id|>"), ("gemma3", "<end_of_turn>")],
+)
+def test_what_a_rollout_function_puts_between_two_replies(template, end):
+    """The templates' own text of the conversation, whether the reply has ended by itself or was cut."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": [end]})
+    tokenizer.eos_token, folder = end, Path(trl.__file__).parent / "chat_templates"
+    tokenizer.chat_template = (folder / f"{template}.jinja").read_text()
+    actor = SimpleNamespace(
+        processing_class=tokenizer, _tokenizer=tokenizer, _is_vlm=False, chat_template=None, chat_template_kwargs={}
+    )
+    talk = [("user", "Hi"), ("assistant", "Seven."), ("user", "Wrong.")]
+    messages = [{"role": role, "content": content} for role, content in talk]
+    asked, whole = (
+        tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+        for said in (messages[:1], messages)
+    )
+    for reply in ("Seven.", f"Seven.{end}"):
+        ids = tokenizer(reply, add_special_tokens=False)["input_ids"]
+        assert asked + reply + tokenizer.decode(Actor.turn_ids(actor, ids, messages[2:])) == whole
 
 
 def test_arguments_of_the_template_are_an_expert_s(tmp_path):

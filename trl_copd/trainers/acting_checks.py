@@ -27,8 +27,9 @@ def check_worlds(experts: dict[str, Expert], args: CoPDConfig, model: Any, proce
     seeing = [expert.name for expert in experts.values() if expert.sees]
     if seeing:
         raise ValueError(
-            f"Expert {seeing[0]!r} has pictures and expert {acting[0].name!r} has tools, an environment, a rollout "
-            "function or a template's arguments of its own: together they are not supported. Train them in two runs."
+            f"Expert {seeing[0]!r} has pictures, and expert {acting[0].name!r} acts: it has tools, an environment, a "
+            "rollout function or arguments of the template. Conversations of several turns carry texts only, and "
+            "each expert learns on the other's rows. Train them in two runs."
         )
     for expert in acting:
         if expert.without_rows and args.max_steps <= 0:

@@ -17,6 +17,7 @@ from trl.chat_template_utils import (
     is_chat_template_prefix_preserving,
     supports_tool_calling,
 )
+from trl.data_utils import prepare_multimodal_messages
 from trl.trainer.utils import is_async_callable, shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
 from .. import adapters, pixels
@@ -26,6 +27,9 @@ from .calls import Broken, Guard, bounded
 from .policy import Policy
 from .talk import Sampled, Talk
 from .waves import Conversing, ask, converse
+
+
+REPLY = "The reply."  # stands for what was sampled where the chat template is asked what comes after it
 
 
 class _Had(BaseException):
@@ -61,7 +65,8 @@ class Actor(Policy):
             guard=guard,
             accelerator=_Alone(run.accelerator),
             state=None,
-            unavailable=set(),  # rows whose tools have said that the infrastructure failed
+            rows=[],  # whose conversations are had
+            unavailable={},  # why, by the row: its tools or its rollout have said that the infrastructure failed
             counts=(0, 0),  # calls of tools, and how many failed
             longest=0,
             vllm_generation=_VLLM(run),
@@ -121,6 +126,34 @@ class Actor(Policy):
         """
         return ask([list(ids) for ids in prompt_ids])
 
+    @property
+    def most_tokens(self) -> int:
+        """Most tokens that a prompt and its completion may have together."""
+        return self.vllm_generation.llm.llm_engine.model_config.max_model_len
+
+    def turn_ids(self, said: list[int], messages: list[dict[str, Any]]) -> list[int]:
+        """
+        What stands between a reply and the next one.
+
+        Args:
+            said (`list[int]`): Token ids that end with the reply.
+            messages (`list[dict]`): What the other side says then, as messages with `role` and `content`.
+
+        Returns:
+            `list[int]`: Token ids of the reply's end, where the reply lacks it, of `messages`, and of what the chat
+            template puts before a reply.
+        """
+        around = [{"role": "user", "content": "?"}, {"role": "assistant", "content": REPLY}, *messages]
+        text = self.processing_class.apply_chat_template(
+            prepare_multimodal_messages(around) if self._is_vlm else around,
+            add_generation_prompt=True,
+            tokenize=False,
+            chat_template=self.chat_template,
+            **self.chat_template_kwargs,
+        )
+        ids = self._tokenizer(text.rpartition(REPLY)[2], add_special_tokens=False)["input_ids"]
+        return ids[1:] if ids[:1] == said[-1:] and ids[0] in self._tokenizer.all_special_ids else ids
+
     def _roll_out(self, prompts: list, trainer: Any) -> dict[str, Any]:
         output = self.world.expert.rollout_func(prompts, trainer)
         if not isinstance(output, dict):
@@ -134,6 +167,7 @@ class Actor(Policy):
                     f"{self.world.who}: `rollout_func` returned {len(output[key])} {key} for {len(prompts)} prompts. "
                     "Return one per prompt; each comes as often as it is to be sampled."
                 )
+        self.unavailable.update(output.pop("failures", {}))
         return output
 
     def _active(self, adapter: str) -> AbstractContextManager:
@@ -143,7 +177,7 @@ class Actor(Policy):
 
     def _converse(self, rows: list[dict[str, Any]]) -> Talk:
         self.state = copy.copy(self.run.state)  # TRL counts tokens there; they are counted where they are learnt from
-        self.counts, self.unavailable = (0, 0), set()
+        self.rows, self.counts, self.unavailable = rows, (0, 0), {}
         self.guard.failures.clear()
         if self.world.expert.prompts_from_environment:
             rows = [{key: value for key, value in row.items() if key != "prompt"} for row in rows]
@@ -158,7 +192,7 @@ class Actor(Policy):
 
     def _generate(self, prompts):
         prompt_ids, ids, mask, completions, logps, extra, *_ = super()._generate(prompts)
-        failures = dict.fromkeys(self.unavailable, "a tool raised EnvironmentFailure")
+        failures = dict(self.unavailable)
         for row, environment in enumerate(self.environments or []):
             if id(environment) in self.guard.failures:
                 failures[row] = self.guard.failures[id(environment)]
@@ -206,7 +240,7 @@ class Actor(Policy):
         return result
 
     def _fail(self, row: int, error: Exception) -> None:
-        self.unavailable.add(row)
+        self.unavailable[row] = "a tool raised EnvironmentFailure"
 
     def _get_tool_suffix_ids(self, tool_messages):
         # the name is the model's: its JSON may spell characters that no tokenizer takes
