@@ -162,7 +162,7 @@ def short_table(found: dict[str, Any], more: dict[str, Any]) -> str:
 
 
 def table_of_seeds(results: Results, methods: dict[str, Method], seeds: Iterable[int]) -> str:
-    """Each seed by itself, for a study with too few seeds for an interval: the mean, and the accuracy on each domain."""
+    """Each seed by itself, for a study with too few seeds for an interval: mean, and accuracy on each domain."""
     runs = {name: measured(method, results, seeds) for name, method in methods.items()}
     runs = {name: records for name, records in runs.items() if records}
     chosen = best_copd(results, {name: methods[name] for name in runs})

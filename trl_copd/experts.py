@@ -153,14 +153,14 @@ class Expert:
             )
         if self.name in RESERVED_NAMES or hasattr(nn.ModuleDict(), self.name):
             raise ValueError(
-                f"Expert name {self.name!r} is reserved: {', '.join(RESERVED_NAMES)} and the attributes of torch's "
-                "ModuleDict mean something to TRL, PEFT or the capability matrix. Choose another name."
+                f"Expert name {self.name!r} is reserved: TRL, PEFT or the capability matrix use "
+                f"{', '.join(RESERVED_NAMES)} and the attributes of torch's ModuleDict. Choose another name."
             )
 
         if self.name.startswith(("eval_", "test_")):
             raise ValueError(
-                f"Expert name {self.name!r} begins like a metric of an evaluation, and trackers would file its curves "
-                "there. Choose another name."
+                f"Expert name {self.name!r} begins like an evaluation metric, so trackers would put its curves into "
+                "that group. Choose another name."
             )
 
     def _check_rewards(self) -> None:
@@ -187,7 +187,7 @@ class Expert:
                 )
             if isinstance(func, str) and func in rewards.__all__:
                 raise ValueError(
-                    f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
+                    f"Expert {self.name!r}: a reward given as a str must be a model id. Pass the function itself: "
                     f"`from trl_copd.rewards import {func}`."
                 )
         self._check_processing_classes(funcs)
@@ -214,13 +214,13 @@ class Expert:
             if len(classes) != len(funcs):
                 raise ValueError(
                     f"Expert {self.name!r} has {len(classes)} `reward_processing_classes` for {len(funcs)} reward "
-                    "functions. Give one per function, None for a function that is no model."
+                    "functions. Give one per function, None for a function that is not a model."
                 )
             self.reward_processing_classes = list(classes)
         elif classes is not None and len(models) > 1:
             raise ValueError(
                 f"Expert {self.name!r} has one `reward_processing_classes` for {len(models)} reward models, whose "
-                "tokens may differ. Pass a list with one per reward function, None for a function that is no model."
+                "tokens may differ. Pass a list with one per reward function, None for a function that is not a model."
             )
 
     def _check_adapter_and_rate(self) -> None:
@@ -233,12 +233,12 @@ class Expert:
             if local and not (folder / "adapter_config.json").is_file():
                 raise ValueError(
                     f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
-                    "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
+                    "Pass a saved adapter's folder, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
                 )
         if self.frozen and self.adapter is None:
             raise ValueError(
-                f"Expert {self.name!r} is frozen, but has no adapter, so it would teach what the base knows. Give it "
-                "`adapter=PATH`, or let it train."
+                f"Expert {self.name!r} is frozen, but has no adapter, so it could only teach what the base knows. "
+                "Give it `adapter=PATH`, or let it train."
             )
         rate = self.learning_rate
         if rate is not None:
@@ -268,14 +268,16 @@ def check_experts(experts: Any) -> dict[str, Expert]:
     names = [expert.name for expert in experts]
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
-        raise ValueError(f"Two experts bear the name {duplicates[0]!r}. Names are adapters: give each its own.")
+        raise ValueError(f"Two experts have the name {duplicates[0]!r}. Names are adapters: give each its own.")
     # `a.b` and `a` could collide in folders on case-insensitive file systems
     if len({name.lower() for name in names}) < len(names):
-        raise ValueError(f"Expert names differ in case only ({names}): their folders would collide. Rename one.")
+        raise ValueError(f"Expert names differ only in case ({names}): their folders would collide. Rename one.")
     domains = [domain for expert in experts for domain in expert.eval_datasets]
     repeated = sorted({domain for domain in domains if domains.count(domain) > 1})
     if repeated:
-        raise ValueError(f"Two experts evaluate on a domain named {repeated[0]!r}. Name the eval datasets apart.")
+        raise ValueError(
+            f"Two experts evaluate on a domain named {repeated[0]!r}. Give the eval datasets other names."
+        )
     return {expert.name: expert for expert in experts}
 
 
@@ -327,8 +329,8 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
     taken = sorted(TAKEN_COLUMNS & set(found)) if columns_by_reward else []  # rewards that are models get no columns
     if taken:
         raise ValueError(
-            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL "
-            "hands something else to every reward function. Rename the column."
+            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), but TRL passes something "
+            "else to every reward function under this name. Rename the column."
         )
     _check_prompts(dataset, expert, argument)
     return check_pictures(dataset, expert, argument)

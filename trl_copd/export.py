@@ -60,7 +60,7 @@ def export(
     """
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{str(output)!r} exists and is not empty. Nothing is overwritten: name another folder.")
+        raise ValueError(f"{str(output)!r} exists and is not empty, and nothing is overwritten. Name another folder.")
     root = _find_run(source, revision)
     adapter = _find_adapter(root, source, expert)
     config = PeftConfig.from_pretrained(str(adapter))
@@ -111,7 +111,7 @@ def _find_run(source: str, revision: str | None) -> Path:
         raise ValueError(f"The repo {source!r} has no revision {revision!r}.") from error
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         raise ValueError(
-            f"{source!r} is no folder here and no repo on the Hub that can be reached. Check the name and the "
+            f"{source!r} is neither a folder here nor a repo on the Hub that can be reached. Check the name and the "
             "connection; a private repo needs `hf auth login` or HF_TOKEN."
         ) from error
 
@@ -131,7 +131,7 @@ def _find_adapter(root: Path, source: str, expert: str | None) -> Path:
 
 def _check_base(base: str | None, config: PeftConfig) -> None:
     if not base:
-        raise ValueError("The adapter does not say what it was trained on: pass the base's id or folder with --base.")
+        raise ValueError("The adapter does not name its base. Pass the base's id or folder with --base.")
     if not (is_hub_id(base) or Path(base).is_dir()):
         raise ValueError(f"The base {base!r} is neither a folder here nor a Hub id. Pass it with --base.")
     if config.is_prompt_learning:
@@ -139,8 +139,7 @@ def _check_base(base: str | None, config: PeftConfig) -> None:
     quantised = getattr(AutoConfig.from_pretrained(base, revision=config.revision), "quantization_config", None)
     if quantised is not None:
         raise ValueError(
-            f"{base!r} is quantised, and merging would round the adapter away. Name the base that it was made from "
-            "with --base."
+            f"{base!r} is quantised, and merging would round the adapter away. Name the original base with --base."
         )
 
 
@@ -167,12 +166,12 @@ def _check(auto: Any, folder: Path, tokenizer: Any, wanted: list[list[int]], dty
     """Load what was saved and compare it with the adapter; in a lower precision rounding may change some tokens."""
     model = auto.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise RuntimeError(f"Some weights are not finite in {dtype}. Use --dtype float32 or bfloat16.")
+        raise RuntimeError(f"Some weights are NaN or infinite in {dtype}. Use --dtype float32 or bfloat16.")
     pairs = [pair for a, b in zip(_greedy(model, tokenizer), wanted, strict=True) for pair in zip(a, b, strict=True)]
     equal = sum(one == other for one, other in pairs)
     if dtype == "float32" and equal < len(pairs):
         raise RuntimeError(
-            f"Only {equal} of {len(pairs)} greedy tokens of the merged model are the adapter's: it is not saved."
+            f"Only {equal} of {len(pairs)} greedy tokens of the merged model equal the adapter's: it is not saved."
         )
     return f"{equal} of {len(pairs)} greedy tokens ({len(wanted)} prompts) equal the adapter's"
 

@@ -100,7 +100,7 @@ def settings(method: str, given: Mapping[str, Any], strict: bool = False) -> dic
         for name, value in chosen.fields.items():
             if name in given and given[name] != value:
                 raise ValueError(
-                    f"method={method!r} is {name}={value!r}, but {name}={given[name]!r} is given. Leave one out."
+                    f"method={method!r} means {name}={value!r}, but {name}={given[name]!r} is given. Leave one out."
                 )
     found = {**chosen.defaults, **given, **chosen.fields}
     if found.get("opd_steps") == 0 and not found.get("rlvr_steps", 1):

@@ -184,7 +184,7 @@ def cli(argv: list[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         if "--traceback" in argv:
             raise
-        print(f"trl-copd train: {error}\n(--traceback shows where this was raised)", file=sys.stderr)
+        print(f"trl-copd train: {error}\n(--traceback shows where the error was raised)", file=sys.stderr)
         return 2
     run(trainer, method)
     return 0

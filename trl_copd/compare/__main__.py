@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on with the runs that are not done.", file=sys.stderr)
+        print("\nInterrupted. The same command continues with the unfinished runs.", file=sys.stderr)
         return 130
     if not options.estimate:
         _show(jobs, results, folder, options)
@@ -98,10 +98,10 @@ def read_recipe(config: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict) or not isinstance(recipe.get("domains"), list) or not recipe["domains"]:
-        raise ValueError(f"{path} is no recipe: it must be a mapping with a list `domains` (docs/recipes.md).")
+        raise ValueError(f"{path} is not a recipe: it must be a mapping with a list `domains` (docs/recipes.md).")
     for domain in recipe["domains"]:
         if not isinstance(domain, dict) or "name" not in domain:
-            raise ValueError(f"{path}: `domains` must list mappings that have a `name`, got {domain!r}.")
+            raise ValueError(f"{path}: `domains` must list mappings with a `name`, got {domain!r}.")
     return recipe
 
 
@@ -246,7 +246,7 @@ def _show(jobs: dict[str, Job], results: Results, folder: Path, options: argpars
         return
     print("\n" + verdict(found))
     if options.equal == "rollouts":
-        print("\nRollouts of evaluation and of measuring overlap are not counted.")
+        print("\nRollouts for evaluation and for measuring overlap do not count.")
     scores = {name: {seed: score(row) for seed, row in by_seed.items()}
               for name, by_seed in measured(jobs, results.records, options.seeds).items()}  # fmt: skip
     try:

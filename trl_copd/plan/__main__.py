@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     if enough:
         print("It fits, without what is not counted." if missing else "It fits.")
         return 0
-    print(f"It does not fit: an allocator needs about a tenth of the memory to spare. {advised}")
+    print(f"It does not fit: the allocator needs about a tenth of the memory free. {advised}")
     if options.get("write") and changed is not None:
         print(f"{options['write']} fits.")
         return 0

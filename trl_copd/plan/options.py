@@ -105,7 +105,7 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     path = given.pop("config", None)
     if "write" in given and path is None:
-        raise ValueError("--write writes a recipe that fits, made of another one. Name that with --config.")
+        raise ValueError("--write copies a recipe with settings that fit. Name the recipe with --config.")
     recipe = _load(path) if path is not None else {}
     options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
     if "builtin_base" in recipe and "model" not in given:
@@ -130,7 +130,7 @@ def _load(path: str) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(find_recipe(path).read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path!r} is no YAML file: {error}") from error
+        raise ValueError(f"{path!r} is not a YAML file: {error}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{path!r} holds {type(recipe).__name__}, not the fields of a recipe.")
     return recipe
@@ -175,7 +175,7 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
     built = sorted(folder.glob(f"{name}-*seed*/config.json"))
     if not built:
         raise ValueError(
-            f"builtin_base={name!r} is built by the first run, and {str(folder)!r} holds none yet. Start the recipe "
+            f"builtin_base={name!r} is built by the first run, and {str(folder)!r} has none yet. Start the recipe "
             f"once (`make {name}`, or `trl-copd train --config {path}`), or pass --model."
         )
     return str(built[0].parent)
@@ -187,7 +187,7 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
 def check(options: dict[str, Any]) -> None:
     """Refuse what cannot be counted, and turn text that TRL would read as a number into one."""
     if not options.get("model"):
-        raise ValueError("No model is named. Pass --model with a Hub id, a folder or a config.json.")
+        raise ValueError("There is no model. Pass --model with a Hub id, a folder or a config.json.")
     for name, choices in {"dtype": VALUE_BYTES, "topology": TOPOLOGIES, "student_init": ("fresh", "merge")}.items():
         if options[name] not in choices:
             raise ValueError(f"{name}={options[name]!r} is unknown. Choose one of {', '.join(sorted(choices))}.")
@@ -205,20 +205,20 @@ def check(options: dict[str, Any]) -> None:
         raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
     if options["student_init"] == "merge" and options["topology"] not in ("student", "mopd"):
         raise ValueError(
-            f"student_init='merge' with topology={options['topology']!r}, whose student is no branch. Set "
+            f"student_init='merge' with topology={options['topology']!r}, whose student is not a branch. Set "
             "student_init='fresh', or topology='student'."
         )
     rows = options["rows"] * options["gpus"] * (_steps_per_generation(options) or options["accumulation"])
     if rows % options["generations"]:
         raise ValueError(
-            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
-            f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
+            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation). TRL refuses this, "
+            f"because it is not a multiple of {options['generations']} generations. Change --rows or --generations."
         )
     teaches = options["topology"] in ("mutual", "hub") and options["experts"] > 1 and options["opd_steps"] > 0
     if teaches and cross_prompts(rows // options["generations"], options["opd_fraction"]) == 0:
         raise ValueError(
-            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which stays a native "
-            f"one, so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
+            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which remains native, "
+            f"so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
         )
 
 
@@ -234,7 +234,7 @@ def _whole(label: str, value: Any, least: int) -> int:
     except ValueError:
         number = None
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
-        raise ValueError(f"{label} must be >= {least}, a whole number, got {value!r}.")
+        raise ValueError(f"{label} must be a whole number >= {least}, got {value!r}.")
     return number
 
 
@@ -244,10 +244,10 @@ def _steps_per_generation(options: dict[str, Any]) -> int | None:
     if batch is None:
         return steps
     if steps is not None:
-        raise ValueError("generation_batch_size and steps_per_generation say the same. Set one of them.")
+        raise ValueError("generation_batch_size and steps_per_generation set the same thing. Set only one of them.")
     rows = options["rows"] * options["gpus"]
     if batch % rows:
-        raise ValueError(f"generation_batch_size={batch} is no multiple of rows * gpus = {rows}, which TRL refuses.")
+        raise ValueError(f"generation_batch_size={batch} must be a multiple of rows * gpus = {rows}, as TRL demands.")
     return batch // rows
 
 

@@ -83,7 +83,7 @@ class VerifierReward:
         if isinstance(columns, str):
             raise TypeError(f"`columns` must be a sequence of names, got the string {columns!r}. Use ({columns!r},).")
         if not columns:
-            raise ValueError("`columns` is empty: without a reference nothing can be verified. Name at least one.")
+            raise ValueError("`columns` is empty, so there is no reference to verify against. Name at least one.")
         if cpu_seconds is not None and not cpu_seconds > 0:
             raise ValueError(f"`cpu_seconds` must be above 0, or None to grade inline, got {cpu_seconds}.")
         name = name or getattr(verifier, "__name__", None)
@@ -259,8 +259,7 @@ class VerifierReward:
                 found = ", ".join(sorted(columns)) or "none"
                 raise ValueError(
                     f"{self.__name__} was called without the column {name!r} (found: {found}), which holds the "
-                    "reference that completions are graded against. Add or rename it in the dataset, or use another "
-                    "reward."
+                    "reference. Add or rename it in the dataset, or use another reward."
                 )
             if len(columns[name]) != rows:
                 raise ValueError(

@@ -132,7 +132,7 @@ def _checked_validator(text: str) -> Any:
 
     schema = parse_json(text)
     if not isinstance(schema, dict) or not schema:
-        raise _Unreadable("the schema is no object with keywords, so it decides nothing")
+        raise _Unreadable("the schema is not an object with keywords, so it decides nothing")
     draft = schema.get("$schema", jsonschema.Draft202012Validator.META_SCHEMA["$schema"])
     if not isinstance(draft, str):
         raise _Unreadable(f"`$schema` must be a text, got {draft!r:.100}")
@@ -199,7 +199,7 @@ def _check_schema(schema: Any, validator_class: Any) -> None:
     import jsonschema
 
     if not isinstance(schema, (dict, bool)):
-        raise _Unreadable(f"the schema refers to {schema!r:.100}, which is no schema")
+        raise _Unreadable(f"the schema refers to {schema!r:.100}, which is not a schema")
     try:
         validator_class.check_schema(schema, format_checker=format_checker(validator_class))
     except jsonschema.SchemaError as error:
@@ -213,7 +213,7 @@ def _check_patterns(part: dict[str, Any]) -> None:
         try:
             re.compile(pattern)
         except Exception as error:
-            raise _Unreadable(f"{pattern!r:.100} is no regular expression: {error}") from error
+            raise _Unreadable(f"{pattern!r:.100} is not a regular expression: {error}") from error
 
 
 def _check_types(part: dict[str, Any], validator_class: Any) -> None:

@@ -147,7 +147,7 @@ def _run(database: str, query: str, max_steps: int) -> list[Row]:
     try:
         cursor = connection.execute(query)
         if cursor.description is None:
-            raise QueryError("it is no query")
+            raise QueryError("it is not a query")
         rows, size = [], 0
         for row in cursor:
             rows.append(row)

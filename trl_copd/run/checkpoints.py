@@ -94,7 +94,7 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
         reason = defect(folder)
         if reason is None:
             return str(folder)
-        logger.warning(f"{folder} is passed over: {reason}.")
+        logger.warning(f"{folder} is skipped: {reason}.")
     return None
 
 

@@ -75,7 +75,7 @@ def run(options: Any) -> int:
             raise ValueError(f"--limit must be at least 1, got {options.limit}.")
         rows, total = itertools.islice(rows, options.limit), min(options.limit, total or options.limit)
     if options.output is not None and options.output.exists() and options.output.samefile(options.data):
-        raise ValueError(f"--output {str(options.output)!r} is the file that is read. Name another one.")
+        raise ValueError(f"--output {str(options.output)!r} is also the input file. Name another one.")
     columns: dict[str, None] = {}  # all that were seen, in order
     tally = Tally(options.expect)
     start = time.perf_counter()
@@ -111,7 +111,7 @@ def _spec(text: str) -> str | dict[str, Any]:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"--reward {text!r} is no mapping: {error}") from error
+        raise ValueError(f"--reward {text!r} is not a mapping: {error}") from error
 
 
 def _renamed(pairs: list[str]) -> dict[str, str]:

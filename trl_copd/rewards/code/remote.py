@@ -102,7 +102,7 @@ class SandboxFusion:
         with urllib.request.urlopen(call, timeout=timeout) as response:
             answer = json.loads(response.read(64 << 20))
         if not isinstance(answer, dict):
-            raise ValueError("the answer is no JSON object")
+            raise ValueError("the answer is not a JSON object")
         return answer
 
 

@@ -151,8 +151,8 @@ def check_task(task: str) -> None:
         raise ValueError(f"reasoning-gym has no task {task!r}. It has: {', '.join(sorted(TASKS))}.")
     if task not in TASKS:
         raise ValueError(
-            f"reasoning-gym task {task!r} is newer than this package, which has not looked at its scorer, and some "
-            "scorers pay for wrong answers. Build an `Expert` with a reward of your own."
+            f"reasoning-gym task {task!r} is newer than this package, so nobody has checked its scorer, and some "
+            "scorers pay for wrong answers. Build an `Expert` with your own reward."
         )
 
 
@@ -209,7 +209,7 @@ def messages(question: str, instruction: str | None, system_prompt: str | None) 
 def _read_entry(entry: str) -> dict[str, Any]:
     fields = json.loads(entry)
     if not isinstance(fields, dict) or fields.get("task") not in TASKS:
-        raise ValueError("an entry must be a JSON object with the `task` that it is of")
+        raise ValueError("an entry must be a JSON object with its `task`")
     missing = {"answer", *TASKS[fields["task"]].needs} - set(fields)
     if missing:
         raise ValueError(f"the entry has no {sorted(missing)[0]!r}")

@@ -174,7 +174,7 @@ def _decoded(value: Any) -> Any:
 def _instruction(row: Any) -> tuple[str, Kind, dict[str, Any]]:
     name = row.get("id") if isinstance(row, dict) else None
     if not isinstance(name, str) or name not in KINDS:
-        raise Unreadable(f"there is no type of instruction {shown(name, 100)}")
+        raise Unreadable(f"the type of instruction {shown(name, 100)} is unknown")
     given = _decoded(row.get("arguments")) or {}
     if not isinstance(given, dict):
         raise Unreadable(f"the arguments of {name} must be a dictionary")

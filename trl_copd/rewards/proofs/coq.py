@@ -268,8 +268,9 @@ class CoqReward(ProverReward):
 def _warn_if_unsound(version: tuple[int, ...]) -> None:
     if version < SOUND_SINCE:
         logger.warning(
-            "Coq %s has soundness bugs that are fixed in Rocq %s: a policy that finds one can prove anything. Check "
-            "proofs that look too short, or install a newer version.",
+            "Coq %s has soundness bugs that Rocq %s fixes: a policy that finds one can prove anything. Check proofs "
+            "that "
+            "look too short, or install a newer version.",
             ".".join(map(str, version)), ".".join(map(str, SOUND_SINCE)),
         )  # fmt: skip
 

@@ -163,7 +163,7 @@ class LeanReward(ProverReward):
             imports = ["import TrlCopdPreamble", *imports]
         body = lean_text.without_preamble(body, compiled.body)
         if problem := lean_text.forbidden(body, compiled.preamble):
-            raise Refused(f"it could run code of its own: {problem}")
+            raise Refused(f"it could run its own code: {problem}")
         if lean_text.is_proof_only(body):
             proof = body.strip().removeprefix(":=")
             body = f"theorem {stated.name or 'trl_copd_theorem'} {stated.signature} :=\n{proof}\n"
@@ -257,8 +257,8 @@ def axioms(report: str, name: str) -> frozenset[str]:
 @functools.cache  # once a version
 def _warn_without_checker(version: str) -> None:
     logger.warning(
-        "Lean %s has no leanchecker, so proofs are not checked again in a fresh kernel. Newer toolchains have it; "
-        "a project may require lean4checker.", version,
+        "Lean %s has no leanchecker, so no fresh kernel checks proofs again. Newer toolchains include it, and a "
+        "project can require lean4checker.", version,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class OCRReward(VerifierReward):
         name: str = "ocr_reward",
     ):
         if not 0 <= max_error < 1:
-            raise ValueError(f"`max_error` must be in [0, 1), got {max_error}: at 1, nothing read would pass.")
+            raise ValueError(f"`max_error` must be in [0, 1), got {max_error}: at 1 an empty answer would pass.")
         self.partial_credit = partial_credit
         super().__init__(partial(verify_ocr, max_error=max_error, ignore_case=ignore_case), name=name)
 
