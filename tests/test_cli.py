@@ -190,7 +190,7 @@ def test_a_row_without_a_completion(tmp_path, capsys):
         ("rows.jsonl", '{"completion": "1"}\n{"completion"', [], "line 2: this is not JSON"),
         ("rows.jsonl", '["completion"]', [], "line 1: a row must be an object"),
         ("rows.json", "{}", [], "holds a dict; a .json file must hold a list"),
-        ("rows.csv", "completion,solution\na,b,c\n", [], "line 2: 2 columns are named"),
+        ("rows.csv", "completion,solution\na,b,c\n", [], "line 2: the header names 2 columns"),
         ("rows.jsonl", "", [], "holds no rows"),
         ("rows.parquet", "PAR0", [], "is not a Parquet file"),
         ("rows.txt", "", [], "must end in one of .jsonl"),

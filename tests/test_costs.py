@@ -184,7 +184,7 @@ def test_a_recipe_gives_the_settings_and_the_command_line_wins():
         (["--model", "no/such-model"], "No model configuration found"),
         ([], "There is no model"),
         (["--model", "x", "--experts", "0"], "must be >= 1"),
-        (["--model", "x", "--rows", "6"], "no multiple of 8"),
+        (["--model", "x", "--rows", "6"], "not a multiple of 8"),
         (["--config", "missing.yaml"], "no recipe at"),
     ],
 )
@@ -310,7 +310,7 @@ def test_baselines_fsdp_and_target_modules_of_a_recipe(tmp_path):
         ({"gradient_checkpointing": "no"}, "must be true or false"),
         ({"domains": 3}, "`domains` must be a list"),
         ({"method": "magic"}, "method='magic' is unknown"),
-        ({"generation_batch_size": 12, "per_device_train_batch_size": 8}, "no multiple of rows * gpus = 8"),
+        ({"generation_batch_size": 12, "per_device_train_batch_size": 8}, "must be a multiple of rows * gpus = 8"),
         ({"generation_batch_size": 8, "per_device_train_batch_size": 8, "steps_per_generation": 1}, "Set one of them"),
         ({"student_init": "merge", "topology": "mutual"}, "whose student is not a branch"),
     ],

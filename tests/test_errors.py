@@ -123,7 +123,7 @@ CONFIGS = {
     "overlap inside a generation": (
         {"schedule": "overlap", "num_iterations": 2, "rlvr_steps": 4, "opd_steps": 4, "overlap_every": 3},
         ValueError,
-        "no multiple",
+        "not a multiple",
     ),
     "opd_top_k": ({"opd_top_k": 0}, ValueError, ">= 1"),
     "schedule": ({"schedule": "cosine"}, ValueError, "'fixed', 'overlap'"),
@@ -139,7 +139,7 @@ CONFIGS = {
     "chunk": ({"rollout_chunk_rows": 0}, ValueError, ">= 1"),
     "live_view type": ({"live_view": "yes"}, TypeError, "live_view"),
     "group size": ({"per_device_train_batch_size": 6}, ValueError, "divisible by num_generations"),
-    "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "straddle"),
+    "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "span two phases"),
     "reuse straddles a round": ({"steps_per_generation": 3, "gradient_accumulation_steps": 2}, ValueError, "whole"),
 }
 
@@ -169,7 +169,7 @@ RUNS = {
     "too few rows": ({"experts": one(), "per_device_train_batch_size": 64}, ValueError, "12 training rows.* 16 "),
     "stream without max_steps": ({"experts": [Expert("s", rows().to_iterable_dataset(), letter_reward)],
                                   "max_steps": -1}, ValueError, "max_steps"),
-    "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "no branch"),
+    "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "not a branch"),
     "beta missing": ({"opd_beta": {"math": 1.0}}, ValueError, "no value for"),
     "beta list": ({"opd_beta": [1.0, 2.0]}, ValueError, "4 branches"),
     "weights for another": ({"reward_weights": [1.0, 1.0]}, ValueError, "reward_weights"),
@@ -219,7 +219,7 @@ NO_PAIRS = {
     "QALoRA": (lora(use_qalora=True), "use_qalora=True"),
     "activated LoRA": (lora(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
     "tied weights": (lora(ensure_weight_tying=True), "ensure_weight_tying"),
-    "IA3": (IA3Config(), "IA3Config is no LoRA"),
+    "IA3": (IA3Config(), "IA3Config is not LoRA"),
 }
 
 

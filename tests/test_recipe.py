@@ -204,7 +204,7 @@ BAD_DOMAINS = {
     "no such column": (ROWS | {"prompt": "{question}"}, "no column 'question' \\(found: prompt, solution\\)"),
     "no such solution": (ROWS | {"solution": "{answer}"}, "`solution` is '{answer}'"),
     "empty braces": (ROWS | {"prompt": "Say {}."}, "no column ''"),
-    "braces": (ROWS | {"prompt": "{a"}, "doubled"),
+    "braces": (ROWS | {"prompt": "{a"}, "double a literal brace"),
     "all rows held out": (ROWS | {"n_eval": 20}, "leave none"),
     "held-out rows that are trained on": (ROWS | {"eval_split": "test"}, "would be the training rows"),
     "row without a prompt": (ROWS | {"dataset": "holes.jsonl"}, "has no question"),

@@ -298,7 +298,7 @@ REFUSED = {
     "embedding": ({"peft_config": lora(target_modules=["q_proj", "embed_tokens"])}, "'embed_tokens'"),
     "rank": ({"peft_config": lora(r=8, rank_pattern={"q_proj": 600})}, "rank 600.*up to 512"),
     "rank of the merge": ({"topology": "mutual", "experts": with_eval(), "peft_config": lora(r=256)},
-                          "merge of 3 experts, of rank 768.*merge_method='linear'"),
+                          "merge of 3 experts, which has rank 768.*merge_method='linear'"),
     "mode": ({"vllm_mode": "remote"}, "'colocate' or 'server'"),
     "tensor parallel": ({"vllm_tensor_parallel_size": 2}, "vllm_mode='server'.*--tensor-parallel-size"),
     "sleep without a GPU": ({"vllm_enable_sleep_mode": True}, "without a GPU"),

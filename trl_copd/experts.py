@@ -45,42 +45,42 @@ class Expert:
         name (`str`):
             Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
         train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
-            Rows with a `prompt` (text or messages) and the columns that the rewards read. Pictures stand in a column
-            `image` or `images`, or in the messages: PIL images, paths or files' bytes. An environment may give the
-            prompts: then rows need none, and without rows `max_steps` sets the length.
+            Rows with a `prompt` (text or messages) and the columns that the rewards read. Images are in a column
+            `image` or `images`, or in the messages: PIL images, paths or files' bytes. If an environment gives the
+            prompts, rows need none; without rows `max_steps` sets the length of the run.
         reward_funcs (`Callable` or `list`):
             As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix. May be left
             out if an environment has a `get_reward`.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Held-out rows. A dictionary evaluates an expert on pooled data domain by domain.
+            Held-out rows, never trained on. A dictionary evaluates an expert on pooled data domain by domain.
         reward_weights (`list[float]`, *optional*):
-            One weight per reward function; defaults to `args.reward_weights`, else to 1.0 each.
+            One weight per reward function; defaults to `args.reward_weights`, or to 1.0 each.
         adapter (`str` or `Path`, *optional*):
             Trained adapter (folder or Hub id) to start from, instead of a fresh one.
         learning_rate (`float`, *optional*):
             Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
         reward_processing_classes (*optional*):
-            For rewards that are models: a tokenizer, or a list with one (or `None`) per reward function. Without, each
-            model's own is loaded.
+            For reward models: a tokenizer, or a list with one (or `None`) per reward function. By default each model's
+            own tokenizer is loaded.
         domain_column (`str`, *optional*):
-            Column that names each row's domain, for an expert on the pooled data of several:
-            `allocation="adaptive"` shares its prompts out among them.
+            Column with each row's domain, for an expert on the pooled data of several domains.
+            `allocation="adaptive"` divides its prompts among them.
         frozen (`bool`, *optional*, defaults to `False`):
-            Whether it only teaches. Needs `adapter`.
+            Whether the expert only teaches. Needs `adapter`.
         tools (`list[Callable]`, *optional*):
             As in [`~trl.GRPOTrainer`]: functions that the model may call, with type hints and Google-style docstrings.
         environment_factory (`Callable` or `dict[str, Callable]`, *optional*):
-            As in [`~trl.GRPOTrainer`]: makes an environment, whose public methods are tools; or several by name, of
-            which a row names its own in a column `environment`.
+            As in [`~trl.GRPOTrainer`]: makes an environment, whose public methods are tools. A dictionary holds
+            several by name; the column `environment` of a row names its own.
         rollout_func (`Callable`, *optional*):
-            As in [`~trl.GRPOTrainer`]: `(prompts, trainer)` to completions. While it runs, the branch's adapter is
-            active, and `trainer.sample(prompt_ids)` samples together with all other branches.
+            As in [`~trl.GRPOTrainer`]: turns `(prompts, trainer)` into completions. While it runs, the branch's
+            adapter is active, and `trainer.sample(prompt_ids)` samples together with all other branches.
         max_tool_calling_iterations (`int`, *optional*, defaults to `args.max_tool_calling_iterations`):
-            Most turns after the first, >= 0.
+            Largest number of turns after the first, >= 0.
         chat_template_kwargs (`dict`, *optional*, defaults to `args.chat_template_kwargs`):
-            Further arguments of the chat template for this expert's prompts.
+            Additional arguments of the chat template for this expert's prompts.
         tool_timeout (`float`, *optional*, defaults to `60.0`):
-            Seconds, > 0, after which a call of a tool or an environment is ended; the model is told so.
+            Time limit of one call of a tool or an environment, in seconds, > 0. The model is told about a time-out.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Expert:
 
     @property
     def eval_datasets(self) -> dict[str, Dataset | IterableDataset]:
-        """Held-out data by domain; a single dataset is the domain that bears the expert's name."""
+        """Held-out data by domain; a single dataset is a domain with the expert's name."""
         if self.eval_dataset is None:
             return {}
         several = isinstance(self.eval_dataset, dict) and not isinstance(
@@ -138,7 +138,7 @@ class Expert:
 
     @property
     def required_columns(self) -> dict[str, set[str]]:
-        """For each reward function by name, the dataset columns that it cannot do without."""
+        """For each reward function by name, the dataset columns that it needs."""
         if self.rollout_func is not None:  # it gives rewards further values, and only when it runs
             return {}
         funcs: Any = self.reward_funcs  # a list, once checked

@@ -3,7 +3,7 @@ Merge the student, or an expert, into a plain checkpoint that needs neither PEFT
 
     trl-copd export OUTPUT_DIR_OR_REPO [--expert NAME] [--revision REV] [--base BASE] --output DIR
 
-The merge is done in float32, because merging in half precision rounds the base's own weights. What was saved is loaded
+The merge runs in float32, because merging in half precision rounds the base's own weights. The merged model is loaded
 again and must give the adapter's greedy tokens before anything is written to DIR.
 """
 
@@ -48,14 +48,14 @@ def export(
         output (`str` or `Path`): Folder that does not exist yet, or is empty.
         expert (`str`, *optional*): An expert instead of the student.
         revision (`str`, *optional*): Branch, tag or commit of the repo.
-        base (`str`, *optional*): Id or folder of the base; defaults to what the adapter's configuration says.
+        base (`str`, *optional*): Id or folder of the base; by default the adapter's configuration names it.
         dtype (`str`, *optional*, defaults to `"float32"`): Of the saved copy: `"float32"`, `"bfloat16"`, `"float16"`.
 
     Returns:
-        `str`: What was checked.
+        `str`: The result of the check.
 
     Raises:
-        ValueError: The folder, repo, expert or base is not what it should be, or `output` is not empty.
+        ValueError: The folder, repo, expert or base is missing or unusable, or `output` is not empty.
         RuntimeError: The merged model does not give the adapter's tokens; `output` is not written.
     """
     output = Path(output)
@@ -204,11 +204,11 @@ def main(argv: list[str] | None = None) -> None:
         description="Merge the student, or an expert, into a checkpoint without adapters.",
     )
     parser.add_argument("source", help="output_dir of a run, one of its checkpoints, or a repo on the Hub")
-    parser.add_argument("--output", required=True, help="folder to write, which must not exist or be empty")
+    parser.add_argument("--output", required=True, help="folder to write; it must not exist, or be empty")
     parser.add_argument("--expert", help="an expert instead of the student")
     parser.add_argument("--revision", help="branch, tag or commit of the repo")
-    parser.add_argument("--base", help="the base, where the adapter's configuration does not say it")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the saved copy")
+    parser.add_argument("--base", help="id or folder of the base, if the adapter's configuration does not name it")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="type of the saved copy")
     options = vars(parser.parse_args(argv))
     try:
         print(f"{export(**options)}; saved in {options['output']}")

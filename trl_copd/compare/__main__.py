@@ -3,10 +3,10 @@ Which method wins on your data.
 
     trl-copd compare --config mine.yaml --methods mixed mopd copd --seeds 0 1 2
 
-Each method is run once for each seed from one recipe, with as many rollouts each (`--equal rollouts`, of the recipe as
-it stands) or as many rounds one after the other (`--equal rounds`, where one policy on all data samples a batch K
-times as large). Says first how long it will take. Results are appended to OUTPUT/results.jsonl, one JSON object a run;
-a run that is there is not made again, so that a comparison that was killed goes on with the same command.
+Each method runs once per seed from one recipe. All get the same number of rollouts (`--equal rollouts`, as many as the
+recipe has), or the same number of consecutive rounds (`--equal rounds`, where one policy on all data samples a batch K
+times as large). The command first estimates the time. It appends results to OUTPUT/results.jsonl, one JSON object per
+run, and skips runs that are there. So the same command continues a comparison that was killed.
 """
 
 import argparse
@@ -75,17 +75,17 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"of {', '.join(methods.METHODS)} (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument(
-        "--equal", choices=EQUAL, default="rollouts", help="what every method gets as much of (rollouts)"
+        "--equal", choices=EQUAL, default="rollouts", help="what all methods get the same number of (rollouts)"
     )
-    parser.add_argument("--budget", type=int, help="rollouts or rounds of a run; default: the recipe's own")
+    parser.add_argument("--budget", type=int, help="rollouts or rounds of each run; default: the recipe's own")
     parser.add_argument("--set", nargs="+", default=[], metavar="METHOD.FIELD=VALUE", dest="changes",
-                        help="a setting of one method alone, such as mixed.learning_rate=5e-4")  # fmt: skip
+                        help="a setting of only one method, such as mixed.learning_rate=5e-4")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder of results, runs and figure (runs/compare-NAME)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
     parser.add_argument("--gpus", nargs="+", help="devices, one run at a time on each, such as 0 1")
     parser.add_argument("--processes", type=int, default=1, help="processes of one run (1)")
-    parser.add_argument("--table", action="store_true", help="show what is there, and run nothing")
-    parser.add_argument("--estimate", action="store_true", help="say how long it will take, and stop")
+    parser.add_argument("--table", action="store_true", help="show the results so far, and run nothing")
+    parser.add_argument("--estimate", action="store_true", help="estimate the time, and stop")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object instead of the table")
     return parser
 

@@ -1,5 +1,5 @@
 """
-Print what a run will need before it is started; exit with 1 and advice if it does not fit.
+Predict the memory and time of a run. If it does not fit, exit with 1 and print advice.
 
     trl-copd plan --model Qwen/Qwen3-0.6B --experts 4 --gpus 8 --rows 64 --completion-length 1024
     trl-copd plan --config recipes/qwen3_0.6b_gpu.yaml --device a100

@@ -81,27 +81,29 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     """Options of the command line over those of the recipe over the defaults."""
     parser = Parser(prog="trl-copd plan", description=description)
     parser.add_argument("--model", help="Hub id, folder, or config.json")
-    parser.add_argument("--config", help="a recipe, or the name of a built-in one; the command line wins")
-    parser.add_argument("--write", metavar="PATH", help="write the recipe with the settings with which it fits")
-    parser.add_argument("--experts", type=int, help="K (default: 3)")
-    parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
-    parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
+    parser.add_argument("--config", help="a recipe, or the name of a built-in one; options override it")
+    parser.add_argument("--write", metavar="PATH", help="write a copy of the recipe with settings that fit")
+    parser.add_argument("--experts", type=int, help="number of experts (default: 3)")
+    parser.add_argument("--gpus", type=int, help="number of processes, one per GPU (default: 1)")
+    parser.add_argument(
+        "--fsdp", action="store_true", default=None, help="shard the weights over the processes with FSDP2"
+    )
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
     parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 32)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
-    parser.add_argument(
-        "--prompt-length", type=int, help="tokens (default: those of the recipe's longest prompt, else 256)"
-    )
+    parser.add_argument("--prompt-length", type=int, help="tokens of a prompt (default: the recipe's longest, or 256)")
     parser.add_argument("--completion-length", type=int, help="max_completion_length (default: 256)")
     parser.add_argument("--rank", type=int, help="lora_r of the adapters (default: 16)")
-    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), help="of the computation (default: as --dtype)")
+    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="type of the base's weights (default: bf16)")
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp32"), help="precision of the computation (default: as --dtype)"
+    )
     parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
     parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on")
-    parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
+    parser.add_argument("--rollout-chunk-rows", type=int, help="rows in one call of generate (default: all)")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     path = given.pop("config", None)
     if "write" in given and path is None:

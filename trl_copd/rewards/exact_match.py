@@ -59,7 +59,7 @@ class ExactMatchReward(VerifierReward):
         answer_pattern (`str`, *optional*):
             Regular expression that finds the answer in the completion, e.g. `r"Answer:\s*([A-D])\b"`. Its last match
             counts: the group, or the whole match if it has none. By default the whole completion is the answer.
-            Completions are long: avoid patterns that backtrack.
+            Completions are long, so avoid patterns that backtrack.
         name (`str`, *optional*, defaults to `"exact_match_reward"`): Name in metrics.
 
     Raises:

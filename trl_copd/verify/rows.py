@@ -13,7 +13,7 @@ BATCH = 64  # rows that are graded at once
 
 def read_rows(path: Path) -> tuple[Iterator[dict[str, Any]], int | None]:
     """
-    The rows of a file, one at a time, and how many there are where that is known beforehand.
+    The rows of a file, one at a time, and their number where it is known beforehand.
 
     Values keep the types of the file; those of a CSV file are text, and an empty cell is `None`.
 

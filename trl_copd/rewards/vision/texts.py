@@ -52,14 +52,14 @@ def edit_distance(a: str, b: str) -> int:
 class OCRReward(VerifierReward):
     """
     Reward 1.0 where the answer is the text in the column `solution`, else 0.0; see [`VerifierReward`] for `None`, and
-    [`NumberReward`] for what is the answer.
+    [`NumberReward`] for how the answer is found.
 
     White space and forms of the same character (Unicode NFKC) do not count.
 
     Args:
         max_error (`float`, *optional*, defaults to `0.0`):
-            Most wrong characters as a share of the text's length (edit distance), in [0, 1).
-        ignore_case (`bool`, *optional*, defaults to `False`): Whether case does not count either.
+            Largest share of wrong characters in the text's length (edit distance), in [0, 1).
+        ignore_case (`bool`, *optional*, defaults to `False`): Whether to ignore case as well.
         partial_credit (`bool`, *optional*, defaults to `False`): Whether the share of right characters is the reward.
         name (`str`, *optional*, defaults to `"ocr_reward"`): Name in metrics.
 
