@@ -190,7 +190,7 @@ RUNS = {
     "prompts": ({"peft_config": PrefixTuningConfig(task_type="CAUSAL_LM")}, ValueError, "prompts"),
     "bias": ({"peft_config": lora(bias="all")}, ValueError, "bias='none'"),
     "base rewritten": ({"peft_config": lora(init_lora_weights="pissa")}, ValueError, "rewrites the base"),
-    "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merging"),
+    "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merges LoRA"),
     "merge of DoRA": ({"peft_config": LoraConfig(use_dora=True), "topology": "mutual"}, ValueError, "DoRA"),
     "model type": ({"model": 3}, TypeError, "PreTrainedModel"),
     "tools": ({"extra": {"tools": [print]}}, ValueError, "belong to an expert"),

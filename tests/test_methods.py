@@ -205,7 +205,7 @@ def test_experts_apart_overrule_a_recipes_distillation(tmp_path):
 def test_contradictions_are_refused(tmp_path):
     with pytest.raises(ValueError, match="method='mopd' means topology='mopd', but topology='student'"):
         parsed(tmp_path, method="mopd", topology="student")
-    with pytest.raises(ValueError, match="method='copd' is topology='student', but topology='hub'"):
+    with pytest.raises(ValueError, match="method='copd' means topology='student', but topology='hub'"):
         parsed(tmp_path, "--method", "copd", "--topology", "hub")
     with pytest.raises(ValueError, match="method='copd-hub' needs the name of an expert.*'sort', 'rev', 'count'"):
         parsed(tmp_path, "--method", "copd-hub")

@@ -236,7 +236,7 @@ def _whole(label: str, value: Any, least: int) -> int:
     except ValueError:
         number = None
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
-        raise ValueError(f"{label} must be a whole number >= {least}, got {value!r}.")
+        raise ValueError(f"{label} must be >= {least} and a whole number, got {value!r}.")
     return number
 
 
@@ -246,7 +246,7 @@ def _steps_per_generation(options: dict[str, Any]) -> int | None:
     if batch is None:
         return steps
     if steps is not None:
-        raise ValueError("generation_batch_size and steps_per_generation set the same thing. Set only one of them.")
+        raise ValueError("generation_batch_size and steps_per_generation set the same thing. Set one of them.")
     rows = options["rows"] * options["gpus"]
     if batch % rows:
         raise ValueError(f"generation_batch_size={batch} must be a multiple of rows * gpus = {rows}, as TRL demands.")
