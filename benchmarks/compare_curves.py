@@ -93,10 +93,10 @@ def text_of_pilot(found: dict[str, Any]) -> str:
     }
     counts = " and ".join(f"{len(points)} of {schedule}" for schedule, points in found["points"].items())
     return (
-        f"Every edge in every OPD phase of two schedules, {counts} rounds, seeds {seeds}. "
-        "Correlation of the overlap at the phase's start with the gain in accuracy on the teacher's domain, mean over "
-        f"the seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}; "
-        f"among the edges of one phase, the phase's means taken off: {parts['within']}."
+        f"The study uses every edge in every OPD phase of two schedules, {counts} rounds, on seeds {seeds}. It "
+        "correlates the overlap at the phase's start with the gain in accuracy on the teacher's domain. Mean over the "
+        f"seeds and 95 % interval: {parts['gain']}; given how far the teacher was ahead: {parts['given_gap']}; "
+        f"among the edges of one phase, without the phase's means: {parts['within']}."
     )
 
 
@@ -154,11 +154,11 @@ def text_of_sawtooth(found: dict[str, Any]) -> str:
     parts = {name: f"{found[name]['mean']:+.4f} {span(found[name]['ci95'], '+')}" for name in ("rlvr", "opd", "above")}
     low, high = found["closer"]
     return (
-        f"Mutual teaching in cycles of 30 RLVR and 10 OPD rounds, mean over the edges, {len(found['seeds'])} seeds, "
-        f"95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} (the first one left out: it starts "
-        f"from copies), an OPD phase by {parts['opd']}; from the first OPD phase on it is {parts['above']} above that "
-        "of experts trained apart, at the same number of rollouts, and symmetric KL is lower by a factor of "
-        f"{low:.1f} to {high:.1f}."
+        "These numbers are for mutual teaching in cycles of 30 RLVR and 10 OPD rounds, averaged over the edges, with "
+        f"{len(found['seeds'])} seeds and 95 % intervals. An RLVR phase changes the overlap by {parts['rlvr']} "
+        f"(without the first phase, which starts from copies), an OPD phase by {parts['opd']}. From the first OPD "
+        f"phase on, overlap is {parts['above']} above that of separate experts at the same number of rollouts, and "
+        f"symmetric KL is lower by a factor of {low:.1f} to {high:.1f}."
     )
 
 

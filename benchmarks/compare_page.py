@@ -40,10 +40,10 @@ from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 PAGE, README = ROOT / "docs" / "experiments.md", ROOT / "README.md"
 ADDED = ROOT / "docs" / "add_a_skill.md"
 SHORT = {  # in README.md: a method, what it is, when to choose it
-    "base": ("the base as it is", ""),
+    "base": ("the untrained base", ""),
     "experts": ("each expert on its own task", "you can route each request to an adapter"),
     "mixed": ("one policy on all data", "the tasks do not conflict: try it first"),
-    "mopd-merge": ("experts apart, merged, then distilled", "you want one model and the tasks conflict"),
+    "mopd-merge": ("separate experts, merged, then distilled", "you want one model and the tasks conflict"),
     "copd-student": ("experts and student teach one another, then distilled", "the same, in one run"),
     "copd-mutual": ("experts teach one another, then merged", "you want the method nearest to the paper's"),
 }
@@ -164,7 +164,7 @@ def short_table(found: dict[str, Any], more: dict[str, Any]) -> str:
 
 
 def table_of_seeds(results: Results, methods: dict[str, Method], seeds: Iterable[int]) -> str:
-    """Each seed by itself, for a study that has too few of them for an interval: mean, and accuracy in each domain."""
+    """Each seed by itself, for a study with too few seeds for an interval: mean, and accuracy on each domain."""
     runs = {name: measured(method, results, seeds) for name, method in methods.items()}
     runs = {name: records for name, records in runs.items() if records}
     chosen = best_copd(results, {name: methods[name] for name in runs})
@@ -202,7 +202,7 @@ def settings(found: dict[str, Any]) -> str:
 
 
 def listed(fields: dict[str, Any]) -> str:
-    """A job's fields; of experts apart without the phases, which are there to measure."""
+    """A job's fields; for separate experts without the phases, which only set when to measure."""
     hidden = {"save_steps"} | ({"rlvr_steps", "opd_steps"} if fields.get("rlvr_steps", 0) >= 1_000_000 else set())
     return ", ".join(f"`{name}: {value}`" for name, value in fields.items() if name not in hidden)
 
@@ -286,7 +286,7 @@ def by_seed(
 def markdown(
     found: dict[str, Any], results: Results | None, seeds: Iterable[int], searched: Results | None = None
 ) -> str:
-    """For the terminal: the table, the form of CoPD against each expert, and with `results` all that was measured."""
+    """For the terminal: the table, the form of CoPD against each expert, and with `results` all measurements."""
     parts = [table(found), own_domains(found)]
     if results is not None:
         parts += [replication(results, searched=searched), text_of_sawtooth(sawtooth(results, seeds))]

@@ -187,19 +187,19 @@ def test_a_row_without_a_completion(tmp_path, capsys):
 @pytest.mark.parametrize(
     "name, text, options, message",
     [
-        ("rows.jsonl", '{"completion": "1"}\n{"completion"', [], "line 2: this is no JSON"),
+        ("rows.jsonl", '{"completion": "1"}\n{"completion"', [], "line 2: this is not JSON"),
         ("rows.jsonl", '["completion"]', [], "line 1: a row must be an object"),
         ("rows.json", "{}", [], "holds a dict; a .json file must hold a list"),
-        ("rows.csv", "completion,solution\na,b,c\n", [], "line 2: 2 columns are named"),
+        ("rows.csv", "completion,solution\na,b,c\n", [], "line 2: the header names 2 columns"),
         ("rows.jsonl", "", [], "holds no rows"),
-        ("rows.parquet", "PAR0", [], "is no Parquet file"),
+        ("rows.parquet", "PAR0", [], "is not a Parquet file"),
         ("rows.txt", "", [], "must end in one of .jsonl"),
         ("rows.jsonl", '{"completions": "1", "solution": 1}', [], "no column 'completion'.*mean 'completions'"),
         ("rows.jsonl", '{"completion": "1", "answer": 1}', [], "without the column 'solution'.*answer"),
         ("rows.jsonl", '{"completion": "1", "answer": 1}', ["--column", "solution"], "NAME=COLUMN"),
         ("rows.jsonl", '{"completion": "1", "answer": 1}', ["--column", "solution=answr"], "mean 'answer'"),
         ("rows.jsonl", '{"completion": "1", "solution": 1}', ["--limit", "0"], "at least 1"),
-        ("rows.jsonl", '{"completion": "1", "solution": 1}', ["--output", "rows.jsonl"], "the file that is read"),
+        ("rows.jsonl", '{"completion": "1", "solution": 1}', ["--output", "rows.jsonl"], "is also the input file"),
     ],
 )
 def test_what_cannot_be_graded(name, text, options, message, tmp_path, monkeypatch, capsys):

@@ -145,7 +145,7 @@ def test_settings_of_one_method_and_devices(recipe, monkeypatch, capsys):
 @pytest.mark.parametrize(("extra", "message"), [
     (["--methods", "mixd"], "method 'mixd' is unknown. Did you mean 'mixed'"),
     (["--budget", "0"], "--budget must be >= 1"),
-    (["--budget", "3"], "does not reach for one round"),
+    (["--budget", "3"], "is less than one round"),
     (["--methods", "mopd", "--set", "mixed.learning_rate=1"], "METHOD.FIELD=VALUE"),
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
 ])  # fmt: skip

@@ -148,7 +148,7 @@ def test_the_page(results, tmp_path, monkeypatch):
     compare_page.update_page(results)
     text = page.read_text()
     assert text.count("| accuracy, seeds 0, 1, 2 |") == len(compare_ablations.ABLATIONS)
-    assert "Every edge in every OPD phase" in text
+    assert "every edge in every OPD phase" in text
     assert "old" not in readme.read_text() and readme.read_text().count("\n| ") == 1 + len(compare_page.SHORT)
     assert "old" not in text and text.count("before\n<!--") == text.count("<!-- end -->\nafter") == 10
     assert text.count("\n| mixed |") == 2 and "1,000,000" not in text and "1000000" not in text

@@ -182,9 +182,9 @@ def test_a_recipe_gives_the_settings_and_the_command_line_wins():
     ("arguments", "message"),
     [
         (["--model", "no/such-model"], "No model configuration found"),
-        ([], "No model is named"),
+        ([], "There is no model"),
         (["--model", "x", "--experts", "0"], "must be >= 1"),
-        (["--model", "x", "--rows", "6"], "no multiple of 8"),
+        (["--model", "x", "--rows", "6"], "not a multiple of 8"),
         (["--config", "missing.yaml"], "no recipe at"),
     ],
 )
@@ -310,9 +310,9 @@ def test_baselines_fsdp_and_target_modules_of_a_recipe(tmp_path):
         ({"gradient_checkpointing": "no"}, "must be true or false"),
         ({"domains": 3}, "`domains` must be a list"),
         ({"method": "magic"}, "method='magic' is unknown"),
-        ({"generation_batch_size": 12, "per_device_train_batch_size": 8}, "no multiple of rows * gpus = 8"),
+        ({"generation_batch_size": 12, "per_device_train_batch_size": 8}, "must be a multiple of rows * gpus = 8"),
         ({"generation_batch_size": 8, "per_device_train_batch_size": 8, "steps_per_generation": 1}, "Set one of them"),
-        ({"student_init": "merge", "topology": "mutual"}, "whose student is no branch"),
+        ({"student_init": "merge", "topology": "mutual"}, "whose student is not a branch"),
     ],
 )
 def test_a_bad_recipe_exits_with_2(tmp_path, fields, message, capsys):
@@ -332,7 +332,7 @@ def test_a_file_that_is_no_yaml_exits_with_2(tmp_path, capsys):
     path = tmp_path / "recipe.yaml"
     path.write_text("domains: [")
     assert main(["--config", str(path)]) == 2
-    assert "is no YAML file" in capsys.readouterr().err
+    assert "is not a YAML file" in capsys.readouterr().err
 
 
 def test_a_base_that_is_built_by_the_first_run(tmp_path, capsys):
@@ -392,7 +392,7 @@ def test_recipes_for_a_memory_are_what_the_plan_writes(tmp_path, capsys, monkeyp
 
 def test_writing_needs_a_recipe_and_keeps_one_name_for_a_thing(tmp_path, capsys):
     assert main(["--model", str(tmp_path), "--write", str(tmp_path / "new.yaml")]) == 2
-    assert "Name that with --config" in capsys.readouterr().err
+    assert "Name the recipe with --config" in capsys.readouterr().err
     path = tmp_path / "recipe.yaml"
     path.write_text("a: 1  # why\ngeneration_batch_size: 64\nper_device_train_batch_size: 8")
     fields = changed_fields(RUN, replace(RUN, rows=2, steps_per_generation=4, checkpointing=True, quantize=4))

@@ -51,7 +51,7 @@ EXPERTS = {
     "empty dataset": (lambda: Expert("a", rows().take(0), letter_reward), ValueError, "is empty"),
     "dataset type": (lambda: Expert("a", [{"prompt": "1"}], letter_reward), TypeError, "datasets.Dataset"),
     "images": (lambda: Expert("a", Dataset.from_list([{"prompt": "1", "image": 1, "solution": "1"}]), letter_reward),
-               ValueError, "row 0 of `train_dataset`: it has a picture, but its prompt is a text"),
+               ValueError, "row 0 of `train_dataset`: it has an image, but its prompt is a text"),
     "no reward": (lambda: Expert("a", rows(), []), ValueError, "no reward function"),
     "reward type": (lambda: Expert("a", rows(), 3), TypeError, "callable"),
     "reward class": (lambda: Expert("a", rows(), MathReward), TypeError, "Pass an instance"),
@@ -113,8 +113,8 @@ CONFIGS = {
         ValueError,
         "or topology='student'",
     ),
-    "final phase of a run without an end": ({"final_opd_steps": 9, "max_steps": -1}, ValueError, "set max_steps > 0"),
-    "final phase alone": ({"final_opd_steps": 9, "max_steps": 9}, ValueError, "no round to learn in"),
+    "final phase of a run without an end": ({"final_opd_steps": 9, "max_steps": -1}, ValueError, "Set max_steps > 0"),
+    "final phase alone": ({"final_opd_steps": 9, "max_steps": 9}, ValueError, "so the experts would never learn"),
     "opd_clip": ({"opd_clip": 0.0}, ValueError, "> 0"),
     "opd_clip of a divergence": ({"opd_clip": 2.0, "opd_loss": "jsd"}, ValueError, "Remove it"),
     "thresholds": ({"schedule": "overlap", "overlap_low": 0.9, "overlap_high": 0.8}, ValueError, "overlap_low < "),
@@ -123,7 +123,7 @@ CONFIGS = {
     "overlap inside a generation": (
         {"schedule": "overlap", "num_iterations": 2, "rlvr_steps": 4, "opd_steps": 4, "overlap_every": 3},
         ValueError,
-        "no multiple",
+        "not a multiple",
     ),
     "opd_top_k": ({"opd_top_k": 0}, ValueError, ">= 1"),
     "schedule": ({"schedule": "cosine"}, ValueError, "'fixed', 'overlap'"),
@@ -139,7 +139,7 @@ CONFIGS = {
     "chunk": ({"rollout_chunk_rows": 0}, ValueError, ">= 1"),
     "live_view type": ({"live_view": "yes"}, TypeError, "live_view"),
     "group size": ({"per_device_train_batch_size": 6}, ValueError, "divisible by num_generations"),
-    "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "straddle"),
+    "reuse straddles a phase": ({"num_iterations": 2, "rlvr_steps": 15}, ValueError, "span two phases"),
     "reuse straddles a round": ({"steps_per_generation": 3, "gradient_accumulation_steps": 2}, ValueError, "whole"),
 }
 
@@ -158,8 +158,8 @@ def one(**options):
 RUNS = {
     "no experts": ({"experts": []}, ValueError, "nothing to train"),
     "experts type": ({"experts": ["math"]}, TypeError, "list of `Expert`"),
-    "duplicate": ({"experts": one() + one()}, ValueError, "Two experts bear the name 'math'"),
-    "case": ({"experts": one() + [Expert("Math", rows(), letter_reward)]}, ValueError, "differ in case only"),
+    "duplicate": ({"experts": one() + one()}, ValueError, "Two experts have the name 'math'"),
+    "case": ({"experts": one() + [Expert("Math", rows(), letter_reward)]}, ValueError, "differ only in case"),
     "same eval domain": ({"experts": one(eval_dataset={"x": rows()})
                           + [Expert("b", rows(), letter_reward, eval_dataset={"x": rows()})]}, ValueError, "'x'"),
     "hub is no expert": ({"topology": "hub", "hub": "physics"}, ValueError, "math, code, logic"),
@@ -169,7 +169,7 @@ RUNS = {
     "too few rows": ({"experts": one(), "per_device_train_batch_size": 64}, ValueError, "12 training rows.* 16 "),
     "stream without max_steps": ({"experts": [Expert("s", rows().to_iterable_dataset(), letter_reward)],
                                   "max_steps": -1}, ValueError, "max_steps"),
-    "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "no branch"),
+    "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "not a branch"),
     "beta missing": ({"opd_beta": {"math": 1.0}}, ValueError, "no value for"),
     "beta list": ({"opd_beta": [1.0, 2.0]}, ValueError, "4 branches"),
     "weights for another": ({"reward_weights": [1.0, 1.0]}, ValueError, "reward_weights"),
@@ -190,7 +190,7 @@ RUNS = {
     "prompts": ({"peft_config": PrefixTuningConfig(task_type="CAUSAL_LM")}, ValueError, "prompts"),
     "bias": ({"peft_config": lora(bias="all")}, ValueError, "bias='none'"),
     "base rewritten": ({"peft_config": lora(init_lora_weights="pissa")}, ValueError, "rewrites the base"),
-    "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merging"),
+    "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merges LoRA"),
     "merge of DoRA": ({"peft_config": LoraConfig(use_dora=True), "topology": "mutual"}, ValueError, "DoRA"),
     "model type": ({"model": 3}, TypeError, "PreTrainedModel"),
     "tools": ({"extra": {"tools": [print]}}, ValueError, "belong to an expert"),
@@ -219,7 +219,7 @@ NO_PAIRS = {
     "QALoRA": (lora(use_qalora=True), "use_qalora=True"),
     "activated LoRA": (lora(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
     "tied weights": (lora(ensure_weight_tying=True), "ensure_weight_tying"),
-    "IA3": (IA3Config(), "IA3Config is no LoRA"),
+    "IA3": (IA3Config(), "IA3Config is not LoRA"),
 }
 
 
@@ -227,7 +227,7 @@ NO_PAIRS = {
 @pytest.mark.parametrize("case", NO_PAIRS)
 def test_what_is_no_plain_pair_of_factors_is_not_merged(tmp_path, case, setting):
     config, message = NO_PAIRS[case]
-    with pytest.raises(ValueError, match=f"by merging LoRA adapters, but .*{message}.*Use a plain"):
+    with pytest.raises(ValueError, match=f"merges LoRA adapters into the student, but .*{message}.*Use a plain"):
         build(tmp_path, peft_config=config, **setting)
 
 
@@ -242,7 +242,7 @@ def test_every_field_of_a_lora_configuration_is_allowed_by_name_or_refused():
 
 @pytest.mark.parametrize("setting", [{}, {"topology": "mutual"}])
 def test_layers_that_are_replicated_for_every_adapter_are_refused(tmp_path, setting):
-    with pytest.raises(ValueError, match="anew for every adapter"):
+    with pytest.raises(ValueError, match="of the shared base for every adapter"):
         build(tmp_path, peft_config=lora(layer_replication=[(0, 2), (0, 2)]), **setting)
 
 
@@ -265,14 +265,14 @@ def test_the_loaded_model_tells_what_is_a_pair(case):
     mutual = build_topology("mutual", ("default",), None)
     if message is None:
         return check_mergeable(model, mutual, "fresh", "average")
-    with pytest.raises(ValueError, match=f"by merging LoRA adapters, but .*{message}"):
+    with pytest.raises(ValueError, match=f"merges LoRA adapters into the student, but .*{message}"):
         check_mergeable(model, mutual, "fresh", "average")
 
 
 @pytest.mark.parametrize("inside", [[], ["run", "again"]])
 def test_output_dir_that_cannot_be(tmp_path, inside):
     (tmp_path / "taken").touch()
-    with pytest.raises(ValueError, match="taken' is no folder"):
+    with pytest.raises(ValueError, match="taken' is not a folder"):
         build(tmp_path.joinpath("taken", *inside))
 
 
@@ -333,7 +333,7 @@ def test_no_checkpoint(tmp_path):
     trainer = build_trainer(tmp_path)
     with pytest.raises(ValueError, match="No checkpoint"):
         trainer.train(resume_from_checkpoint=True)
-    with pytest.raises(ValueError, match="no checkpoint of a CoPD run"):
+    with pytest.raises(ValueError, match="not a checkpoint of a CoPD run"):
         trainer.train(resume_from_checkpoint=str(tmp_path))
 
 
@@ -354,7 +354,10 @@ def without(folder, source, name):
 
 ADAPTERS = {
     "no folder": (lambda folder, trained: folder / "nowhere", "holds no adapter"),
-    "no repository": (lambda folder, trained: "someone/no-such-adapter", "neither as a folder nor from the Hub"),
+    "no repository": (
+        lambda folder, trained: "someone/no-such-adapter",
+        "neither a readable folder nor",
+    ),
     "no configuration": (
         lambda folder, trained: without(folder, trained, "adapter_config.json"),
         "holds no adapter",

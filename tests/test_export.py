@@ -82,7 +82,7 @@ def refusals(run, tmp_path):
         "torn adapter": ({"source": str(torn)}, "it has no adapter_model.safetensors"),
         "unknown expert": ({"expert": "logic"}, r"no expert 'logic' \(found: code, math\)"),
         "revision of a folder": ({"revision": "main"}, "has no revisions"),
-        "not empty": ({"output": str(full)}, "Nothing is overwritten"),
+        "not empty": ({"output": str(full)}, "nothing is overwritten"),
         "no such base": ({"base": "/no/such/base"}, "The base '/no/such/base' is neither"),
         "quantised base": ({"base": quantised(tmp_path / "quantised")}, "is quantised"),
     }

@@ -38,7 +38,7 @@ def test_copd_keeps_a_share_of_its_length_for_the_last_phase(tmp_path):
 
 
 def test_what_would_be_another_method_is_refused_or_replaced():
-    with pytest.raises(ValueError, match="method='mopd' is topology='mopd', but topology='student' is given"):
+    with pytest.raises(ValueError, match="method='mopd' means topology='mopd', but topology='student' is given"):
         CoPDConfig.preset("mopd", topology="student")
     with pytest.raises(ValueError, match="unknown. Did you mean 'copd-mutual'"):
         CoPDConfig.preset("copd-mutal")
@@ -96,7 +96,7 @@ def test_with_an_allocation_the_run_counts_its_rollouts_itself():
 
 
 def test_budgets_that_cannot_be():
-    with pytest.raises(ValueError, match="does not reach for one round of method 'experts'"):
+    with pytest.raises(ValueError, match="is less than one round of method 'experts'"):
         build_jobs(RECIPE, ["experts"], "rollouts", 8, 1)
     with pytest.raises(ValueError, match="its budget is not known"):
         build_jobs({**RECIPE, "max_steps": -1}, ["experts"], "rollouts", None, 1)
@@ -203,9 +203,9 @@ def test_experts_apart_overrule_a_recipes_distillation(tmp_path):
 
 
 def test_contradictions_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="method='mopd' is topology='mopd', but topology='student'"):
+    with pytest.raises(ValueError, match="method='mopd' means topology='mopd', but topology='student'"):
         parsed(tmp_path, method="mopd", topology="student")
-    with pytest.raises(ValueError, match="method='copd' is topology='student', but topology='hub'"):
+    with pytest.raises(ValueError, match="method='copd' means topology='student', but topology='hub'"):
         parsed(tmp_path, "--method", "copd", "--topology", "hub")
     with pytest.raises(ValueError, match="method='copd-hub' needs the name of an expert.*'sort', 'rev', 'count'"):
         parsed(tmp_path, "--method", "copd-hub")

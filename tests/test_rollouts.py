@@ -143,7 +143,7 @@ def test_an_exported_adapter_computes_what_the_trained_one_does(tmp_path, kind):
 
 def test_what_is_no_lora_factor_is_not_exported(tmp_path):
     trainer = build_trainer(tmp_path, build_experts(2), peft_config=lora(use_dora=True))
-    with pytest.raises(ValueError, match="no LoRA factors.*use_vllm=False"):
+    with pytest.raises(ValueError, match="other than LoRA factors.*use_vllm=False"):
         adapters.export_adapter(trainer.peft_model, "math", tmp_path / "out")
 
 
@@ -248,12 +248,12 @@ SERVERS = {
     "no adapters": ({"takes_adapters": False}, "takes no adapters.*VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve"),
     "trl vllm-serve": (
         {"models": (404, '{"detail": "Not Found"}')},
-        "no vLLM OpenAI server.*404.*vllm serve .*--enable",
+        "not a vLLM OpenAI server.*404.*vllm serve .*--enable",
     ),
-    "a key is asked for": ({"models": (401, '{"error": "Unauthorized"}')}, "asks for a key.*401.*vllm serve"),
-    "a web page": ({"models": (200, "<html>")}, "no vLLM OpenAI server.*200 '<html>'.*vllm serve"),
-    "no models": ({"models": (200, '{"data": []}')}, "no vLLM OpenAI server.*vllm serve"),
-    "models of another form": ({"models": (200, '[{"id": "x"}]')}, "no vLLM OpenAI server.*vllm serve"),
+    "a key is asked for": ({"models": (401, '{"error": "Unauthorized"}')}, "needs a key.*401.*vllm serve"),
+    "a web page": ({"models": (200, "<html>")}, "not a vLLM OpenAI server.*200 '<html>'.*vllm serve"),
+    "no models": ({"models": (200, '{"data": []}')}, "not a vLLM OpenAI server.*vllm serve"),
+    "models of another form": ({"models": (200, '[{"id": "x"}]')}, "not a vLLM OpenAI server.*vllm serve"),
     "raw log-probabilities": ({"raw_logprobs": True}, "before temperature.*--logprobs-mode processed_logprobs"),
 }
 
@@ -273,7 +273,9 @@ def test_servers_that_cannot_serve_the_run(server, tmp_path, monkeypatch, case):
 
 @pytest.mark.parametrize("url", ["localhost:9", "localhost", "http://:80"])
 def test_what_is_no_url_is_refused_at_once(tmp_path, base, url):
-    with pytest.raises(ValueError, match=f"{url!r} is no URL such as 'http://localhost:8000'.*vllm_server_base_url"):
+    with pytest.raises(
+        ValueError, match=f"{url!r} is not a URL such as 'http://localhost:8000'.*vllm_server_base_url"
+    ):
         build_trainer(tmp_path, build_experts(2), base, use_vllm=True, vllm_mode="server", vllm_server_base_url=url)
 
 
@@ -289,14 +291,14 @@ def with_eval():
 
 
 REFUSED = {
-    "model in memory": ({"model": tiny_model()}, "in memory only.*save_pretrained"),
-    "IA3": ({"peft_config": IA3Config(target_modules=["k_proj"], feedforward_modules=[])}, "LoRA only"),
+    "model in memory": ({"model": tiny_model()}, "exists only in memory.*save_pretrained"),
+    "IA3": ({"peft_config": IA3Config(target_modules=["k_proj"], feedforward_modules=[])}, "serves only LoRA"),
     "DoRA": ({"peft_config": lora(use_dora=True)}, "use_dora=True.*does not serve DoRA"),
     "whole modules": ({"peft_config": lora(modules_to_save=["norm"])}, "whole modules.*Leave it out"),
     "embedding": ({"peft_config": lora(target_modules=["q_proj", "embed_tokens"])}, "'embed_tokens'"),
     "rank": ({"peft_config": lora(r=8, rank_pattern={"q_proj": 600})}, "rank 600.*up to 512"),
     "rank of the merge": ({"topology": "mutual", "experts": with_eval(), "peft_config": lora(r=256)},
-                          "merge of 3 experts, of rank 768.*merge_method='linear'"),
+                          "merge of 3 experts, which has rank 768.*merge_method='linear'"),
     "mode": ({"vllm_mode": "remote"}, "'colocate' or 'server'"),
     "tensor parallel": ({"vllm_tensor_parallel_size": 2}, "vllm_mode='server'.*--tensor-parallel-size"),
     "sleep without a GPU": ({"vllm_enable_sleep_mode": True}, "without a GPU"),

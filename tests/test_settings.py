@@ -59,7 +59,7 @@ def _with(late, own):
 @pytest.mark.parametrize(("name", "processes"), [("split_batches", 2), ("dispatch_batches", 1)])
 def test_sharing_out_micro_steps_is_refused(tmp_path, monkeypatch, name, processes):
     monkeypatch.setattr(CoPDConfig, "world_size", processes)
-    with pytest.raises(ValueError, match=f"{name}=True would share out micro-steps"):
+    with pytest.raises(ValueError, match=f"{name}=True would split micro-steps"):
         build_trainer(tmp_path, model="/nowhere/no-model", accelerator_config={name: True})
 
 

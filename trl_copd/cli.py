@@ -10,9 +10,13 @@ from .spelling import did_you_mean
 # name: module, function, what it does. A module is imported when its command is called.
 COMMANDS = {
     "train": ("train", "cli", "train a recipe: experts, and the student that they teach"),
-    "compare": ("compare.__main__", "main", "train several methods with as many rollouts each, and tabulate them"),
-    "plan": ("plan.__main__", "main", "what a run needs in memory and time, before it starts"),
-    "verify": ("verify.__main__", "main", "grade a file of completions and say why, row by row"),
+    "compare": (
+        "compare.__main__",
+        "main",
+        "train several methods with the same number of rollouts, and print a table",
+    ),
+    "plan": ("plan.__main__", "main", "predict the memory and time of a run"),
+    "verify": ("verify.__main__", "main", "grade a file of completions, with a reason for each row"),
     "report": ("report", "main", "draw the figures of a run"),
     "export": ("export", "main", "merge the student, or an expert, into a plain checkpoint"),
 }
@@ -42,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
 
     Returns:
-        `int`: Exit code: 0 if all went well, 1 if the command found a problem in what it looked at, 2 if it was called
-        wrongly.
+        `int`: Exit code: 0 on success, 1 if the command found a problem in its input or run, 2 for wrong arguments.
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help", "help"):

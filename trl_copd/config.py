@@ -27,107 +27,109 @@ class CoPDConfig(GRPOConfig):
     branch, so that one expert alone is exactly TRL's GRPO. The paper trains with `loss_type="grpo"`,
     `epsilon_high=0.28` and `beta=0.0`; TRL's default loss is `"dapo"`.
 
-    Two of its defaults are others: `learning_rate` is 1e-4, since the best rate of LoRA is about ten times that of
-    full fine-tuning (Schulman et al., "LoRA Without Regret", 2025) and TRL's 1e-6 hardly moves an adapter; and a batch
-    has 32 rows, four prompts, of which `opd_fraction` gives one to a teacher. TRL's 8 rows are a single prompt.
+    Two defaults differ from TRL's. `learning_rate` is 1e-4: the best rate of LoRA is about ten times that of full
+    fine-tuning (Schulman et al., "LoRA Without Regret", 2025), and TRL's 1e-6 hardly moves an adapter. A batch has 32
+    rows, four prompts, so that `opd_fraction` can give one to a teacher; TRL's 8 rows are a single prompt.
 
     Parameters:
         rlvr_steps (`int`, *optional*, defaults to `10`):
-            Rounds of RLVR in a cycle, >= 0. `docs/experiments.md` compares ratios of `rlvr_steps` to `opd_steps`; the
-            paper's (arXiv 2604.27083) is 1.5 : 1.
+            Rounds of RLVR in a cycle, >= 0. The paper's best ratio of `rlvr_steps` to `opd_steps` (arXiv 2604.27083)
+            is 1.5 : 1; `docs/experiments.md` compares others.
         opd_steps (`int`, *optional*, defaults to `20`):
-            Rounds of on-policy distillation in a cycle, >= 0. `0` trains the experts apart.
+            Rounds of on-policy distillation (OPD) in a cycle, >= 0. `0` trains the experts separately.
         final_opd_steps (`int`, *optional*, defaults to `0`):
-            The last rounds of the run, out of `max_steps`, >= 0: the experts are frozen and teach the student alone.
-            Only for `topology="student"`; with `student_init="merge"` the student starts them from the experts' mean.
+            Rounds of the final phase, >= 0; `max_steps` includes them. In this phase the experts are frozen and teach
+            only the student. Needs `topology="student"`. With `student_init="merge"` the student starts the phase from
+            the experts' mean.
         topology (`str`, *optional*, defaults to `"student"`):
-            Who teaches whom. `"student"`: each expert teaches the student on its own domain, the student teaches each
+            Who teaches whom. `"student"`: each expert teaches the student on its own domain; the student teaches each
             expert on the others. `"mutual"` (the paper's Algorithm 1): every expert teaches every other. `"hub"`: the
-            expert `hub` and every other teach each other. `"mopd"`: frozen experts teach the student.
+            expert `hub` and every other expert teach each other. `"mopd"`: frozen experts teach the student.
         hub (`str`, *optional*):
-            Name of the expert that is the hub of `topology="hub"`.
+            Name of the expert that is the hub. Only for `topology="hub"`.
         opd_beta (`float`, `dict[str, float]` or `list[float]`, *optional*, defaults to `1.0`):
-            Scale of the distillation advantage, > 0: one number, or one per learner (by name, or in the order of the
-            experts with the student last). The paper does not give its value.
+            Scale of the distillation advantage, > 0: one number, or one per learner (by name, or as a list in the
+            order of the experts with the student last). The paper does not give its value.
         opd_fraction (`float`, *optional*, defaults to `0.25`):
-            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1: of the P prompts of a
-            generation batch min(P - 1, max(1, round(f * P))). At least one stays native; with P = 1 an expert is not
-            taught. All prompts of a branch without a domain of its own (the student) are cross. The paper does not
-            give its value.
+            Share of a branch's prompts that are cross-branch in an OPD round, 0 < f < 1. Of the P prompts of a
+            generation batch, min(P - 1, max(1, round(f * P))) are cross-branch. At least one stays native; with P = 1
+            an expert is not taught. All prompts of a branch without its own domain (the student) are cross-branch. The
+            paper does not give its value.
         opd_loss (`str`, *optional*, defaults to `"sampled"`):
-            `"sampled"` is the paper's sampled-token reverse KL. `"reverse_kl"`, `"forward_kl"` and `"jsd"` are taken
-            over the full vocabulary at each position of the rollout, `"topk"` is the reverse KL over the learner's
-            `opd_top_k` most likely tokens and all others as one.
+            Loss of cross rows. `"sampled"` is the paper's reverse KL on the sampled tokens. `"reverse_kl"`,
+            `"forward_kl"` and `"jsd"` use the full vocabulary at each position of the rollout. `"topk"` is the reverse
+            KL over the learner's `opd_top_k` likeliest tokens, with all other tokens as one.
         opd_clip (`float`, *optional*):
-            Largest log-ratio of `"sampled"` in nats, > 0. Larger ones are set to it. `None` sets no bound.
+            Largest log-ratio of `"sampled"` in nats, > 0; larger ones are set to it. `None` sets no limit.
         opd_top_k (`int`, *optional*, defaults to `16`):
             k of `opd_loss="topk"`, >= 1.
         score_in_fp32 (`bool`, *optional*, defaults to `False`):
-            Whether teachers and learners of cross rows are scored, and overlap is measured, in float32 where the model
-            computes in 16 bits. The LM head always is. Float32 removes the noise of rounding (`docs/precision.md`) and
-            makes scoring several times slower on a GPU.
+            Whether cross rows are scored, and overlap is measured, in float32 where the model computes in 16 bits. The
+            LM head always uses float32. Float32 removes rounding noise (`docs/precision.md`); on a GPU it makes
+            scoring several times slower.
         opd_max_completion_length (`int`, *optional*):
-            Tokens after which a cross rollout is cut, >= 1: its first tokens alone are scored and learnt from. `None`
-            keeps all of them.
+            Length of cross rollouts in tokens, >= 1: only the first tokens are scored and learnt from. `None` keeps
+            all tokens.
         schedule (`str`, *optional*, defaults to `"fixed"`):
-            `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` leaves RLVR when the overlap of an edge
-            falls below `overlap_low`, and OPD when that of every edge is above `overlap_high` or the lowest has not
-            risen over two measurements; `rlvr_steps` and `opd_steps` are then the longest phases.
+            `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` ends an RLVR phase when the overlap of
+            an edge falls below `overlap_low`. It ends an OPD phase when the overlap of every edge is above
+            `overlap_high`, or when the lowest has not risen over two measurements. `rlvr_steps` and `opd_steps` then
+            limit the phases.
         overlap_low (`float`, *optional*, defaults to `0.9`):
-            Top-k overlap below which `schedule="overlap"` leaves RLVR, in [0, 1] (in the paper it stays above 0.90).
+            Top-k overlap below which `schedule="overlap"` ends an RLVR phase, in [0, 1]. In the paper overlap stays
+            above 0.90.
         overlap_high (`float`, *optional*, defaults to `0.95`):
-            Top-k overlap above which `schedule="overlap"` leaves OPD, in (`overlap_low`, 1].
+            Top-k overlap above which `schedule="overlap"` ends an OPD phase, in (`overlap_low`, 1].
         student_init (`str`, *optional*, defaults to `"fresh"`):
-            Where the student of `"student"` and `"mopd"` starts: `"fresh"`: as every branch does; `"merge"`: at the
-            start of each OPD phase it is set to the exact mean of the experts (rank K*r), and distilled from there.
+            Where the student of `"student"` and `"mopd"` starts. `"fresh"`: like every branch. `"merge"`: at the start
+            of each OPD phase it is set to the exact mean of the experts (rank K*r), and learns from there.
         merge_method (`str`, *optional*, defaults to `"average"`):
-            How `"mutual"` and `"hub"` make the student when it is saved: `"average"` is the exact mean of the experts'
-            weight deltas (rank K*r), `"linear"` averages the LoRA factors (rank r, with cross terms), `"svd"` is the
-            rank-r matrix closest to the exact mean, `"ties"` and `"dare"` prune the deltas first (rank r).
+            How `"mutual"` and `"hub"` make the student when it is saved. `"average"`: the exact mean of the experts'
+            weight deltas (rank K*r). `"linear"`: the mean of the LoRA factors (rank r, with cross terms). `"svd"`: the
+            rank-r matrix closest to the exact mean. `"ties"`, `"dare"`: prune the deltas first (rank r).
         merge_density (`float`, *optional*, defaults to `0.5`):
             Share of each expert's delta that `merge_method="ties"` and `"dare"` keep, 0 < d <= 1.
         allocation (`str`, *optional*, defaults to `"uniform"`):
-            Who gets a round's rollouts. `"uniform"`: every branch that its phase lets learn. `"adaptive"`: experts in
-            proportion to what is left to learn on their domain, so that one whose domain is learnt rests and still
-            teaches; the student's cross prompts in proportion to the gap between it and its teacher; the domains of
-            an expert with a `domain_column` likewise.
+            Who gets a round's rollouts. `"uniform"`: every branch that learns in this phase, equally. `"adaptive"`:
+            experts in proportion to what is left to learn on their domain, so an expert that has learnt its domain
+            rests and still teaches; the student's cross prompts in proportion to its gap to the teacher; the domains
+            of an expert with a `domain_column` in proportion to what is left to learn on them.
         allocation_floor (`float`, *optional*, defaults to `0.1`):
-            Least share of rounds, or of prompts, that `allocation="adaptive"` leaves a domain, relative to the one
-            that gets most, 0 < f <= 1.
+            Smallest share of rounds, or of prompts, that `allocation="adaptive"` gives a domain, relative to the
+            domain with the most, 0 < f <= 1.
         max_rollouts (`int`, *optional*):
-            Rollouts after which the run ends, over all branches and processes, >= 1; probes and evaluations are not
-            counted. `final_opd_steps`, and the OPD of `topology="mopd"`, are counted back from there. `max_steps`
-            then is a bound, and defaults to what a single branch would need.
+            Rollouts after which the run ends, over all branches and processes, >= 1. Probes and evaluations do not
+            count. `final_opd_steps`, and the OPD of `topology="mopd"`, count back from there. `max_steps` then only
+            limits the run, and defaults to the rounds that a single branch would need.
         overlap_top_k (`int`, *optional*, defaults to `10`):
-            k of the top-k token overlap, >= 1 (paper: 10).
+            k of the top-k token overlap, >= 1. The paper uses 10.
         overlap_every (`int`, *optional*, defaults to `5`):
-            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` turns them off.
+            Rounds between two measurements of overlap and symmetric KL, >= 0; `0` switches them off.
         overlap_edges (`str`, *optional*, defaults to `"turns"`):
-            Which edges a measurement compares: `"turns"` takes one edge of every learner, the next one each time, so
-            that it costs one comparison per branch; `"all"` takes all of them, up to K per branch.
-            `schedule="overlap"` measures all edges in any case.
+            Which edges a measurement compares. `"turns"`: one edge of every learner, in turn, so the cost is one
+            comparison per branch. `"all"`: all edges, up to K per branch. `schedule="overlap"` always measures all.
         probe_prompts (`int`, *optional*, defaults to `4`):
             Held-out prompts per domain on which overlap and symmetric KL are measured, >= 1.
         matrix_at_end (`bool`, *optional*, defaults to `True`):
             Whether `train` ends with the capability matrix, if an expert has held-out rows.
         check_data (`bool`, *optional*, defaults to `True`):
-            Whether every prompt of map-style data is rendered and tokenized once before training, so that an error
-            names the expert and the row at once. With `False`, and in streamed data, a row is checked when it is
+            Whether every prompt of map-style data is rendered and tokenized once before training, so that errors come
+            early and name the expert and the row. With `False`, and in streamed data, a row is checked when it is
             drawn.
         rollout_chunk_rows (`int`, *optional*):
-            Most rows, over all branches, that one call of `generate` samples, >= 1; bounds the KV cache. `None`
+            Largest number of rows, over all branches, in one call of `generate`, >= 1. It limits the KV cache. `None`
             samples the whole round at once.
         share_prompts (`bool` or `"auto"`, *optional*, defaults to `False`):
-            Whether the rows that sample from one prompt run it once in the update and in scoring, forward and
-            backward: the same numbers up to rounding (1e-5), for a quarter less computation in a short round. `False`
-            takes TRL's own forward, to the bit. `"auto"` shares with several branches, and leaves a single one to TRL.
-            With `True` a single one shares the prefill of its rollouts, too, as several do in any case.
+            Whether rows with the same prompt run it only once in update and scoring, forward and backward. The numbers
+            are the same up to rounding (1e-5). `False`: TRL's own forward, bit for bit. `"auto"`: share if there are
+            several branches. `True`: also share with a single branch, prefill included; with several branches the
+            prefill is always shared.
         live_view (`bool`, *optional*, defaults to `True`):
-            Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, there is a
-            progress bar and a line per log; `disable_tqdm=True` turns both off.
+            Whether a terminal shows the run as a live view (needs `rich`). Elsewhere, and with `False`, a progress bar
+            and one line per log replace it; `disable_tqdm=True` switches both off.
 
     `num_generations_eval` is the number of completions per held-out row of the capability matrix: `None` and `1`
-    decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` says what becomes of every inherited field.
+    decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` lists every inherited field.
 
     With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
     `"eval_student/accuracy"`: the student's mean accuracy over all domains.
@@ -140,57 +142,57 @@ class CoPDConfig(GRPOConfig):
         default=32, metadata={"help": "Rows per branch, process and micro-batch, a multiple of num_generations."}
     )
     rlvr_steps: int = field(
-        default=10, metadata={"help": "Rounds of RLVR in a cycle, >= 0 (paper: best ratio 1.5:1)."}
+        default=10, metadata={"help": "Rounds of RLVR in a cycle, >= 0. The paper's best ratio to opd_steps is 1.5:1."}
     )
     opd_steps: int = field(
-        default=20, metadata={"help": "Rounds of on-policy distillation in a cycle, >= 0. 0 trains the experts apart."}
+        default=20, metadata={"help": "Rounds of distillation in a cycle, >= 0. 0 trains the experts separately."}
     )
     final_opd_steps: int = field(
-        default=0, metadata={"help": "Last rounds of the run, in which frozen experts teach the student alone."}
+        default=0, metadata={"help": "Final rounds in which frozen experts teach only the student, >= 0."}
     )
     topology: str = field(
         default="student", metadata={"help": "Who teaches whom: 'student', 'mutual', 'hub' or 'mopd'."}
     )
-    hub: str | None = field(default=None, metadata={"help": "Expert that is the hub of topology='hub'."})
+    hub: str | None = field(default=None, metadata={"help": "Name of the expert that is the hub of topology='hub'."})
     # `str` is there for the command line parser alone, which allows a union of several types only beside it
     opd_beta: float | str | dict[str, float] | list[float] = field(
-        default=1.0, metadata={"help": "Scale of the distillation advantage, > 0; one number, or one per learner."}
+        default=1.0, metadata={"help": "Scale of the distillation advantage, > 0: one number, or one per learner."}
     )
     opd_fraction: float = field(
         default=0.25, metadata={"help": "Share of cross-branch prompts of a branch in an OPD round, 0 < f < 1."}
     )
     opd_loss: str = field(
         default="sampled",
-        metadata={"help": "'sampled' (the paper's), 'reverse_kl', 'forward_kl', 'jsd' or 'topk'."},
+        metadata={"help": "Loss of cross rows: 'sampled' (paper), 'reverse_kl', 'forward_kl', 'jsd' or 'topk'."},
     )
     opd_clip: float | None = field(
-        default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no bound."}
+        default=None, metadata={"help": "Largest log-ratio of opd_loss='sampled' in nats, > 0; None: no limit."}
     )
     opd_top_k: int = field(default=16, metadata={"help": "k of opd_loss='topk', >= 1."})
     score_in_fp32: bool = field(
         default=False,
-        metadata={"help": "Whether cross rows are scored, and overlap is measured, in float32."},
+        metadata={"help": "Whether cross rows are scored, and overlap is measured, in float32 instead of 16 bits."},
     )
     opd_max_completion_length: int | None = field(
-        default=None, metadata={"help": "Tokens after which a cross rollout is cut, >= 1; None keeps all."}
+        default=None, metadata={"help": "Tokens of a cross rollout that are scored and learnt from, >= 1; None: all."}
     )
     schedule: str = field(
         default="fixed",
-        metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap decide."},
+        metadata={"help": "'fixed' cycles through rlvr_steps and opd_steps; 'overlap' lets the overlap end phases."},
     )
     overlap_low: float = field(
-        default=0.9, metadata={"help": "Overlap below which schedule='overlap' leaves RLVR, in [0, 1]."}
+        default=0.9, metadata={"help": "Overlap below which schedule='overlap' ends RLVR, in [0, 1]."}
     )
     overlap_high: float = field(
-        default=0.95, metadata={"help": "Overlap above which schedule='overlap' leaves OPD, in (overlap_low, 1]."}
+        default=0.95, metadata={"help": "Overlap above which schedule='overlap' ends OPD, in (overlap_low, 1]."}
     )
     student_init: str = field(
         default="fresh",
-        metadata={"help": "'fresh', or 'merge': the student restarts from the experts' mean at each OPD phase."},
+        metadata={"help": "Start of the student: 'fresh', or 'merge', the experts' mean at each OPD phase."},
     )
     merge_method: str = field(
         default="average",
-        metadata={"help": "'average' (exact, rank K*r), or at rank r 'linear', 'svd', 'ties' or 'dare'."},
+        metadata={"help": "How experts are merged: 'average' (exact, rank K*r), 'linear', 'svd', 'ties' or 'dare'."},
     )
     merge_density: float = field(
         default=0.5, metadata={"help": "Share of a delta that merge_method='ties' and 'dare' keep, 0 < d <= 1."}
@@ -199,12 +201,12 @@ class CoPDConfig(GRPOConfig):
         default="uniform", metadata={"help": "Who gets a round's rollouts: 'uniform' or 'adaptive'."}
     )
     allocation_floor: float = field(
-        default=0.1, metadata={"help": "Least share of rounds that allocation='adaptive' leaves a domain, 0 < f <= 1."}
+        default=0.1, metadata={"help": "Smallest share that allocation='adaptive' gives a domain, 0 < f <= 1."}
     )
     max_rollouts: int | None = field(
-        default=None, metadata={"help": "Rollouts after which the run ends, over all branches; None: max_steps rules."}
+        default=None, metadata={"help": "Rollouts after which the run ends, over all branches; None: use max_steps."}
     )
-    overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1 (paper: 10)."})
+    overlap_top_k: int = field(default=10, metadata={"help": "k of the top-k token overlap, >= 1."})
     overlap_every: int = field(
         default=5, metadata={"help": "Rounds between two measurements of overlap and symmetric KL; 0: never."}
     )
@@ -222,11 +224,11 @@ class CoPDConfig(GRPOConfig):
         default=True, metadata={"help": "Whether all prompts are rendered and tokenized once before training."}
     )
     rollout_chunk_rows: int | None = field(
-        default=None, metadata={"help": "Most rows in one call of generate, over all branches; None: no bound."}
+        default=None, metadata={"help": "Rows in one call of generate at most, over all branches; None: all."}
     )
     share_prompts: Literal["auto", True, False] = field(
         default=False,
-        metadata={"help": "Whether rows of one prompt share its forward and backward: 'auto', True or False."},
+        metadata={"help": "Whether rows with the same prompt run it only once: 'auto', True or False."},
     )
     live_view: bool = field(
         default=True, metadata={"help": "Whether a terminal shows the run as a live view (needs rich)."}
@@ -255,7 +257,7 @@ class CoPDConfig(GRPOConfig):
 
         Returns:
             [`CoPDConfig`]: The configuration. `"copd"` keeps half of `max_steps`, or 9/32 of `max_rollouts`, for
-            `final_opd_steps`, and has no last phase without either.
+            `final_opd_steps`; without either it has no final phase.
 
         Raises:
             ValueError: No such method, or a field that would make it another one.
@@ -263,7 +265,7 @@ class CoPDConfig(GRPOConfig):
         return cls(**method_settings(method, fields, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """What trackers are told: as in transformers, without the secrets that it leaves inside of values."""
+        """What trackers receive: as in transformers, without the secrets that transformers leaves inside values."""
         return redact(super().to_dict(), secrets_of(self))
 
     @property
@@ -294,14 +296,14 @@ class CoPDConfig(GRPOConfig):
         beta of each learner, from one number, a mapping, or a list in the order of the experts (student last).
 
         Raises:
-            ValueError: A list of another length, a name that is no branch, or a learner without a value.
+            ValueError: A list of another length, a name that is not a branch, or a learner without a value.
         """
         beta, branches = self.opd_beta, topology.branches
         if isinstance(beta, dict):
             unknown = sorted(set(beta) - set(branches))
             if unknown:
                 raise ValueError(
-                    f"`opd_beta` names {unknown[0]!r}, which is no branch. Branches: {', '.join(branches)}."
+                    f"`opd_beta` names {unknown[0]!r}, which is not a branch. Branches: {', '.join(branches)}."
                 )
             taught = topology.edges if self.opd_steps else topology.edges_into(STUDENT) if self.distils else ()
             missing = [edge.learner for edge in taught if edge.learner not in beta]

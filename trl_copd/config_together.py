@@ -24,27 +24,27 @@ def check_together(args: Any) -> None:
         raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
     if (args.topology == "hub") != (args.hub is not None):
         raise ValueError(
-            f"topology={args.topology!r} with hub={args.hub!r}: topology='hub' needs the name of an expert in "
-            "`hub`, and only that topology has one."
+            f"topology={args.topology!r} with hub={args.hub!r}: topology='hub' needs the name of an expert in `hub`, "
+            "and other topologies have no hub."
         )
     if not 0 < args.opd_fraction < 1:
         raise ValueError(
-            f"`opd_fraction` must lie strictly between 0 and 1, got {args.opd_fraction}: RLVR does not pause in "
-            "an OPD round. Without OPD, set opd_steps=0."
+            f"`opd_fraction` must lie strictly between 0 and 1, got {args.opd_fraction}, because RLVR continues in "
+            "OPD rounds. Without OPD, set opd_steps=0."
         )
     if args.schedule == "overlap":
         _check_overlap_schedule(args)
     if args.student_init == "merge" and args.topology not in ("student", "mopd"):
         raise ValueError(
-            f"student_init='merge' with topology={args.topology!r}: there the student is no branch, but the merge "
-            "of the experts at the end. Use student_init='fresh', or topology='student'."
+            f"student_init='merge' with topology={args.topology!r}: there the student is not a branch but the final "
+            "merge of the experts. Use student_init='fresh', or topology='student'."
         )
     if args.final_opd_steps:
         _check_final_phase(args)
     if not args.distils and args.topology in ("student", "mopd"):
         raise ValueError(
-            f"topology={args.topology!r} with opd_steps=0: the student learns in OPD rounds only, so it would "
-            "stay what it was. Set opd_steps > 0, or train the experts alone with topology='mutual'."
+            f"topology={args.topology!r} with opd_steps=0: the student learns only in OPD rounds, so it would never "
+            "learn. Set opd_steps > 0, or train the experts alone with topology='mutual'."
         )
 
 
@@ -62,14 +62,14 @@ def _check_betas(given: Any) -> None:
 def _check_final_phase(args: Any) -> None:
     if args.topology != "student":
         raise ValueError(
-            f"final_opd_steps={args.final_opd_steps} with topology={args.topology!r}: frozen experts teach a "
-            "student that is a branch, which only topology='student' has besides 'mopd'. Set "
-            "final_opd_steps=0, or topology='student'."
+            f"final_opd_steps={args.final_opd_steps} with topology={args.topology!r}: in the final phase frozen "
+            "experts teach a student that is a branch, which needs topology='student'. Set final_opd_steps=0, or "
+            "topology='student'."
         )
     if args.max_steps <= 0 and args.max_rollouts is None:
         raise ValueError(
-            f"final_opd_steps={args.final_opd_steps} are counted back from the end of the run, so its length "
-            f"must be known: set max_steps > 0, got {args.max_steps}."
+            f"final_opd_steps={args.final_opd_steps} count back from the end of the run, so its length must be known. "
+            f"Set max_steps > 0, got {args.max_steps}."
         )
 
 
@@ -81,12 +81,12 @@ def _check_overlap_schedule(args: Any) -> None:
         )
     if args.topology == "mopd":
         raise ValueError(
-            "schedule='overlap' with topology='mopd': there the experts train to their end before they teach. Use "
+            "schedule='overlap' with topology='mopd': there the experts finish their training before they teach. Use "
             "schedule='fixed', or another topology."
         )
     if 0 in (args.rlvr_steps, args.opd_steps, args.overlap_every):
         raise ValueError(
-            f"schedule='overlap' needs phases of both kinds and measurements, got rlvr_steps={args.rlvr_steps}, "
+            f"schedule='overlap' needs both phases and measurements, got rlvr_steps={args.rlvr_steps}, "
             f"opd_steps={args.opd_steps}, overlap_every={args.overlap_every}. Set them > 0."
         )
 
@@ -95,8 +95,8 @@ def check_reuse(args: Any) -> None:
     """A generation must not straddle two phases: its teachers and advantages are fixed when it is sampled."""
     if args.use_transformers_continuous_batching and (args.bf16 or args.fp16):
         raise ValueError(
-            "use_transformers_continuous_batching=True with bf16 or fp16: TRL then casts the whole model in "
-            "place, adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
+            "use_transformers_continuous_batching=True with bf16 or fp16: TRL then casts the whole model in place, "
+            "adapters included. Set bf16=False and fp16=False, and load the base in half precision with "
             "model_init_kwargs={'dtype': 'bfloat16'}."
         )
     if not args.distils:
@@ -109,28 +109,28 @@ def check_reuse(args: Any) -> None:
     )
     if micro_steps % accumulation and accumulation % micro_steps:
         raise ValueError(
-            f"{reuse} is no whole number, so a generation would end inside a round. Choose values that divide."
+            f"{reuse} is not a whole number, so a generation would end inside a round. Choose values that divide."
         )
     if args.final_opd_steps and args.max_rollouts is not None:
         if args.final_opd_steps // args.rounds_per_generation * args.generation_batch_size >= args.max_rollouts:
             raise ValueError(
-                f"final_opd_steps={args.final_opd_steps} take all of max_rollouts={args.max_rollouts} and leave "
-                "the experts nothing to learn from. Lower them, or raise max_rollouts."
+                f"final_opd_steps={args.final_opd_steps} use up max_rollouts={args.max_rollouts}, so the experts "
+                "would never learn. Lower final_opd_steps, or raise max_rollouts."
             )
     elif args.final_opd_steps and args.build_schedule().final_start(args.max_steps) == 0:
         raise ValueError(
-            f"final_opd_steps={args.final_opd_steps} are counted in max_steps={args.max_steps} and leave the "
-            "experts no round to learn in. Lower them, or raise max_steps."
+            f"final_opd_steps={args.final_opd_steps} use up max_steps={args.max_steps}, so the experts would never "
+            "learn. Lower final_opd_steps, or raise max_steps."
         )
     rounds = args.rounds_per_generation
     if args.schedule == "overlap" and args.overlap_every % rounds:
         raise ValueError(
             f"{reuse} = {rounds} rounds use one generation, but schedule='overlap' decides every "
-            f"overlap_every={args.overlap_every} rounds, which is no multiple of it. Change one of them."
+            f"overlap_every={args.overlap_every} rounds, which is not a multiple of it. Change one of them."
         )
     for name in ("rlvr_steps", "opd_steps"):
         if getattr(args, name) % rounds:
             raise ValueError(
-                f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(args, name)} is no multiple "
-                f"of {rounds}: the generation would straddle two phases. Change {name}, or reuse rollouts less."
+                f"{reuse} = {rounds} rounds use one generation, but {name}={getattr(args, name)} is not a multiple of "
+                f"{rounds}: the generation would span two phases. Change {name}, or reuse rollouts less."
             )

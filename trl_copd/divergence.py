@@ -52,7 +52,7 @@ class Divergence:
         scaled = [name for name in LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
         if scaled:
             raise ValueError(
-                f"opd_loss={self.name!r} takes logits straight from the LM head, but {config.model_type} scales them "
+                f"opd_loss={self.name!r} needs the logits of the LM head, but {config.model_type} scales them "
                 f"({scaled[0]}={getattr(config, scaled[0])}). Set opd_loss='sampled'."
             )
 

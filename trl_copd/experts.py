@@ -45,43 +45,43 @@ class Expert:
         name (`str`):
             Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
         train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
-            Rows with a `prompt` (text or messages) and the columns that the rewards read. Pictures stand in a column
-            `image` or `images`, or in the messages: PIL images, paths or files' bytes. An environment may give the
-            prompts: then rows need none, and without rows `max_steps` sets the length.
+            Rows with a `prompt` (text or messages) and the columns that the rewards read. Images are in a column
+            `image` or `images`, or in the messages: PIL images, paths or files' bytes. If an environment gives the
+            prompts, rows need none; without rows `max_steps` sets the length of the run.
         reward_funcs (`Callable` or `list`):
             As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix. May be left
             out if an environment has a `get_reward`.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Held-out rows. A dictionary evaluates an expert on pooled data domain by domain.
+            Held-out rows, never trained on. A dictionary evaluates an expert on pooled data domain by domain.
         reward_weights (`list[float]`, *optional*):
-            One weight per reward function; defaults to `args.reward_weights`, else to 1.0 each.
+            One weight per reward function; defaults to `args.reward_weights`, or to 1.0 each.
         adapter (`str` or `Path`, *optional*):
             Trained adapter (folder or Hub id) to start from, instead of a fresh one.
         learning_rate (`float`, *optional*):
             Peak learning rate of this expert, > 0; defaults to `args.learning_rate`.
         reward_processing_classes (*optional*):
-            For rewards that are models: a tokenizer, or a list with one (or `None`) per reward function. Without, each
-            model's own is loaded.
+            For reward models: a tokenizer, or a list with one (or `None`) per reward function. By default each model's
+            own tokenizer is loaded.
         domain_column (`str`, *optional*):
-            Column that names each row's domain, for an expert on the pooled data of several:
-            `allocation="adaptive"` shares its prompts out among them.
+            Column with each row's domain, for an expert on the pooled data of several domains.
+            `allocation="adaptive"` divides its prompts among them.
         frozen (`bool`, *optional*, defaults to `False`):
-            Whether it only teaches. Needs `adapter`.
+            Whether the expert only teaches. Needs `adapter`.
         tools (`list[Callable]`, *optional*):
             As in [`~trl.GRPOTrainer`]: functions that the model may call, with type hints and Google-style docstrings.
         environment_factory (`Callable` or `dict[str, Callable]`, *optional*):
-            As in [`~trl.GRPOTrainer`]: makes an environment, whose public methods are tools; or several by name, of
-            which a row names its own in a column `environment`.
+            As in [`~trl.GRPOTrainer`]: makes an environment, whose public methods are tools. A dictionary holds
+            several by name; the column `environment` of a row names its own.
         rollout_func (`Callable`, *optional*):
-            As in [`~trl.GRPOTrainer`]: `(prompts, trainer)` to completions. While it runs, the branch's adapter is
-            active, `trainer.rows` has the rows, and `trainer.sample(prompt_ids)` samples together with all other
-            branches. A key `failures` (`dict[int, str]`) names rows that nobody grades or teaches, and why.
+            As in [`~trl.GRPOTrainer`]: turns `(prompts, trainer)` into completions. While it runs, the branch's
+            adapter is active, `trainer.rows` has the rows, and `trainer.sample(prompt_ids)` samples together with all
+            other branches. A key `failures` (`dict[int, str]`) names rows that nobody grades or teaches, and why.
         max_tool_calling_iterations (`int`, *optional*, defaults to `args.max_tool_calling_iterations`):
-            Most turns after the first, >= 0.
+            Largest number of turns after the first, >= 0.
         chat_template_kwargs (`dict`, *optional*, defaults to `args.chat_template_kwargs`):
-            Further arguments of the chat template for this expert's prompts.
+            Additional arguments of the chat template for this expert's prompts.
         tool_timeout (`float`, *optional*, defaults to `60.0`):
-            Seconds, > 0, after which a call of a tool or an environment is ended; the model is told so.
+            Time limit of one call of a tool or an environment, in seconds, > 0. The model is told about a time-out.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Expert:
 
     @property
     def eval_datasets(self) -> dict[str, Dataset | IterableDataset]:
-        """Held-out data by domain; a single dataset is the domain that bears the expert's name."""
+        """Held-out data by domain; a single dataset is a domain with the expert's name."""
         if self.eval_dataset is None:
             return {}
         several = isinstance(self.eval_dataset, dict) and not isinstance(
@@ -139,7 +139,7 @@ class Expert:
 
     @property
     def required_columns(self) -> dict[str, set[str]]:
-        """For each reward function by name, the dataset columns that it cannot do without."""
+        """For each reward function by name, the dataset columns that it needs."""
         if self.rollout_func is not None:  # it gives rewards further values, and only when it runs
             return {}
         funcs: Any = self.reward_funcs  # a list, once checked
@@ -154,14 +154,14 @@ class Expert:
             )
         if self.name in RESERVED_NAMES or hasattr(nn.ModuleDict(), self.name):
             raise ValueError(
-                f"Expert name {self.name!r} is reserved: {', '.join(RESERVED_NAMES)} and the attributes of torch's "
-                "ModuleDict mean something to TRL, PEFT or the capability matrix. Choose another name."
+                f"Expert name {self.name!r} is reserved: TRL, PEFT or the capability matrix use "
+                f"{', '.join(RESERVED_NAMES)} and the attributes of torch's ModuleDict. Choose another name."
             )
 
         if self.name.startswith(("eval_", "test_")):
             raise ValueError(
-                f"Expert name {self.name!r} begins like a metric of an evaluation, and trackers would file its curves "
-                "there. Choose another name."
+                f"Expert name {self.name!r} begins like an evaluation metric, so trackers would put its curves into "
+                "that group. Choose another name."
             )
 
     def _check_rewards(self) -> None:
@@ -188,7 +188,7 @@ class Expert:
                 )
             if isinstance(func, str) and func in rewards.__all__:
                 raise ValueError(
-                    f"Expert {self.name!r}: a reward that is a str is a model's id. Pass the function itself: "
+                    f"Expert {self.name!r}: a reward given as a str must be a model id. Pass the function itself: "
                     f"`from trl_copd.rewards import {func}`."
                 )
         self._check_processing_classes(funcs)
@@ -215,13 +215,13 @@ class Expert:
             if len(classes) != len(funcs):
                 raise ValueError(
                     f"Expert {self.name!r} has {len(classes)} `reward_processing_classes` for {len(funcs)} reward "
-                    "functions. Give one per function, None for a function that is no model."
+                    "functions. Give one per function, None for a function that is not a model."
                 )
             self.reward_processing_classes = list(classes)
         elif classes is not None and len(models) > 1:
             raise ValueError(
                 f"Expert {self.name!r} has one `reward_processing_classes` for {len(models)} reward models, whose "
-                "tokens may differ. Pass a list with one per reward function, None for a function that is no model."
+                "tokens may differ. Pass a list with one per reward function, None for a function that is not a model."
             )
 
     def _check_adapter_and_rate(self) -> None:
@@ -234,12 +234,12 @@ class Expert:
             if local and not (folder / "adapter_config.json").is_file():
                 raise ValueError(
                     f"Expert {self.name!r}: adapter={str(self.adapter)!r} holds no adapter (no adapter_config.json). "
-                    "Pass a folder that was saved, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
+                    "Pass a saved adapter's folder, such as `OUTPUT_DIR/experts/NAME`, or a Hub id."
                 )
         if self.frozen and self.adapter is None:
             raise ValueError(
-                f"Expert {self.name!r} is frozen, but has no adapter, so it would teach what the base knows. Give it "
-                "`adapter=PATH`, or let it train."
+                f"Expert {self.name!r} is frozen, but has no adapter, so it could only teach what the base knows. "
+                "Give it `adapter=PATH`, or let it train."
             )
         rate = self.learning_rate
         if rate is not None:
@@ -269,14 +269,16 @@ def check_experts(experts: Any) -> dict[str, Expert]:
     names = [expert.name for expert in experts]
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
-        raise ValueError(f"Two experts bear the name {duplicates[0]!r}. Names are adapters: give each its own.")
+        raise ValueError(f"Two experts have the name {duplicates[0]!r}. Names are adapters: give each its own.")
     # `a.b` and `a` could collide in folders on case-insensitive file systems
     if len({name.lower() for name in names}) < len(names):
-        raise ValueError(f"Expert names differ in case only ({names}): their folders would collide. Rename one.")
+        raise ValueError(f"Expert names differ only in case ({names}): their folders would collide. Rename one.")
     domains = [domain for expert in experts for domain in expert.eval_datasets]
     repeated = sorted({domain for domain in domains if domains.count(domain) > 1})
     if repeated:
-        raise ValueError(f"Two experts evaluate on a domain named {repeated[0]!r}. Name the eval datasets apart.")
+        raise ValueError(
+            f"Two experts evaluate on a domain named {repeated[0]!r}. Give the eval datasets other names."
+        )
     return {expert.name: expert for expert in experts}
 
 
@@ -328,8 +330,8 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
     taken = sorted(TAKEN_COLUMNS & set(found)) if columns_by_reward else []  # rewards that are models get no columns
     if taken:
         raise ValueError(
-            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), a name under which TRL "
-            "hands something else to every reward function. Rename the column."
+            f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), but TRL passes something "
+            "else to every reward function under this name. Rename the column."
         )
     _check_prompts(dataset, expert, argument)
     return check_pictures(dataset, expert, argument)

@@ -3,7 +3,7 @@ Merge the student, or an expert, into a plain checkpoint that needs neither PEFT
 
     trl-copd export OUTPUT_DIR_OR_REPO [--expert NAME] [--revision REV] [--base BASE] --output DIR
 
-The merge is done in float32, because merging in half precision rounds the base's own weights. What was saved is loaded
+The merge runs in float32, because merging in half precision rounds the base's own weights. The merged model is loaded
 again and must give the adapter's greedy tokens before anything is written to DIR.
 """
 
@@ -48,19 +48,19 @@ def export(
         output (`str` or `Path`): Folder that does not exist yet, or is empty.
         expert (`str`, *optional*): An expert instead of the student.
         revision (`str`, *optional*): Branch, tag or commit of the repo.
-        base (`str`, *optional*): Id or folder of the base; defaults to what the adapter's configuration says.
+        base (`str`, *optional*): Id or folder of the base; by default the adapter's configuration names it.
         dtype (`str`, *optional*, defaults to `"float32"`): Of the saved copy: `"float32"`, `"bfloat16"`, `"float16"`.
 
     Returns:
-        `str`: What was checked.
+        `str`: The result of the check.
 
     Raises:
-        ValueError: The folder, repo, expert or base is not what it should be, or `output` is not empty.
+        ValueError: The folder, repo, expert or base is missing or unusable, or `output` is not empty.
         RuntimeError: The merged model does not give the adapter's tokens; `output` is not written.
     """
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"{str(output)!r} exists and is not empty. Nothing is overwritten: name another folder.")
+        raise ValueError(f"{str(output)!r} exists and is not empty, and nothing is overwritten. Name another folder.")
     root = _find_run(source, revision)
     adapter = _find_adapter(root, source, expert)
     config = PeftConfig.from_pretrained(str(adapter))
@@ -111,7 +111,7 @@ def _find_run(source: str, revision: str | None) -> Path:
         raise ValueError(f"The repo {source!r} has no revision {revision!r}.") from error
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         raise ValueError(
-            f"{source!r} is no folder here and no repo on the Hub that can be reached. Check the name and the "
+            f"{source!r} is neither a folder here nor a repo on the Hub that can be reached. Check the name and the "
             "connection; a private repo needs `hf auth login` or HF_TOKEN."
         ) from error
 
@@ -131,7 +131,7 @@ def _find_adapter(root: Path, source: str, expert: str | None) -> Path:
 
 def _check_base(base: str | None, config: PeftConfig) -> None:
     if not base:
-        raise ValueError("The adapter does not say what it was trained on: pass the base's id or folder with --base.")
+        raise ValueError("The adapter does not name its base. Pass the base's id or folder with --base.")
     if not (is_hub_id(base) or Path(base).is_dir()):
         raise ValueError(f"The base {base!r} is neither a folder here nor a Hub id. Pass it with --base.")
     if config.is_prompt_learning:
@@ -139,8 +139,7 @@ def _check_base(base: str | None, config: PeftConfig) -> None:
     quantised = getattr(AutoConfig.from_pretrained(base, revision=config.revision), "quantization_config", None)
     if quantised is not None:
         raise ValueError(
-            f"{base!r} is quantised, and merging would round the adapter away. Name the base that it was made from "
-            "with --base."
+            f"{base!r} is quantised, and merging would round the adapter away. Name the original base with --base."
         )
 
 
@@ -167,12 +166,12 @@ def _check(auto: Any, folder: Path, tokenizer: Any, wanted: list[list[int]], dty
     """Load what was saved and compare it with the adapter; in a lower precision rounding may change some tokens."""
     model = auto.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise RuntimeError(f"Some weights are not finite in {dtype}. Use --dtype float32 or bfloat16.")
+        raise RuntimeError(f"Some weights are NaN or infinite in {dtype}. Use --dtype float32 or bfloat16.")
     pairs = [pair for a, b in zip(_greedy(model, tokenizer), wanted, strict=True) for pair in zip(a, b, strict=True)]
     equal = sum(one == other for one, other in pairs)
     if dtype == "float32" and equal < len(pairs):
         raise RuntimeError(
-            f"Only {equal} of {len(pairs)} greedy tokens of the merged model are the adapter's: it is not saved."
+            f"Only {equal} of {len(pairs)} greedy tokens of the merged model equal the adapter's: it is not saved."
         )
     return f"{equal} of {len(pairs)} greedy tokens ({len(wanted)} prompts) equal the adapter's"
 
@@ -205,11 +204,11 @@ def main(argv: list[str] | None = None) -> None:
         description="Merge the student, or an expert, into a checkpoint without adapters.",
     )
     parser.add_argument("source", help="output_dir of a run, one of its checkpoints, or a repo on the Hub")
-    parser.add_argument("--output", required=True, help="folder to write, which must not exist or be empty")
+    parser.add_argument("--output", required=True, help="folder to write; it must not exist, or be empty")
     parser.add_argument("--expert", help="an expert instead of the student")
     parser.add_argument("--revision", help="branch, tag or commit of the repo")
-    parser.add_argument("--base", help="the base, where the adapter's configuration does not say it")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the saved copy")
+    parser.add_argument("--base", help="id or folder of the base, if the adapter's configuration does not name it")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="type of the saved copy")
     options = vars(parser.parse_args(argv))
     try:
         print(f"{export(**options)}; saved in {options['output']}")

@@ -38,10 +38,10 @@ def reasoning_gym_expert(
         name (`str`): Name of the task, e.g. `"countdown"`. All but `"composite"` are supported.
         size, eval_size (`int`, *optional*, defaults to 1000 and 100):
             Rows to train on and to evaluate on; `eval_size=0` gives no evaluation dataset.
-        seed (`int`, *optional*, defaults to 0): Seed of the generator. The two sets stay apart across seeds too.
+        seed (`int`, *optional*, defaults to 0): Seed of the generator. The two sets stay disjoint across seeds.
         options (`Mapping`, *optional*): Options of the task's generator, e.g. `{"max_terms": 3}`.
-        instruction (`str`, *optional*): What follows each question. `None` for nothing: the answer is then either
-            between tags all the same, or the whole completion.
+        instruction (`str`, *optional*): Text after each question. With `None` the answer is either between tags or the
+            whole completion.
         system_prompt (`str`, *optional*): Content of a system message before each question, e.g. one of
             `reasoning_gym.utils.SYSTEM_PROMPTS`.
         expert_name (`str`, *optional*): Name of the adapter; defaults to the task's.

@@ -109,7 +109,7 @@ def edge_parts(label: str) -> tuple[str, str, str]:
     match = EDGE.fullmatch(label)
     if match is None:
         raise ValueError(
-            f"{label!r} names no edge: it is not of the form teacher->learner or teacher->learner@domain."
+            f"{label!r} does not name an edge: it must have the form teacher->learner or teacher->learner@domain."
         )
     teacher, learner, domain = match.groups()
     return teacher, learner, domain or teacher
@@ -201,8 +201,8 @@ def load_run(output_dir: str | Path) -> Run:
     plan = _read(root / "copd.json")
     if not history and not matrix:
         raise FileNotFoundError(
-            f"Nothing to draw in '{root}': looked for a log in trainer_state.json (there, then in the latest "
-            "checkpoint-N folder) and for capability_matrix.json. Pass the `output_dir` of a run that has saved a "
+            f"Nothing to draw in '{root}': there is neither a log in trainer_state.json (there, or in the latest "
+            "checkpoint-N folder) nor a capability_matrix.json. Pass the `output_dir` of a run that has saved a "
             "checkpoint, or call `trainer.save_state()` or `trainer.capability_matrix()` first."
         )
     if (branches := plan.get("branches")) is None:

@@ -32,9 +32,9 @@ FINAL_ROLLOUTS = 180 / 640  # or of the rollouts, where they are what the run is
 class Method:
     """
     Args:
-        about (`str`): What it is, in a line.
-        fields (`dict`): Settings that make it this method.
-        defaults (`dict`): Settings with which it did best in `docs/experiments.md`; others may be chosen.
+        about (`str`): Description in one line.
+        fields (`dict`): Settings that define the method.
+        defaults (`dict`): Settings that did best in `docs/experiments.md`; the caller may override them.
         pooled (`bool`): Whether one policy trains on the data of all domains.
     """
 
@@ -46,7 +46,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "copd": Method(
-        "experts that teach a student while they learn, and are taught by it; at last they teach it alone",
+        "experts and a student that teach each other while they learn; at the end only the student is taught",
         {"topology": "student", "hub": None},
         {
             "student_init": "merge",
@@ -67,12 +67,12 @@ METHODS: dict[str, Method] = {
         {"opd_loss": "forward_kl", "opd_fraction": 0.5, "rlvr_steps": 30, "opd_steps": 10},
     ),
     "mopd": Method(
-        "experts apart, then a student that starts from their mean and is taught by them, frozen",
+        "separate experts, then a student that starts from their mean and learns from them",
         {"topology": "mopd", "hub": None, "schedule": "fixed", "final_opd_steps": 0},
         {"student_init": "merge", "opd_loss": "forward_kl", "rlvr_steps": 3, "opd_steps": 4},
     ),
-    "experts": Method("experts apart, each judged on its own domain", _APART),
-    "average": Method("experts apart, judged by the mean of their weights", _APART),
+    "experts": Method("separate experts, each evaluated on its own domain", _APART),
+    "average": Method("separate experts, evaluated by the mean of their weights", _APART),
     "mixed": Method("one policy on the data of all domains", _APART, pooled=True),
 }
 
@@ -83,8 +83,8 @@ def settings(method: str, given: Mapping[str, Any], strict: bool = False) -> dic
 
     Args:
         method (`str`): One of `METHODS`.
-        given (`Mapping[str, Any]`): Settings that a recipe or a caller names; they replace the method's defaults.
-        strict (`bool`): Whether a given setting that would make it another method is an error. If not, it is replaced.
+        given (`Mapping[str, Any]`): Settings of the recipe or caller; they replace the method's defaults.
+        strict (`bool`): Whether a given setting of another method is an error. If not, it is replaced.
 
     Returns:
         `dict`: `given` and what the method adds.
@@ -100,7 +100,7 @@ def settings(method: str, given: Mapping[str, Any], strict: bool = False) -> dic
         for name, value in chosen.fields.items():
             if name in given and given[name] != value:
                 raise ValueError(
-                    f"method={method!r} is {name}={value!r}, but {name}={given[name]!r} is given. Leave one out."
+                    f"method={method!r} means {name}={value!r}, but {name}={given[name]!r} is given. Leave one out."
                 )
     found = {**chosen.defaults, **given, **chosen.fields}
     if found.get("opd_steps") == 0 and not found.get("rlvr_steps", 1):

@@ -30,8 +30,8 @@ def prepared(row: dict[str, Any]) -> dict[str, Any]:
     if not prompt or not is_conversational({"prompt": prompt}):
         if given:
             raise ValueError(
-                "it has a picture, but its prompt is a text. Give it messages, into which the model's chat template "
-                "puts the picture: [{'role': 'user', 'content': TEXT}]"
+                "it has an image, but its prompt is a text. Give it messages, because the model's chat template "
+                "places the image: [{'role': 'user', 'content': TEXT}]"
             )
         return row
     parts = any(isinstance(message.get("content"), list) for message in prompt)
@@ -41,7 +41,7 @@ def prepared(row: dict[str, Any]) -> dict[str, Any]:
     if given:
         messages = prepare_multimodal_messages(messages, images=[open_picture(picture) for picture in given])
     elif any(part["type"] == "image" and "image" not in part for part in _parts(messages)):
-        raise ValueError("its messages have a place for a picture, but it has none")
+        raise ValueError("its messages have a placeholder for an image, but it has none")
     return {**row, "prompt": messages}
 
 
@@ -67,24 +67,24 @@ def open_picture(value: Any) -> "Image.Image":
     if isinstance(value, dict) and (value.get("bytes") or value.get("path")):
         value = value.get("bytes") or value["path"]
     if isinstance(value, str) and value.startswith(("http://", "https://")):
-        raise ValueError(f"its picture is an address ({value:.80}). Download it before training and give the path")
+        raise ValueError(f"its image is an address ({value:.80}). Download it before training and give the path")
     if isinstance(value, (str, Path)):
         if not Path(value).is_file():
-            raise FileNotFoundError(f"its picture {str(value)!r} is no file")
+            raise FileNotFoundError(f"its image {str(value)!r} is not a file")
         value = _read(Path(value).read_bytes())
     elif isinstance(value, (bytes, bytearray)):
         value = _read(bytes(value))
     if not is_picture(value):
-        raise TypeError(f"a picture must be a PIL image, a path or a file's bytes, not {type(value).__name__}")
+        raise TypeError(f"an image must be a PIL image, a path or a file's bytes, not {type(value).__name__}")
     if value.mode in DEEP_MODES or ";" in value.mode:
         raise ValueError(
-            f"its picture has the mode {value.mode!r}, whose levels RGB would clip. Scale it to 8 bits and convert it "
+            f"its image has the mode {value.mode!r}, and RGB would clip its levels. Scale it to 8 bits and convert it "
             "to RGB"
         )
     try:
         return value if value.mode == "RGB" else value.convert("RGB")
     except OSError as error:  # PIL reads a file when its pixels are first asked for
-        raise OSError(f"its picture cannot be read: {error}") from error
+        raise OSError(f"its image cannot be read: {error}") from error
 
 
 def is_picture(value: Any) -> bool:
@@ -115,7 +115,7 @@ def _check_row(read: Callable[[], Any], expert: str, place: str) -> bool:
     try:
         return bool(pictures_of(prepared(read())["prompt"]))
     except Exception as error:  # of many kinds: PIL's, the file system's, those of `datasets`
-        raise ValueError(f"Expert {expert!r}, {place}: {error}. Mend the row, or leave it out.") from error
+        raise ValueError(f"Expert {expert!r}, {place}: {error}. Fix the row, or leave it out.") from error
 
 
 def may_hold_pictures(dataset: Dataset) -> bool:
@@ -140,7 +140,7 @@ def _opened(message: dict[str, Any]) -> dict[str, Any]:
     parts = [{key: value for key, value in part.items() if value is not None} for part in message["content"]]
     for part in parts:
         if part.get("type") == "video":
-            raise ValueError("it has a video, for which TRL's GRPO has no way. Give some of its frames as pictures")
+            raise ValueError("it has a video, which TRL's GRPO does not support. Give some of its frames as images")
         if part.get("type") == "image" and ("image" in part or "path" in part):
             part["image"] = open_picture(part.pop("path", None) or part["image"])
     return {**message, "content": parts}
@@ -158,5 +158,5 @@ def _read(data: bytes) -> "Image.Image":
         picture = Image.open(BytesIO(data))
         picture.load()
     except Exception as error:  # of many kinds, for what is truncated or no picture
-        raise OSError(f"its picture cannot be read: {error}") from error
+        raise OSError(f"its image cannot be read: {error}") from error
     return ImageOps.exif_transpose(picture)  # as `datasets` and transformers turn a photograph

@@ -220,9 +220,8 @@ def check_chat_template(
     """Refuse messages that the tokenizer cannot turn into text, before a round finds out."""
     if is_conversational(next(iter(dataset.take(1)))) and not processing_class.chat_template:
         raise ValueError(
-            f"The prompts of expert {expert!r} are messages, but the tokenizer has no chat template to turn them into "
-            "text. Set `processing_class.chat_template`, or use prompts that are plain text (in a recipe: `chat: "
-            "false`)."
+            f"The prompts of expert {expert!r} are messages, but the tokenizer has no chat template for them. Set "
+            "`processing_class.chat_template`, or use plain text prompts (in a recipe: `chat: false`)."
         )
 
 

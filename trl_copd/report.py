@@ -1,5 +1,5 @@
 """
-Figures of a run, redrawn from what the run left on disk: `trl-copd report OUTPUT_DIR`. Several are put side by side.
+Figures of a run, redrawn from its files on disk: `trl-copd report OUTPUT_DIR`. Several runs are drawn side by side.
 
     copd.json               branches and phases           ┐    figures/reward.png             reward per branch
     trainer_state.json      `log_history`                 ├─>  figures/overlap.png            the saw-tooth, per edge
@@ -83,18 +83,18 @@ def draw_report(
     beside: Mapping[str, str | Path] | None = None,
 ) -> list[Path]:
     """
-    Draw what a run's folder allows into `output_dir/figures`.
+    Draw all figures that a run's folder allows into `output_dir/figures`.
 
     Args:
         output_dir (`str` or `Path`): Folder of the run.
-        quiet (`bool`, *optional*, defaults to `False`): Whether not to warn about what the run lacks.
+        quiet (`bool`, *optional*, defaults to `False`): Whether to log missing inputs without a warning.
         formats (`Sequence[str]`, *optional*, defaults to `("png", "svg", "pdf")`): Endings of the files.
         beside (`Mapping[str, str | Path]`, *optional*):
             Other runs whose accuracy is drawn beside the student's, by the name of their line: `{"mixed":
             "runs/mixed", "experts": "runs/apart"}`. `experts` stands for each expert on its own domain.
 
     Returns:
-        `list[Path]`: What was drawn, in the first of the formats.
+        `list[Path]`: The figures, in the first of the formats.
 
     Raises:
         FileNotFoundError: There is nothing to draw.
@@ -169,7 +169,9 @@ def main(argv: list[str] | None = None) -> int:
         description="Draw the figures of a run into its folder; of several runs, put their students side by side.",
     )
     parser.add_argument("output_dir", nargs="+", help="folder of a run, as in `CoPDConfig(output_dir=...)`")
-    parser.add_argument("--output", type=Path, help="of several runs: where the figure goes (the folder they lie in)")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the figure of several runs (default: their parent folder)"
+    )
     parser.add_argument(
         "--beside", action="append", default=[], metavar="NAME=DIR",
         help="draw the accuracy of another run as a line beside the student's, such as mixed=runs/mixed; "

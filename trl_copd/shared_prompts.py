@@ -130,7 +130,7 @@ class SharedPrompts:
         if self._impossible is not None:
             return self._impossible
         if self.trusted is False:
-            return f"{self._name} gives other log-probabilities then"
+            return f"{self._name} gives other log-probabilities with sharing"
         others = sorted(key for key, value in inputs.items() if key not in INPUTS and value is not None)
         if others:
             return f"the model is given {others[0]}"

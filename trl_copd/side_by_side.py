@@ -26,8 +26,8 @@ def load_runs(folders: Sequence[str | Path]) -> dict[str, Run]:
         run = load_run(path)
         if STUDENT not in run.matrix:
             raise ValueError(
-                f"The run in '{path}' has no capability matrix with a student: there is nothing to put beside others. "
-                "Let it end, or call `trainer.capability_matrix()`."
+                f"The run in '{path}' has no capability matrix with a student, so it cannot be compared. Let it end, "
+                "or call `trainer.capability_matrix()`."
             )
         found["/".join(path.parts[-length:])] = run
     return found

@@ -1,9 +1,9 @@
 """
 Train a recipe: `accelerate launch -m trl_copd.train --config demo`, or the path of a YAML file of your own.
 
-Without `--config` it runs the demonstration, `demo`. Every field of [`CoPDConfig`] can be given in the
-YAML file or on the command line, which wins. Results land in `output_dir`: the student at its root, the experts in
-`experts/<name>/`, `capability_matrix.json` and `.md`, and `figures/`.
+Without `--config` it runs the demonstration, `demo`. The YAML file and the command line take every field of
+[`CoPDConfig`]; the command line overrides the file. Results go to `output_dir`: the student at its root, the experts
+in `experts/<name>/`, `capability_matrix.json` and `.md`, and `figures/`.
 """
 
 import dataclasses
@@ -37,12 +37,13 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo`, `smollm2`, `vision` or `agent`: a base built on the spot, instead of
-            `model_name_or_path`.
+        builtin_base (`str`, *optional*): `demo`, `smollm2`, `vision` or `agent`: a base that the recipe builds,
+        instead
+            of `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
-        method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets what makes it the method, and
-            the rest where the recipe does not. `None`: what the recipe's own fields say. `mixed` trains one policy on
-            all data, with as many rollouts in all.
+        method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets the fields that define the
+            method, and others where the recipe does not. `None`: the recipe's own fields decide. `mixed` trains one
+            policy on all data, with as many rollouts in all.
         no_opd (`bool`): Short for `--method experts`.
     """
 
@@ -59,31 +60,31 @@ PARSED = (RecipeArguments, CoPDConfig, ModelConfig)
 HELP = """\
 usage: trl-copd train [--config RECIPE] [--OPTION VALUE ...]
 
-Train a recipe: several experts, and the student that they teach. Without --config it is the demonstration.
+Train a recipe: several experts, and the student that they teach. The default of --config is the demonstration.
 On several GPUs: accelerate launch -m trl_copd.train --config RECIPE ...
 
-built-in recipes (docs/recipes.md says what each was measured to give):
+built-in recipes (docs/recipes.md has the measured result of each):
 {recipes}
 
-options that are set most often; the recipe's YAML may hold each of them, the command line wins:
+common options; the recipe's YAML may set each of them, and the command line overrides it:
   --config RECIPE                path of a YAML file, or the name of a built-in recipe
-  --output_dir DIR               where student, experts, logs and figures go
+  --output_dir DIR               folder for student, experts, logs and figures
   --method METHOD                a preset: copd, copd-mutual, copd-hub, mopd, experts, average, mixed
-                                 (docs/compare.md says what each is)
-  --max_steps N                  rounds
-  --seed N                       of data, adapters and sampling
+                                 (docs/compare.md explains them)
+  --max_steps N                  number of rounds
+  --seed N                       seed of data, adapters and sampling
   --model_name_or_path MODEL     base: Hub id or folder
-  --learning_rate X              of every expert that has none of its own
+  --learning_rate X              rate of every expert without its own
   --per_device_train_batch_size N, --num_generations N
-                                 rows of each branch in a round, and how many of them answer the same prompt
+                                 rows of each branch in a round, and rows that answer the same prompt
   --topology NAME                who teaches whom: student, mutual, hub or mopd
-  --resume_from_checkpoint true  go on from the newest complete checkpoint in output_dir
+  --resume_from_checkpoint true  resume the newest complete checkpoint in output_dir
   --report_to trackio            or tensorboard, wandb, none
   --use_vllm true                sample with vLLM
   --push_to_hub true             with --hub_model_id NAME
 
-  --help-all lists every option (TRL's GRPOConfig and ModelConfig, CoPDConfig); --traceback shows where an error
-  was raised.
+  --help-all lists every option (TRL's GRPOConfig and ModelConfig, CoPDConfig); --traceback shows the full traceback
+  of an error.
 """
 
 
@@ -156,7 +157,7 @@ def _names(recipe: dict[str, Any]) -> list[Any]:
 
 def main(argv: list[str] | None = None) -> CoPDTrainer:
     """
-    Train a recipe and print what came of it.
+    Train a recipe and print the results.
 
     Args:
         argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
@@ -165,7 +166,7 @@ def main(argv: list[str] | None = None) -> CoPDTrainer:
         [`CoPDTrainer`]: The trainer after training, with the run saved in its `output_dir`.
 
     Raises:
-        ValueError: Something in recipe or command line cannot work. It is raised before training starts.
+        ValueError: The recipe or the command line cannot work. Raised before training starts.
     """
     return run(*prepare(list(sys.argv[1:] if argv is None else argv)))
 
@@ -184,7 +185,7 @@ def cli(argv: list[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         if "--traceback" in argv:
             raise
-        print(f"trl-copd train: {error}\n(--traceback shows where this was raised)", file=sys.stderr)
+        print(f"trl-copd train: {error}\n(--traceback shows where the error was raised)", file=sys.stderr)
         return 2
     run(trainer, method)
     return 0

@@ -15,8 +15,8 @@ EMPTY_PROMPT = [{"role": "user", "content": ""}]  # to which TRL adds what `rese
 
 class EnvironmentFailure(RuntimeError):
     """
-    Raise it in a tool or an environment when the infrastructure has failed and not the model: the row is then graded
-    by nobody and taught by nobody, and counted. Any other exception in a tool is an observation for the model.
+    Raise it in a tool or an environment if the infrastructure has failed and not the model. The row then gets no grade
+    and no teaching, and is counted. Any other exception in a tool becomes an observation for the model.
     """
 
 

@@ -76,7 +76,7 @@ def test_fsdp_of_the_arguments_is_seen(tmp_path):
     """`fsdp=True` in the configuration is checked like the launcher's."""
     args = CoPDConfig(**settings(tmp_path))
     args.fsdp, args.fsdp_plugin_args = True, {"fsdp_version": 2}
-    with pytest.raises(ValueError, match="accelerate runs it on several GPUs only"):
+    with pytest.raises(ValueError, match="FSDP needs several GPUs"):
         check_distribution(args)
 
 

@@ -54,8 +54,8 @@ def test_torn(tmp_path, caplog, case, proved):
     assert reason in defect(tmp_path / "checkpoint-10")
     with caplog.at_level(logging.WARNING):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
-    assert "checkpoint-10 is passed over" in caplog.text and reason in caplog.text
-    proved("a torn checkpoint is passed over for the one before, with the reason")
+    assert "checkpoint-10 is skipped" in caplog.text and reason in caplog.text
+    proved("a torn checkpoint is skipped for the one before, with the reason")
 
 
 def test_further_files_do_no_harm_and_adapters_alone_are_no_state(tmp_path):

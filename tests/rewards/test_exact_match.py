@@ -49,7 +49,7 @@ class TestExactMatch:
     def test_unreadable(self, solution):
         assert grade(exact_match_reward, "", solution) is None
 
-    @pytest.mark.parametrize("pattern, message", cases(("(", "no regular expression"), ("(a)(b)", "2 groups")))
+    @pytest.mark.parametrize("pattern, message", cases(("(", "not a regular expression"), ("(a)(b)", "2 groups")))
     def test_bad_pattern(self, pattern, message):
         with pytest.raises(ValueError, match=message):
             ExactMatchReward(answer_pattern=pattern)

@@ -181,7 +181,7 @@ def test_what_cannot_be():
     ({"allocation": "greedy"}, "allocation='greedy' is unknown"),
     ({"allocation_floor": 0.0}, "`allocation_floor` must be > 0"),
     ({"max_rollouts": 0}, "`max_rollouts` must be >= 1"),
-    ({"max_rollouts": 16, "final_opd_steps": 2, "topology": "student"}, "take all of max_rollouts=16"),
+    ({"max_rollouts": 16, "final_opd_steps": 2, "topology": "student"}, "use up max_rollouts=16"),
 ])  # fmt: skip
 def test_values_are_checked(tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):

@@ -42,7 +42,7 @@ def test_one_prompt_stays_native_and_the_student_alone_is_taught(tmp_path, caplo
 
 @pytest.mark.parametrize("topology", [{"topology": "mutual"}, {"topology": "hub", "hub": "code"}])
 def test_topologies_that_would_teach_nobody_are_refused(tmp_path, topology):
-    with pytest.raises(ValueError, match="one prompt of a branch, which stays a native one.*opd_steps=0"):
+    with pytest.raises(ValueError, match="one prompt of a branch, which remains native.*opd_steps=0"):
         build_trainer(tmp_path, model="/nowhere/no-model", **ONE | topology)
     build_trainer(tmp_path, **ONE | topology | {"opd_steps": 0, "topology": "mutual", "hub": None})
 

@@ -299,11 +299,11 @@ def bad_data(folder):
     at = [{"prompt": "a", "image": picture(0), "solution": "a"}]
     return {
         # files: truncated, missing, no picture at all; as bytes, by path, decoded by `datasets` or not
-        "truncated": (rows_of([good, cut]), "row 1 of `train_dataset`: its picture cannot be read"),
+        "truncated": (rows_of([good, cut]), "row 1 of `train_dataset`: its image cannot be read"),
         "truncated, decoded": (rows_of([good, cut], decode=True), "row 1 of `train_dataset`"),
-        "truncated, not decoded": (rows_of([good, cut], decode=False), "row 1 of `train_dataset`: its picture cannot"),
+        "truncated, not decoded": (rows_of([good, cut], decode=False), "row 1 of `train_dataset`: its image cannot"),
         "truncated file": (rows_of([str(folder / "good.png"), str(folder / "cut.png")]), "row 1 .*cannot be read"),
-        "missing": (rows_of([str(folder / "good.png"), str(folder / "no.png")]), "row 1 .*no.png' is no file"),
+        "missing": (rows_of([str(folder / "good.png"), str(folder / "no.png")]), "row 1 .*no.png' is not a file"),
         "no picture": (rows_of([b"hello"]), "row 0 .*cannot be read"),
         "an address": (rows_of(["https://example.com/a.png"]), "row 0 .*is an address"),
         # what is no picture, or one that RGB would clip
@@ -311,7 +311,7 @@ def bad_data(folder):
         "16 bits": (rows_of([picture(0), deep], decode=True), "row 1 .*has the mode 'I;16'"),
         # places: too few, too many, none in a text
         "two for one place": (rows_of([[picture(0)] * 2], "images", [PLACE, TEXT]), r"row 0 .*provided \(2\)"),
-        "none for a place": (rows_of([None, picture(0)], content=[PLACE, TEXT]), "row 0 .*place for a picture"),
+        "none for a place": (rows_of([None, picture(0)], content=[PLACE, TEXT]), "row 0 .*placeholder for an image"),
         "one for two places": (rows_of([picture(0)], content=[PLACE, PLACE, TEXT]), r"row 0 .*placeholders \(2\)"),
         "no place": (rows_of([picture(0)], content=[TEXT]), r"row 0 .*placeholders \(0\)"),
         "a text": (Dataset.from_list(at), "row 0 .*its prompt is a text"),
@@ -350,12 +350,12 @@ def test_streamed_pictures(tmp_path):
 
 def test_where_pictures_are_refused(tmp_path):
     arguments = {"peft_config": lora(), "processing_class": tiny_tokenizer()}
-    with pytest.raises(ValueError, match="Expert 'eye' has pictures, but the base .llama. reads text only"):
+    with pytest.raises(ValueError, match="Expert 'eye' has images, but the base .llama. reads only text"):
         CoPDTrainer(tiny_model(), two_experts(), CoPDConfig(**settings(tmp_path)), **arguments)
-    with pytest.raises(ValueError, match="Expert 'eye' has pictures, but `processing_class` is TokenizersBackend"):
+    with pytest.raises(ValueError, match="Expert 'eye' has images, but `processing_class` is TokenizersBackend"):
         CoPDTrainer(vision_model(), two_experts(), CoPDConfig(**settings(tmp_path)), **arguments)
     folder = tmp_path / "base"
     vision_model().save_pretrained(folder)
     args = CoPDConfig(**settings(tmp_path, use_vllm=True))
-    with pytest.raises(ValueError, match="use_vllm=True, but expert 'eye' has pictures"):
+    with pytest.raises(ValueError, match="use_vllm=True, but expert 'eye' has images"):
         CoPDTrainer(str(folder), two_experts(), args, **arguments)

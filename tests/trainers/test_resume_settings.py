@@ -101,7 +101,7 @@ def test_a_generation_in_use_keeps_its_split(tmp_path):
     settings = SETTINGS | {"rlvr_steps": 2, "opd_steps": 2, "num_iterations": 2, "max_steps": 4}
     build_trainer(tmp_path, build_experts(2), **settings).train()
     split = settings | {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
-    with pytest.raises(ValueError, match="while a generation was in use.*per_device_train_batch_size=8"):
+    with pytest.raises(ValueError, match="saved inside a generation.*per_device_train_batch_size=8"):
         build_trainer(tmp_path, build_experts(2), **split, resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     resumed = build_trainer(tmp_path, build_experts(2), **split)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))

@@ -48,8 +48,8 @@ def check_peft_config(
     """
     if isinstance(model, PeftModel):
         raise ValueError(
-            "`model` is a PeftModel already. Pass the base model with `peft_config`, and start an expert from a "
-            "trained adapter with `Expert(adapter=PATH)`."
+            "`model` is already a PeftModel. Pass the base model with `peft_config`. To start an expert from a "
+            "trained adapter, use `Expert(adapter=PATH)`."
         )
     if not isinstance(model, (str, Path, PreTrainedModel)):
         raise TypeError(f"`model` must be a model id, a path or a PreTrainedModel, got {type(model).__name__}.")
@@ -62,27 +62,27 @@ def check_peft_config(
         raise TypeError(f"`peft_config` must be a `peft.PeftConfig`, got {type(peft_config).__name__}.")
     if peft_config.is_prompt_learning:
         raise ValueError(
-            f"{type(peft_config).__name__} learns prompts, which several branches cannot share a batch with. Use "
-            "`LoraConfig`."
+            f"{type(peft_config).__name__} learns prompts, but branches share a batch and their prompts would mix. "
+            "Use `LoraConfig`."
         )
     targets = getattr(peft_config, "target_modules", None)
     on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())
     if on_head:
         raise ValueError(
-            "`peft_config` puts an adapter on `lm_head`, which all branches share and which TRL never trains. Remove "
+            "`peft_config` puts an adapter on `lm_head`, but all branches share it and TRL never trains it. Remove "
             "'lm_head' from `target_modules`."
         )
     if "lm_head" in (getattr(peft_config, "modules_to_save", None) or ()):
         raise ValueError(
-            "modules_to_save=['lm_head'] trains a head of its own for each branch, but log-probabilities of all "
-            "branches, and exact divergences, are computed with one. Remove 'lm_head' from `modules_to_save`."
+            "modules_to_save=['lm_head'] trains a head of its own for each branch, but the log-probabilities and "
+            "exact divergences of all branches use one head. Remove 'lm_head' from `modules_to_save`."
         )
     if getattr(peft_config, "bias", "none") != "none":
         raise ValueError(f"bias={peft_config.bias!r} trains biases of the shared base. Set bias='none'.")
     if getattr(peft_config, "layer_replication", None):
         raise ValueError(
-            f"layer_replication={peft_config.layer_replication} replicates layers of the shared base, anew for every "
-            "adapter. Save a base that has them, and leave it out."
+            f"layer_replication={peft_config.layer_replication} replicates layers of the shared base for every "
+            "adapter. Save a base with the replicated layers, and leave it out."
         )
     if isinstance(peft_config, LoraConfig) and peft_config.init_lora_weights not in BASE_PRESERVING_INITS:
         raise ValueError(
@@ -99,7 +99,7 @@ def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> Non
     """What the configuration shows; `pairs.check_mergeable` looks at the adapters on the loaded model."""
     reason = None
     if not isinstance(peft_config, LoraConfig):
-        reason = f"{type(peft_config).__name__} is no LoRA"
+        reason = f"{type(peft_config).__name__} is not LoRA"
     else:
         plain = LoraConfig()
         for name, value in vars(peft_config).items():
@@ -110,8 +110,7 @@ def _check_mergeable(peft_config: PeftConfig, setting: str, instead: str) -> Non
                 break
     if reason is not None:
         raise ValueError(
-            f"{setting} makes the student by merging LoRA adapters, but {reason}. Use a plain `LoraConfig`, or "
-            f"{instead}."
+            f"{setting} merges LoRA adapters into the student, but {reason}. Use a plain `LoraConfig`, or {instead}."
         )
 
 
@@ -126,7 +125,7 @@ def read_adapter_config(adapter: str, topology: Topology, student_init: str = "f
         config = PeftConfig.from_pretrained(adapter)
     except Exception as error:  # of many kinds, for a repository that does not exist, is private or out of reach
         raise ValueError(
-            f"it can be read neither as a folder nor from the Hub ({error}). Pass a folder that holds "
+            f"it is neither a readable folder nor an adapter on the Hub ({error}). Pass a folder with "
             "adapter_config.json, as `save_model` writes it, or the id of a repository on the Hub."
         )
     names = (SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME)

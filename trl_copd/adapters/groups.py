@@ -41,7 +41,7 @@ def stacking_obstacle(model: PeftModel, adapters: Sequence[str]) -> str | None:
 def _layer_obstacle(layer: BaseTunerLayer, adapters: Sequence[str]) -> str | None:
     # embeddings, convolutions and the experts' parameters of an MoE multiply otherwise
     if not (isinstance(layer, Linear) or type(layer).__name__ in QUANTISED_LAYERS):
-        return f"{type(layer).__name__} is no linear LoRA layer"
+        return f"{type(layer).__name__} is not a linear LoRA layer"
     present = [name for name in adapters if name in layer.lora_A]
     if len(present) < len(adapters) or not all(isinstance(layer.lora_A[name], nn.Linear) for name in present):
         return f"{type(layer).__name__} layers are not plain linear LoRA of every adapter"

@@ -42,8 +42,8 @@ def on_language_model(peft_config: PeftConfig) -> PeftConfig:
     if by_pattern or not hasattr(peft_config, "exclude_modules") or peft_config.exclude_modules is not None:
         return peft_config
     logger.warning(
-        "The base sees pictures: adapters are put on its language model alone. Set `exclude_modules`, or a pattern as "
-        "`target_modules`, in `peft_config` to choose otherwise."
+        "The base reads images: adapters are put only on its language model. To change this, set `exclude_modules` in "
+        "`peft_config`, or a pattern as `target_modules`."
     )
     peft_config = copy.deepcopy(peft_config)
     peft_config.exclude_modules = BEYOND

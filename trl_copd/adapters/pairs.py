@@ -40,8 +40,7 @@ def check_mergeable(model: PeftModel, topology: Topology, student_init: str, mer
     obstacle = unpaired(model, topology.experts)
     if obstacle is not None:
         raise ValueError(
-            f"{setting} makes the student by merging LoRA adapters, but {obstacle}. Use a plain `LoraConfig`, or "
-            f"{instead}."
+            f"{setting} merges LoRA adapters into the student, but {obstacle}. Use a plain `LoraConfig`, or {instead}."
         )
     if topology.has_student_branch:
         _check_alike(model, topology.experts, setting, instead, scaling=True)

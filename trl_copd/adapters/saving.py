@@ -88,8 +88,8 @@ def check_exportable(model: PeftModel, adapter: str) -> None:
         obstacle = "an embedding is adapted"
     if obstacle is not None:
         raise ValueError(
-            f"Adapter {adapter!r} has parameters that are no LoRA factors of linear layers (DoRA, embeddings, biases, "
-            f"`modules_to_save`, fused experts), which the rollout engine cannot serve: {obstacle}. Use a plain "
+            f"The rollout engine cannot serve adapter {adapter!r}: it has parameters other than LoRA factors of "
+            f"linear layers (DoRA, embeddings, biases, `modules_to_save`, fused experts): {obstacle}. Use a plain "
             "`LoraConfig` that names linear layers in `target_modules`, or use_vllm=False."
         )
 

@@ -3,10 +3,10 @@ Which method wins on your data.
 
     trl-copd compare --config mine.yaml --methods mixed mopd copd --seeds 0 1 2
 
-Each method is run once for each seed from one recipe, with as many rollouts each (`--equal rollouts`, of the recipe as
-it stands) or as many rounds one after the other (`--equal rounds`, where one policy on all data samples a batch K
-times as large). Says first how long it will take. Results are appended to OUTPUT/results.jsonl, one JSON object a run;
-a run that is there is not made again, so that a comparison that was killed goes on with the same command.
+Each method runs once per seed from one recipe. All get the same number of rollouts (`--equal rollouts`, as many as the
+recipe has), or the same number of consecutive rounds (`--equal rounds`, where one policy on all data samples a batch K
+times as large). The command first estimates the time. It appends results to OUTPUT/results.jsonl, one JSON object per
+run, and skips runs that are there. So the same command continues a comparison that was killed.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on with the runs that are not done.", file=sys.stderr)
+        print("\nInterrupted. The same command continues with the unfinished runs.", file=sys.stderr)
         return 130
     if not options.estimate:
         _show(jobs, results, folder, options)
@@ -75,17 +75,17 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"of {', '.join(methods.METHODS)} (default: {' '.join(DEFAULT_METHODS)})")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument(
-        "--equal", choices=EQUAL, default="rollouts", help="what every method gets as much of (rollouts)"
+        "--equal", choices=EQUAL, default="rollouts", help="what all methods get the same number of (rollouts)"
     )
-    parser.add_argument("--budget", type=int, help="rollouts or rounds of a run; default: the recipe's own")
+    parser.add_argument("--budget", type=int, help="rollouts or rounds of each run; default: the recipe's own")
     parser.add_argument("--set", nargs="+", default=[], metavar="METHOD.FIELD=VALUE", dest="changes",
-                        help="a setting of one method alone, such as mixed.learning_rate=5e-4")  # fmt: skip
+                        help="a setting of only one method, such as mixed.learning_rate=5e-4")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder of results, runs and figure (runs/compare-NAME)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
     parser.add_argument("--gpus", nargs="+", help="devices, one run at a time on each, such as 0 1")
     parser.add_argument("--processes", type=int, default=1, help="processes of one run (1)")
-    parser.add_argument("--table", action="store_true", help="show what is there, and run nothing")
-    parser.add_argument("--estimate", action="store_true", help="say how long it will take, and stop")
+    parser.add_argument("--table", action="store_true", help="show the results so far, and run nothing")
+    parser.add_argument("--estimate", action="store_true", help="estimate the time, and stop")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object instead of the table")
     return parser
 
@@ -98,10 +98,10 @@ def read_recipe(config: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict) or not isinstance(recipe.get("domains"), list) or not recipe["domains"]:
-        raise ValueError(f"{path} is no recipe: it must be a mapping with a list `domains` (docs/recipes.md).")
+        raise ValueError(f"{path} is not a recipe: it must be a mapping with a list `domains` (docs/recipes.md).")
     for domain in recipe["domains"]:
         if not isinstance(domain, dict) or "name" not in domain:
-            raise ValueError(f"{path}: `domains` must list mappings that have a `name`, got {domain!r}.")
+            raise ValueError(f"{path}: `domains` must list mappings with a `name`, got {domain!r}.")
     return recipe
 
 
@@ -246,7 +246,7 @@ def _show(jobs: dict[str, Job], results: Results, folder: Path, options: argpars
         return
     print("\n" + verdict(found))
     if options.equal == "rollouts":
-        print("\nRollouts of evaluation and of measuring overlap are not counted.")
+        print("\nRollouts for evaluation and for measuring overlap do not count.")
     scores = {name: {seed: score(row) for seed, row in by_seed.items()}
               for name, by_seed in measured(jobs, results.records, options.seeds).items()}  # fmt: skip
     try:

@@ -75,8 +75,8 @@ def rounds_of(settings: Mapping[str, Any]) -> int:
     rounds = settings.get("max_steps", -1)
     if not isinstance(rounds, int) or rounds <= 0:
         raise ValueError(
-            f"The recipe has max_steps={rounds!r}, so that its budget is not known. Set max_steps or "
-            "max_rollouts in it, or give --budget."
+            f"The recipe has max_steps={rounds!r}, so its budget is not known. Set max_steps or max_rollouts in it, "
+            "or give --budget."
         )
     return rounds
 
@@ -158,8 +158,8 @@ def _equal_rollouts(recipe: Mapping[str, Any], name: str, budget: int, processes
             best = settings
     if best is None:
         raise ValueError(
-            f"A budget of {budget:,} rollouts does not reach for one round of method {name!r}, which samples {rows:,} "
-            f"for each branch of {len(recipe['domains'])} domains. Raise --budget, or lower the batch."
+            f"A budget of {budget:,} rollouts is less than one round of method {name!r}, which samples {rows:,} for "
+            f"each branch of {len(recipe['domains'])} domains. Raise --budget, or lower the batch."
         )
     return Job(name, best)
 

@@ -107,8 +107,8 @@ class MultiLoRAEngine(ABC):
         if held is None or held.digest != self._digest(name):
             there = "does not hold it" if held is None else f"holds {held.name!r}, which has been trained since"
             raise StaleAdapterError(
-                f"Rows of adapter {name!r} were to be sampled, but the engine {there}: they would come from other "
-                "weights than those they train. Call `engine.sync` before `engine.generate`."
+                f"Rows of adapter {name!r} cannot be sampled: the engine {there}, so they would come from other "
+                "weights than those in training. Call `engine.sync` before `engine.generate`."
             )
 
     def _digest(self, name: str) -> str:

@@ -54,14 +54,14 @@ def check_vllm(
     """
     if not isinstance(model, (str, PreTrainedModel)) or not model_id(model):
         raise ValueError(
-            "use_vllm=True, but the model is in memory only, and vLLM loads the base from its id or folder. Save it "
-            "with `save_pretrained` and pass the folder."
+            "use_vllm=True, but the model exists only in memory, and vLLM loads the base from its id or folder. Save "
+            "it with `save_pretrained` and pass the folder."
         )
     seeing = [name for name, expert in experts.items() if expert.sees]
     if seeing:
         raise ValueError(
-            f"use_vllm=True, but expert {seeing[0]!r} has pictures: prompts go to vLLM as token ids, without what the "
-            "processor makes of their pictures. Set use_vllm=False."
+            f"use_vllm=True, but expert {seeing[0]!r} has images: vLLM gets prompts as token ids, without the "
+            "processor's image inputs. Set use_vllm=False."
         )
     for name, config in peft_configs.items():
         _check_adapter(name, config)
@@ -69,8 +69,8 @@ def check_vllm(
     kind = str(args.distributed_state.distributed_type) if args.distributed_state is not None else ""
     if args.deepspeed or args.fsdp or "DEEPSPEED" in kind or "FSDP" in kind:
         raise ValueError(
-            "use_vllm=True with DeepSpeed or FSDP: a process holds only a part of an adapter there, and what vLLM "
-            "samples from must be whole. Launch with plain data parallelism (DDP), or set use_vllm=False."
+            "use_vllm=True with DeepSpeed or FSDP: each process holds only a part of an adapter there, but vLLM needs "
+            "whole adapters. Launch with plain data parallelism (DDP), or set use_vllm=False."
         )
     if args.loss_type == "vespo" and args.vllm_importance_sampling_correction:
         if args.vllm_importance_sampling_mode not in ("token_truncate", "token_mask"):
@@ -89,7 +89,7 @@ def check_vllm(
 
 def _check_adapter(name: str, config: PeftConfig) -> None:
     if not isinstance(config, LoraConfig):
-        raise ValueError(f"{name} is {type(config).__name__}, but vLLM serves LoRA only. Use `LoraConfig`.")
+        raise ValueError(f"{name} is {type(config).__name__}, but vLLM serves only LoRA. Use `LoraConfig`.")
     for field, what in UNSERVED.items():
         if getattr(config, field, None):
             raise ValueError(
@@ -100,8 +100,8 @@ def _check_adapter(name: str, config: PeftConfig) -> None:
     embeddings = {"embed_tokens", "wte", "word_embeddings"} & set([] if isinstance(targets, str) else targets or [])
     if embeddings:
         raise ValueError(
-            f"{name} targets the embedding {sorted(embeddings)[0]!r}, which vLLM serves for some models only and "
-            "which is not tested. Leave it out of `target_modules`, or set use_vllm=False."
+            f"{name} targets the embedding {sorted(embeddings)[0]!r}. vLLM serves adapters on embeddings for some "
+            "models only, and this is not tested. Leave it out of `target_modules`, or set use_vllm=False."
         )
     largest = config_rank(config)
     if largest > RANKS[-1]:
@@ -121,18 +121,17 @@ def _check_colocated(args: CoPDConfig, quantization_config: Any) -> None:
     check_installed(args)
     if quantization_config is not None and not getattr(quantization_config, "load_in_4bit", False):
         raise ValueError(
-            f"use_vllm=True with {type(quantization_config).__name__}: of what quantises a base while it is loaded, "
-            "vLLM knows bitsandbytes in 4 bits only, and would sample from another base. Pass a base that is saved "
-            "quantised, load_in_4bit=True, or use_vllm=False."
+            f"use_vllm=True with {type(quantization_config).__name__}: vLLM can quantise a base while loading only "
+            "with bitsandbytes in 4 bits, and would sample from another base. Pass a base that is saved quantised, "
+            "load_in_4bit=True, or use_vllm=False."
         )
     if args.vllm_tensor_parallel_size > 1:
         raise ValueError(
-            f"vllm_tensor_parallel_size={args.vllm_tensor_parallel_size} with vllm_mode='colocate': rows of different "
-            "branches would have to be shared out among the processes of a group, which is not built. Set it to 1, or "
-            "use vllm_mode='server' and start the server with --tensor-parallel-size."
+            f"vllm_tensor_parallel_size={args.vllm_tensor_parallel_size} with vllm_mode='colocate' is not built: it "
+            "would have to split rows of different branches over the processes of a group. Set it to 1, or use "
+            "vllm_mode='server' and start the server with --tensor-parallel-size."
         )
     if args.vllm_enable_sleep_mode and (args.use_cpu or not torch.cuda.is_available()):
         raise ValueError(
-            "vllm_enable_sleep_mode=True without a GPU: vLLM can put to sleep only what lies in GPU memory. Set it to "
-            "False."
+            "vllm_enable_sleep_mode=True without a GPU: vLLM can put only GPU memory to sleep. Set it to False."
         )

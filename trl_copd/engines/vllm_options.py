@@ -43,9 +43,9 @@ def lora_rank(peft_configs: dict[str, PeftConfig], merged: int) -> int:
     largest = merged * max(config_rank(config) for config in peft_configs.values())
     if largest > RANKS[-1]:
         raise ValueError(
-            f"The evaluation samples from the exact merge of {merged} experts, of rank {largest}, but vLLM serves "
-            f"ranks up to {RANKS[-1]}. Lower r, set merge_method='linear' (rank r), use topology='student', or set "
-            "use_vllm=False."
+            f"The evaluation samples from the exact merge of {merged} experts, which has rank {largest}, but vLLM "
+            f"serves ranks up to {RANKS[-1]}. Lower r, set merge_method='linear' (rank r), use topology='student', or "
+            "set use_vllm=False."
         )
     return next(rank for rank in RANKS if rank >= largest)
 

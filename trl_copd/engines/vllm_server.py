@@ -79,7 +79,7 @@ class VLLMServer:
                 failure = f"answered {response.status_code}: {response.text:.300}"
             except (InvalidSchema, InvalidURL, MissingSchema) as error:
                 raise ValueError(
-                    f"The vLLM server's address {self.url!r} is no URL such as 'http://localhost:8000'. Correct "
+                    f"The vLLM server's address {self.url!r} is not a URL such as 'http://localhost:8000'. Correct "
                     "vllm_server_base_url."
                 ) from error
             except requests.RequestException as error:
@@ -108,8 +108,8 @@ class VLLMServer:
             return next(entry for entry in response.json()["data"] if entry["id"] and entry.get("parent") is None)
         except (requests.RequestException, LookupError, TypeError, AttributeError, StopIteration) as error:
             raise ValueError(
-                f"What answers at {self.url} is no vLLM OpenAI server (`trl vllm-serve` is not one), or one that asks "
-                f"for a key: to /v1/models it says {response.status_code} {response.text[:100]!r}. {self._advice}"
+                f"The server at {self.url} is not a vLLM OpenAI server (`trl vllm-serve` is not one), or needs a key: "
+                f"to /v1/models it says {response.status_code} {response.text[:100]!r}. {self._advice}"
             ) from error
 
     def check(self, model: str, command: str, correction: bool) -> None:
@@ -129,7 +129,7 @@ class VLLMServer:
                 f"{self._advice}"
             )
         if self.post("/v1/load_lora_adapter", {}).status_code == 404:
-            raise ValueError(f"The vLLM server at {self.url} takes no adapters while it runs. {self._advice}")
+            raise ValueError(f"The vLLM server at {self.url} loads no adapters while it runs. {self._advice}")
         # after top-k sampling with k = 1 the one token that is left has probability 1; raw log-probabilities show less
         probe = {"model": base["id"], "prompt": [1], "max_tokens": 1, "top_k": 1, "logprobs": 0, "ignore_eos": True}
         choice = self.post("/v1/completions", probe).json()["choices"][0]

@@ -124,7 +124,7 @@ class CapabilityMatrix:
         """
         if not any(expert.eval_datasets for expert in self.experts.values()):
             raise ValueError(
-                "No expert has an `eval_dataset`, so there is nothing to evaluate on. Give it to `Expert`."
+                "No expert has an `eval_dataset`, so there is nothing to evaluate on. Give one to an `Expert`."
             )
         num_generations = num_generations or self.samples
         names = [BASE, *self.experts, STUDENT]

@@ -191,9 +191,9 @@ class Overlap:
         for threshold in self.thresholds:
             if threshold >= overlap:
                 logger.warning(
-                    f"An overlap of {threshold} decides about phases, but in 16 bits a policy has {overlap:.3f} with "
-                    "itself (and a symmetric KL of "
-                    f"{divergence:.1e}): it would not be reached. Lower it, or set score_in_fp32=True."
+                    f"An overlap of {threshold} decides about phases, but in 16 bits a policy has an overlap of "
+                    f"{overlap:.3f} with itself (and a symmetric KL of {divergence:.1e}), so it would not be reached. "
+                    "Lower it, or set score_in_fp32=True."
                 )
 
     def _compare_rows(self, policies: Sequence[str], rollouts: Rollouts) -> torch.Tensor:

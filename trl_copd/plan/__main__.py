@@ -1,5 +1,5 @@
 """
-Print what a run will need before it is started; exit with 1 and advice if it does not fit.
+Predict the memory and time of a run. If it does not fit, exit with 1 and print advice.
 
     trl-copd plan --model Qwen/Qwen3-0.6B --experts 4 --gpus 8 --rows 64 --completion-length 1024
     trl-copd plan --config recipes/qwen3_0.6b_gpu.yaml --device a100
@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     if enough:
         print("It fits, without what is not counted." if missing else "It fits.")
         return 0
-    print(f"It does not fit: an allocator needs about a tenth of the memory to spare. {advised}")
+    print(f"It does not fit: the allocator needs about a tenth of the memory free. {advised}")
     if options.get("write") and changed is not None:
         print(f"{options['write']} fits.")
         return 0

@@ -81,31 +81,33 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     """Options of the command line over those of the recipe over the defaults."""
     parser = Parser(prog="trl-copd plan", description=description)
     parser.add_argument("--model", help="Hub id, folder, or config.json")
-    parser.add_argument("--config", help="a recipe, or the name of a built-in one; the command line wins")
-    parser.add_argument("--write", metavar="PATH", help="write the recipe with the settings with which it fits")
-    parser.add_argument("--experts", type=int, help="K (default: 3)")
-    parser.add_argument("--gpus", type=int, help="processes N, one a GPU (default: 1)")
-    parser.add_argument("--fsdp", action="store_true", default=None, help="FSDP2 shards weights over the processes")
+    parser.add_argument("--config", help="a recipe, or the name of a built-in one; options override it")
+    parser.add_argument("--write", metavar="PATH", help="write a copy of the recipe with settings that fit")
+    parser.add_argument("--experts", type=int, help="number of experts (default: 3)")
+    parser.add_argument("--gpus", type=int, help="number of processes, one per GPU (default: 1)")
+    parser.add_argument(
+        "--fsdp", action="store_true", default=None, help="shard the weights over the processes with FSDP2"
+    )
     parser.add_argument("--device", choices=sorted(DEVICES), help="default: h100")
     parser.add_argument("--memory", type=float, help="GiB of one device, instead of its data sheet's")
     parser.add_argument("--topology", choices=TOPOLOGIES, help="default: student")
     parser.add_argument("--rows", type=int, help="per_device_train_batch_size (default: 32)")
     parser.add_argument("--accumulation", type=int, help="gradient_accumulation_steps (default: 1)")
     parser.add_argument("--generations", type=int, help="num_generations (default: 8)")
-    parser.add_argument(
-        "--prompt-length", type=int, help="tokens (default: those of the recipe's longest prompt, else 256)"
-    )
+    parser.add_argument("--prompt-length", type=int, help="tokens of a prompt (default: the recipe's longest, or 256)")
     parser.add_argument("--completion-length", type=int, help="max_completion_length (default: 256)")
     parser.add_argument("--rank", type=int, help="lora_r of the adapters (default: 16)")
-    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="of the base's weights (default: bf16)")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), help="of the computation (default: as --dtype)")
+    parser.add_argument("--dtype", choices=sorted(VALUE_BYTES), help="type of the base's weights (default: bf16)")
+    parser.add_argument(
+        "--precision", choices=("bf16", "fp32"), help="precision of the computation (default: as --dtype)"
+    )
     parser.add_argument("--quantize", choices=("4bit", "8bit"), help="a quantised base")
     parser.add_argument("--gradient-checkpointing", action=argparse.BooleanOptionalAction, help="default: on")
-    parser.add_argument("--rollout-chunk-rows", type=int, help="default: no bound")
+    parser.add_argument("--rollout-chunk-rows", type=int, help="rows in one call of generate (default: all)")
     given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
     path = given.pop("config", None)
     if "write" in given and path is None:
-        raise ValueError("--write writes a recipe that fits, made of another one. Name that with --config.")
+        raise ValueError("--write copies a recipe with settings that fit. Name the recipe with --config.")
     recipe = _load(path) if path is not None else {}
     options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
     if "builtin_base" in recipe and "model" not in given:
@@ -130,7 +132,7 @@ def _load(path: str) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(find_recipe(path).read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path!r} is no YAML file: {error}") from error
+        raise ValueError(f"{path!r} is not a YAML file: {error}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{path!r} holds {type(recipe).__name__}, not the fields of a recipe.")
     return recipe
@@ -175,7 +177,7 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
     built = sorted(folder.glob(f"{name}-*seed*/config.json"))
     if not built:
         raise ValueError(
-            f"builtin_base={name!r} is built by the first run, and {str(folder)!r} holds none yet. Start the recipe "
+            f"builtin_base={name!r} is built by the first run, and {str(folder)!r} has none yet. Start the recipe "
             f"once (`make {name}`, or `trl-copd train --config {path}`), or pass --model."
         )
     return str(built[0].parent)
@@ -187,7 +189,7 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
 def check(options: dict[str, Any]) -> None:
     """Refuse what cannot be counted, and turn text that TRL would read as a number into one."""
     if not options.get("model"):
-        raise ValueError("No model is named. Pass --model with a Hub id, a folder or a config.json.")
+        raise ValueError("There is no model. Pass --model with a Hub id, a folder or a config.json.")
     for name, choices in {"dtype": VALUE_BYTES, "topology": TOPOLOGIES, "student_init": ("fresh", "merge")}.items():
         if options[name] not in choices:
             raise ValueError(f"{name}={options[name]!r} is unknown. Choose one of {', '.join(sorted(choices))}.")
@@ -205,20 +207,20 @@ def check(options: dict[str, Any]) -> None:
         raise ValueError("rlvr_steps=0 and opd_steps=0 leave no round to train in. Set one of them > 0.")
     if options["student_init"] == "merge" and options["topology"] not in ("student", "mopd"):
         raise ValueError(
-            f"student_init='merge' with topology={options['topology']!r}, whose student is no branch. Set "
+            f"student_init='merge' with topology={options['topology']!r}, whose student is not a branch. Set "
             "student_init='fresh', or topology='student'."
         )
     rows = options["rows"] * options["gpus"] * (_steps_per_generation(options) or options["accumulation"])
     if rows % options["generations"]:
         raise ValueError(
-            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation), no multiple of "
-            f"{options['generations']} generations, which TRL refuses. Change --rows or --generations."
+            f"{rows} rows of a branch are sampled at once (rows * gpus * steps_per_generation). TRL refuses this, "
+            f"because it is not a multiple of {options['generations']} generations. Change --rows or --generations."
         )
     teaches = options["topology"] in ("mutual", "hub") and options["experts"] > 1 and options["opd_steps"] > 0
     if teaches and cross_prompts(rows // options["generations"], options["opd_fraction"]) == 0:
         raise ValueError(
-            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which stays a native "
-            f"one, so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
+            f"{rows} rows with {options['generations']} generations are one prompt of a branch, which remains native, "
+            f"so topology={options['topology']!r} would teach nobody. Raise --rows, or lower --generations."
         )
 
 
@@ -234,7 +236,7 @@ def _whole(label: str, value: Any, least: int) -> int:
     except ValueError:
         number = None
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
-        raise ValueError(f"{label} must be >= {least}, a whole number, got {value!r}.")
+        raise ValueError(f"{label} must be >= {least} and a whole number, got {value!r}.")
     return number
 
 
@@ -244,10 +246,10 @@ def _steps_per_generation(options: dict[str, Any]) -> int | None:
     if batch is None:
         return steps
     if steps is not None:
-        raise ValueError("generation_batch_size and steps_per_generation say the same. Set one of them.")
+        raise ValueError("generation_batch_size and steps_per_generation set the same thing. Set one of them.")
     rows = options["rows"] * options["gpus"]
     if batch % rows:
-        raise ValueError(f"generation_batch_size={batch} is no multiple of rows * gpus = {rows}, which TRL refuses.")
+        raise ValueError(f"generation_batch_size={batch} must be a multiple of rows * gpus = {rows}, as TRL demands.")
     return batch // rows
 
 

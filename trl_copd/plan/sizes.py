@@ -33,7 +33,7 @@ def count_model(model: str, rank: int = 16, target_modules: str | Sequence[str] 
         try:
             base = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_config(config)
         except ValueError as error:
-            raise ValueError(f"{model!r} is no causal language model: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{model!r} is not a causal language model: {str(error).splitlines()[0]}") from error
         counts = {name: parameter.numel() for name, parameter in base.named_parameters()}  # tied ones once
         embeddings = {id(base.get_input_embeddings().weight), id(base.get_output_embeddings().weight)}
         in_embeddings = {name for name, parameter in base.named_parameters() if id(parameter) in embeddings}
@@ -80,8 +80,8 @@ def _load_config(model: str) -> Any:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"No model configuration found for {model!r}: it is no folder or config.json here, and the Hub did not "
-            "give it. Pass the path of a folder that holds config.json, or a Hub id while you are online."
+            f"No model configuration found for {model!r}: it is neither a folder nor a config.json here, and the Hub "
+            "gave none. Pass the path of a folder with config.json, or a Hub id while you are online."
         ) from error
 
 

@@ -111,7 +111,7 @@ def build_experts(domains: list[dict[str, Any]], seed: int) -> list[Expert]:
 
 def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
     if not isinstance(domain, dict) or "name" not in domain:
-        raise ValueError(f"`domains` must list mappings that have a `name`, got {domain!r}.")
+        raise ValueError(f"`domains` must list mappings with a `name`, got {domain!r}.")
     unknown = sorted(set(domain) - DOMAIN_KEYS)
     if unknown:
         near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
@@ -184,7 +184,7 @@ def _check_base_accuracy(domain: dict[str, Any]) -> None:
         raise ValueError(f"Domain {domain['name']!r}: base_accuracy must be a number > 0 and <= 1, got {accuracy!r}.")
     if "base_accuracy" in domain and not str(domain.get("builtin")).startswith((*WARMED.values(),)):
         raise ValueError(
-            f"Domain {domain['name']!r}: base_accuracy is how well a demonstration's base knows a demo/<skill> or a "
+            f"Domain {domain['name']!r}: base_accuracy is the demonstration base's accuracy on a demo/<skill> or a "
             "scene/<task>; other domains have a base of their own. Remove it."
         )
 
@@ -193,8 +193,8 @@ def _task(domain: dict[str, Any]) -> tuple[str, str]:
     family, _, task = str(domain["builtin"]).partition("/")
     if family not in ("demo", "gym", "scene", "small") or not task:
         raise ValueError(
-            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is none of demo/<skill>, gym/<task>, "
-            "scene/<task>, small/<task>."
+            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is unknown. Use demo/<skill>, gym/<task>, "
+            "scene/<task> or small/<task>."
         )
     return family, task
 
@@ -234,8 +234,8 @@ def pool(experts: list[Expert], seed: int) -> Expert:
     """All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once."""
     if len({isinstance(expert.train_dataset[0]["prompt"], str) for expert in experts}) > 1:
         raise ValueError(
-            "method=mixed pools all rows, whose prompts are then all texts or all messages. Set the same `chat` in "
-            "every domain."
+            "method=mixed pools all rows, so all prompts must be texts or all messages. Set the same `chat` in every "
+            "domain."
         )
     pooled = concatenate_datasets(
         [e.train_dataset.add_column("domain", [e.name] * len(e.train_dataset)) for e in experts]
@@ -243,7 +243,7 @@ def pool(experts: list[Expert], seed: int) -> Expert:
     held_out = {e.name: e.eval_dataset.add_column("domain", [e.name] * len(e.eval_dataset)) for e in experts}
     count = {len(expert.reward_funcs) for expert in experts}
     if len(count) > 1:
-        raise ValueError("method=mixed needs as many rewards in every domain. Give each domain the same number.")
+        raise ValueError("method=mixed needs equally many rewards in every domain. Give each domain the same number.")
     rewards = [
         PooledReward({e.name: e.reward_funcs[i] for e in experts}, get_callable_name(experts[0].reward_funcs[i]))
         for i in range(count.pop())
@@ -255,7 +255,7 @@ def pool(experts: list[Expert], seed: int) -> Expert:
             "method=mixed trains one policy: give all domains the same reward_weights, and the same adapter or none."
         )
     if any(e.learning_rate for e in experts):
-        logger.warning("method=mixed trains one policy, at `learning_rate`; the domains' own rates are left out.")
+        logger.warning("method=mixed trains one policy at `learning_rate` and ignores the domains' own rates.")
     return Expert(
         "mixed",
         pooled.shuffle(seed=seed),

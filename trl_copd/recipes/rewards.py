@@ -39,7 +39,7 @@ def find_reward(spec: str | dict[str, Any]) -> Callable:
             raise ValueError(f"No reward is named {name!r}.{near} Use one of {', '.join(known)}, or a dotted path.")
     if options and not isinstance(found, type):
         raise ValueError(
-            f"The reward {name!r} is ready made and takes no options, got {options}. Name its class: "
+            f"The reward {name!r} is a ready instance and takes no options, got {options}. Name its class: "
             "`{name: ExactMatchReward, ignore_case: true}`."
         )
     try:
@@ -85,5 +85,5 @@ def import_path(path: str, what: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"The {what} {path!r} cannot be imported: {error}. A module of your own lies where the command is run."
+            f"The {what} {path!r} cannot be imported: {error}. Put your own module into the current folder."
         ) from error

@@ -28,13 +28,13 @@ def load_rows(domain: dict[str, Any], n_train: int, n_eval: int, seed: int) -> t
         if "eval_dataset" not in domain and Path(source).is_file():
             raise ValueError(
                 f"Domain {name!r}: a file has no splits, so eval_split of {source!r} would be the training rows. Name "
-                "another file in `eval_dataset`, or leave both out: n_eval rows are held out."
+                "another file in `eval_dataset`, or leave both out to hold out n_eval rows."
             )
         held_out = _load(domain, domain.get("eval_dataset", source), domain.get("eval_split", "train"))
     else:
         if len(rows) <= n_eval:
             raise ValueError(
-                f"Domain {name!r}: {source!r} has {len(rows)} rows; n_eval={n_eval} held-out ones would leave none to "
+                f"Domain {name!r}: {source!r} has {len(rows)} rows; holding out n_eval={n_eval} would leave none to "
                 "train on. Lower n_eval, or name an eval_split or an eval_dataset."
             )
         parts = rows.train_test_split(test_size=n_eval, seed=0)  # the same held-out rows for every seed
@@ -79,7 +79,7 @@ def _row_shaper(domain: dict[str, Any], dataset: Dataset) -> Callable[[dict[str,
     pictured = any(name in dataset.column_names for name in COLUMNS)
     chat = domain.get("chat", True)
     if not chat and "system" in domain:
-        raise ValueError(f"Domain {domain['name']!r}: `system` is a message; it needs chat: true.")
+        raise ValueError(f"Domain {domain['name']!r}: `system` is a message, so it needs chat: true.")
     system = [{"role": "system", "content": domain["system"]}] if "system" in domain else []
 
     def shape(row: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _row_shaper(domain: dict[str, Any], dataset: Dataset) -> Callable[[dict[str,
             if prompt is not None and pictured:  # a picture's place, as many datasets mark it; it comes first here
                 prompt = prompt.replace("<image>", "").strip()
             if prompt is None:
-                raise ValueError(f"Domain {domain['name']!r}: a row has nothing to ask: {row!r:.200}. Leave it out.")
+                raise ValueError(f"Domain {domain['name']!r}: a row has no question: {row!r:.200}. Leave it out.")
             prompt = [*system, {"role": "user", "content": prompt}] if chat else prompt
         return {"prompt": prompt} | ({"solution": fill_solution(row)} if fill_solution else {})
 
@@ -112,7 +112,7 @@ def _filler(domain: dict[str, Any], key: str, dataset: Dataset) -> Callable[[dic
         raise ValueError(
             f"Domain {domain['name']!r}: `{key}` is {template!r}, but: {problem} (found: "
             f"{', '.join(dataset.column_names)}). Set `{key}` to a template over the columns, such as "
-            f"'{{{dataset.column_names[0]}}}'; a brace that means itself is doubled."
+            f"'{{{dataset.column_names[0]}}}'; double a literal brace."
         )
 
     def fill(row: dict[str, Any]) -> str | None:

@@ -19,36 +19,36 @@ logger = logging.getLogger(__name__)
 
 class VerifierReward:
     """
-    A TRL reward function made from a verifier: 1.0 where the completion passes, 0.0 where it does not, `None` where
-    the row is not this verifier's (a column is `None`), its reference is unreadable, or the infrastructure failed
-    (each warned of once, and counted).
+    A TRL reward function made from a verifier. It returns 1.0 where the completion passes, 0.0 where it does not, and
+    `None` where the row belongs to another verifier (a column is `None`), its reference is unreadable, or the
+    infrastructure failed. The last two are counted; the first of each gives a warning.
 
     Subclasses override [`~VerifierReward.verdicts`] to grade a batch in their own way, [`~VerifierReward.check`] to
-    say what is missing, and [`~VerifierReward.metrics`] to log more.
+    report something missing, and [`~VerifierReward.metrics`] to log more.
 
     Args:
         verifier (`Callable[[str, Any], Verdict]`):
             Pure function of the completion's text and the reference: the row's value of the column, or, with several
-            columns, a dictionary of them by name. Picklable (module-level, or a partial of such) if the reward is to
-            be. What it raises is not caught, unless `contained`: a verifier that breaks must stop the run, not
-            score 0.
+            columns, a dictionary of them by name. To pickle the reward, the verifier must be picklable (module-level,
+            or a partial of such a function). Its exceptions are not caught, unless `contained`: a broken verifier must
+            stop the run, not score 0.
         columns (`Sequence[str]`, *optional*, defaults to `("solution",)`):
             Columns of the dataset that the verifier needs, at least one. `CoPDTrainer` checks them before it loads
             the model.
         name (`str`, *optional*): Name in metrics; defaults to the verifier's `__name__`.
         cpu_seconds (`float`, *optional*):
-            CPU seconds that one grade may take, above 0. The verifier then runs in the shared pool of worker processes
+            CPU time of one grade in seconds, above 0. The verifier then runs in the shared pool of worker processes
             (see [`~rewards.pool.WorkerPool`]), and a completion that needs more time or memory fails. `None`, the
-            default, grades inline, which suits what cannot hang.
+            default, grades inline; use it for verifiers that cannot hang.
 
     Attributes:
-        version (`str`): Part of the cache's key. Change it with what the verifier depends on besides its arguments.
+        version (`str`): Part of the cache's key. Change it when something besides the arguments changes the grades.
         partial_credit (`bool`): Whether the reward is `Verdict.score`, where there is one, rather than 0 or 1.
-        cache_size (`int`): Verdicts that are kept, the least recently used dropped first. 0 keeps none.
+        cache_size (`int`): Number of cached verdicts; the least recently used is dropped first. 0 caches none.
         contained (`bool`):
-            Whether a row that makes the verifier raise gets a verdict all the same: no grade if the reference alone
-            makes it raise, else 0.0. The rewards of this package are contained; those made from a function are not.
-            Errors of the machine, such as a full disk, surface in any case.
+            Whether a row that makes the verifier raise still gets a verdict: no grade if the reference alone makes it
+            raise, else 0.0. This package's rewards are contained; rewards made from a function are not. Errors of the
+            machine, such as a full disk, are always raised.
 
     Raises:
         TypeError: `verifier` is not callable, `columns` is a single string, or no name can be found.
@@ -83,7 +83,7 @@ class VerifierReward:
         if isinstance(columns, str):
             raise TypeError(f"`columns` must be a sequence of names, got the string {columns!r}. Use ({columns!r},).")
         if not columns:
-            raise ValueError("`columns` is empty: without a reference nothing can be verified. Name at least one.")
+            raise ValueError("`columns` is empty, so there is no reference to verify against. Name at least one.")
         if cpu_seconds is not None and not cpu_seconds > 0:
             raise ValueError(f"`cpu_seconds` must be above 0, or None to grade inline, got {cpu_seconds}.")
         name = name or getattr(verifier, "__name__", None)
@@ -141,11 +141,10 @@ class VerifierReward:
 
     def explain(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[Verdict | None]:
         """
-        Grade a batch and say why: the verdicts that the rewards are made from. Arguments and errors are those of a
-        call.
+        Grade a batch and give the reasons: the verdicts behind the rewards. Arguments and errors are those of a call.
 
         Returns:
-            `list[Verdict | None]`: One per completion; `None` where the row is not this verifier's.
+            `list[Verdict | None]`: One per completion; `None` where the row belongs to another verifier.
 
         Example:
         ```python
@@ -173,16 +172,16 @@ class VerifierReward:
 
     def check(self) -> None:
         """
-        Raise a clear error if grading cannot work here: a prover, sandbox level or package is missing. Called when an
-        `Expert` is built, and before the first grading. The base checks that workers can import the verifier.
+        Raise a clear error if grading cannot work here: a prover, sandbox level or package is missing. It runs when an
+        `Expert` is built, and before the first grading. The base class checks that workers can import the verifier.
         """
         if self.cpu_seconds is not None:
             pack(self.verifier)
 
     def verdicts(self, texts: Sequence[str], references: Sequence[Any]) -> list[Verdict]:
         """
-        Grade texts against references, one verdict each, in order; neither is `None`. Must be thread-safe, must not
-        raise for anything in `texts`, and must give the same text and reference the same verdict always.
+        Grade texts against references, one verdict each, in order; neither is `None`. An override must be thread-safe,
+        must not raise for anything in `texts`, and must always give the same text and reference the same verdict.
         """
         if self.cpu_seconds is None:
             return [self.verifier(text, reference) for text, reference in zip(texts, references, strict=True)]
@@ -190,7 +189,7 @@ class VerifierReward:
         return [verdict_of(outcome) for outcome in shared_pool().map(self.verifier, calls, self.cpu_seconds)]
 
     def metrics(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
-        """What to log of a batch, without the reward's name: the rows without a grade, by whose fault."""
+        """What to log for a batch, without the reward's name: the number of rows without a grade, by cause."""
         failures = [verdict.failure for verdict in verdicts]
         return {
             "unreadable": float(failures.count("reference")),
@@ -259,8 +258,7 @@ class VerifierReward:
                 found = ", ".join(sorted(columns)) or "none"
                 raise ValueError(
                     f"{self.__name__} was called without the column {name!r} (found: {found}), which holds the "
-                    "reference that completions are graded against. Add or rename it in the dataset, or use another "
-                    "reward."
+                    "reference. Add or rename it in the dataset, or use another reward."
                 )
             if len(columns[name]) != rows:
                 raise ValueError(
@@ -304,10 +302,10 @@ def _signature(columns: Sequence[str]) -> inspect.Signature:
 
 class AsyncReward:
     """
-    A [`VerifierReward`] that is awaited. It grades in a thread, so that several of them, and the event loop, go on.
+    A [`VerifierReward`] to await. It grades in a thread, so other coroutines and the event loop continue.
 
     Args:
-        reward ([`VerifierReward`]): What grades; its name and columns are this one's too.
+        reward ([`VerifierReward`]): The reward that grades; this one has its name and columns.
     """
 
     def __init__(self, reward: VerifierReward):

@@ -108,18 +108,18 @@ class ChoiceReward(VerifierReward):
     r"""
     Reward 1.0 for the letter in the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
 
-    `solution` is a letter from A to Z, in either case: `"B"`, `"(B)"`, `"B."`; or a letter with its option, as
-    `"B) Paris"`, and an answer that gives a text as well must then give this one. Numbers and texts without a letter
-    are unreadable: [`ExactMatchReward`] compares those.
+    `solution` is a letter from A to Z, in either case: `"B"`, `"(B)"`, `"B."`; or a letter with its option, such as
+    `"B) Paris"`. In the second form, an answer that also gives a text must give this one. Numbers and texts without a
+    letter are unreadable: use [`ExactMatchReward`] for those.
 
     The answer is what follows the last of `\boxed{`, `<answer>`, `####`, "answer:", "answer is", "correct option is",
-    "my choice:" after any `</think>`; or the last line, if that is an answer and nothing else. It must be one letter;
-    two, joined by anything, are wrong. See docs/rewards/choice.md for a table.
+    "my choice:" after any `</think>`; or the last line, if it is only an answer. It must be one letter; two, joined by
+    anything, are wrong. docs/rewards/choice.md has a table.
 
     Args:
         multiple (`bool`, *optional*, defaults to `False`):
-            Whether several letters may be right: `solution` is then a list, or a text as `"A, C"` or `"AC"`, and the
-            answer must name exactly these, in any order.
+            Whether several letters may be right. `solution` is then a list, or a text such as `"A, C"` or `"AC"`, and
+            the answer must name exactly these letters, in any order.
         name (`str`, *optional*, defaults to `"choice_reward"`): Name in metrics.
 
     Example:

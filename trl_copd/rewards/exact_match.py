@@ -59,7 +59,7 @@ class ExactMatchReward(VerifierReward):
         answer_pattern (`str`, *optional*):
             Regular expression that finds the answer in the completion, e.g. `r"Answer:\s*([A-D])\b"`. Its last match
             counts: the group, or the whole match if it has none. By default the whole completion is the answer.
-            Completions are long: avoid patterns that backtrack.
+            Completions are long, so avoid patterns that backtrack.
         name (`str`, *optional*, defaults to `"exact_match_reward"`): Name in metrics.
 
     Raises:
@@ -79,10 +79,12 @@ class ExactMatchReward(VerifierReward):
             try:
                 groups = re.compile(answer_pattern).groups
             except re.error as error:
-                raise ValueError(f"`answer_pattern` {answer_pattern!r} is no regular expression: {error}.") from error
+                raise ValueError(
+                    f"`answer_pattern` {answer_pattern!r} is not a regular expression: {error}."
+                ) from error
             if groups > 1:
                 raise ValueError(
-                    f"`answer_pattern` {answer_pattern!r} has {groups} groups, so which is the answer is unclear. "
+                    f"`answer_pattern` {answer_pattern!r} has {groups} groups, so it is unclear which is the answer. "
                     "Keep one; write the others as (?:...)."
                 )
         verifier = partial(verify_exact_match, strip=strip, ignore_case=ignore_case, answer_pattern=answer_pattern)

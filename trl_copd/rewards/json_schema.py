@@ -43,7 +43,7 @@ def verify_json(completion: str, schema: Any) -> Verdict:
         schema (`dict` or `str`): JSON Schema, as an object or as its JSON text.
 
     Returns:
-        [`Verdict`]: Unreadable where the schema is none, accepts everything, or refers to what it does not hold.
+        [`Verdict`]: Unreadable if the schema is invalid, accepts everything, or refers to something outside itself.
     """
     try:
         validator = _validator(schema if isinstance(schema, str) else _schema_text(schema))
@@ -70,12 +70,12 @@ class JSONReward(VerifierReward):
     """
     Reward 1.0 for JSON that satisfies the schema in the column `schema`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The JSON is strict: no `NaN`, no repeated key, bounded in size and depth. Formats are checked, not only noted. In
-    a `datasets.Dataset` give schemas as JSON texts: Arrow would give all rows the keys of all schemas.
+    The JSON is strict: no `NaN`, no repeated key, limited in size and depth. Formats are checked, not only noted. In
+    a `datasets.Dataset` give schemas as JSON texts, because Arrow would give all rows the keys of all schemas.
 
     Args:
         cpu_seconds (`float`, *optional*, defaults to 2.0):
-            CPU time that one grade may take; more fails it. Grading runs in the shared pool of killable workers.
+            CPU time of one grade in seconds, > 0; more fails it. Grading runs in the shared pool of killable workers.
         name (`str`, *optional*, defaults to `"json_reward"`): Name in metrics.
 
     Example:
@@ -132,7 +132,7 @@ def _checked_validator(text: str) -> Any:
 
     schema = parse_json(text)
     if not isinstance(schema, dict) or not schema:
-        raise _Unreadable("the schema is no object with keywords, so it decides nothing")
+        raise _Unreadable("the schema is not an object with keywords, so it decides nothing")
     draft = schema.get("$schema", jsonschema.Draft202012Validator.META_SCHEMA["$schema"])
     if not isinstance(draft, str):
         raise _Unreadable(f"`$schema` must be a text, got {draft!r:.100}")
@@ -199,7 +199,7 @@ def _check_schema(schema: Any, validator_class: Any) -> None:
     import jsonschema
 
     if not isinstance(schema, (dict, bool)):
-        raise _Unreadable(f"the schema refers to {schema!r:.100}, which is no schema")
+        raise _Unreadable(f"the schema refers to {schema!r:.100}, which is not a schema")
     try:
         validator_class.check_schema(schema, format_checker=format_checker(validator_class))
     except jsonschema.SchemaError as error:
@@ -213,7 +213,7 @@ def _check_patterns(part: dict[str, Any]) -> None:
         try:
             re.compile(pattern)
         except Exception as error:
-            raise _Unreadable(f"{pattern!r:.100} is no regular expression: {error}") from error
+            raise _Unreadable(f"{pattern!r:.100} is not a regular expression: {error}") from error
 
 
 def _check_types(part: dict[str, Any], validator_class: Any) -> None:

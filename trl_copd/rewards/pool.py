@@ -170,12 +170,12 @@ def pack(function: Callable[..., Any], prepare: Callable[[], Any] | None = None)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{function!r} cannot run in a worker process: {error}. Define it at the top level of a module, or grade "
-            "inline by cpu_seconds=None."
+            "inline with cpu_seconds=None."
         ) from error
     if b"__main__" in packed:
         raise ValueError(
-            f"{function!r} is defined in the script that runs (__main__), which a worker process cannot import. Move "
-            "it to a module beside the script, or grade inline by cpu_seconds=None."
+            f"{function!r} is defined in the running script (__main__), which a worker process cannot import. Move it "
+            "to a module beside the script, or grade inline with cpu_seconds=None."
         )
     return packed
 

@@ -74,22 +74,23 @@ def verify_sql(completion: str, reference: Any, max_steps: int = MAX_STEPS) -> V
 
 class SQLReward(VerifierReward):
     """
-    Reward 1.0 for a query that returns what the query in the column `solution` returns, else 0.0; see
+    Reward 1.0 for a query that returns the same as the query in the column `solution`, else 0.0; see
     [`VerifierReward`] for `None`.
 
-    The column `database` holds what both run on: the path of a SQLite file, or a script (anything with a `;`) that
-    builds one. A list of them demands the same result on each: on one database `SELECT 42` may be right by knowing
-    the data, so give two or more with different rows. The SQL of both columns is the dataset's, and trusted.
+    The column `database` holds the database for both: the path of a SQLite file, or a script (anything with a `;`)
+    that builds one. With a list, the result must be the same on each. On one database `SELECT 42` may be right by
+    knowing the data, so give two or more with different rows. The SQL of both columns is the dataset's, and trusted.
 
-    Results are compared as multisets of rows, or in order where the reference has an `ORDER BY` outside of
-    parentheses. The number and order of columns count, their names do not. Integers are equal to equal
-    floating-point numbers, within one part in 10^9; texts, blobs and NULL only to themselves.
+    Results are compared as multisets of rows, or in order if the reference has an `ORDER BY` outside parentheses. The
+    number and order of columns count, their names do not. Integers equal floating-point numbers of the same value,
+    within one part in 10^9; texts, blobs and NULL equal only themselves.
 
     Args:
         max_steps (`int`, *optional*, defaults to 10,000,000):
-            Steps of SQLite's virtual machine that a query may take. Being no time, they are the same on any machine.
+            Steps of SQLite's virtual machine for one query, > 0. Steps are not time, so the limit is the same on any
+            machine.
         cpu_seconds (`float`, *optional*, defaults to 4.0):
-            CPU time of one grade, a backstop. Grading runs in the shared pool of killable workers.
+            CPU time of one grade in seconds, > 0, as a backstop. Grading runs in the shared pool of killable workers.
         name (`str`, *optional*, defaults to `"sql_reward"`): Name in metrics.
 
     Raises:
@@ -147,7 +148,7 @@ def _run(database: str, query: str, max_steps: int) -> list[Row]:
     try:
         cursor = connection.execute(query)
         if cursor.description is None:
-            raise QueryError("it is no query")
+            raise QueryError("it is not a query")
         rows, size = [], 0
         for row in cursor:
             rows.append(row)

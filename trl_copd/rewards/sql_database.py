@@ -62,7 +62,7 @@ def open_read_only(database: str) -> sqlite3.Connection:
     else:
         path = Path(database)
         if not path.is_file():
-            raise QueryError(f"there is no file {database!r:.200}, and it is no script: that has a `;`")
+            raise QueryError(f"there is no file {database!r:.200}, and it is not a script: a script has a `;`")
         uri = f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro&immutable=1"  # immutable: no lock, no journal
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
@@ -109,7 +109,7 @@ def _date(name: str, *arguments: Any) -> Any:
     values = [_as_read(value) for value in arguments]
     times = values[1:] if name == "strftime" else values
     if not times or any(isinstance(time, str) and _PRESENT.search(time) for time in times):
-        raise ValueError("the present time and place are not allowed")
+        raise ValueError("the current time and place are not allowed")
     return _compute(name, values)
 
 
@@ -117,7 +117,7 @@ def _printf(*arguments: Any) -> Any:
     """SQLite's own function, but for widths that take seconds before its limit on lengths is seen."""
     values = [*map(_as_read, arguments[:1]), *arguments[1:]]
     if values and re.search(r"%[^A-Za-z%]*(?:\*|[0-9]{5})", str(values[0])):
-        raise ValueError("a width of more than four digits, or one that is an argument, is not allowed")
+        raise ValueError("a width must be written out, with at most four digits")
     return _compute("printf", values)
 
 

@@ -1,4 +1,4 @@
-"""What a verifier says about one completion, and what it means if it says nothing."""
+"""What a verifier says about one completion, and how a missing verdict counts."""
 
 import reprlib
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class Verdict:
     What a verifier says about one completion.
 
     Args:
-        passed (`bool` or `None`): Whether the completion is right. `None`: there is no grade, `failure` says why.
-        reason (`str`): Why, for people: shown in logs, never parsed.
+        passed (`bool` or `None`): Whether the completion is right. `None`: there is no grade; `failure` says why.
+        reason (`str`): The reason, for people: shown in logs, never parsed.
         failure (`str`, *optional*):
-            Whose fault it is that there is no grade. `"reference"` (the default if `passed` is `None`): the reference
-            is unreadable, which depends on the reference alone, never on the completion. `"infrastructure"`: a worker,
-            sandbox or prover failed, twice; such a verdict is not kept in the cache.
-        score (`float`, *optional*): Share of what was asked that is right, in [0, 1], for verifiers that count.
+            Why there is no grade. `"reference"` (the default if `passed` is `None`): the reference is unreadable; this
+            depends on the reference alone, never on the completion. `"infrastructure"`: a worker, sandbox or prover
+            failed twice; such a verdict is not cached.
+        score (`float`, *optional*): Share of the task that is right, in [0, 1], for verifiers that count.
     """
 
     passed: bool | None

@@ -88,13 +88,13 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
     """
     The newest complete checkpoint of a run, or `None`.
 
-    A newer one that is torn is passed over, with a warning that says why.
+    A newer one that is torn is skipped, with a warning that says why.
     """
     for folder in reversed(list_checkpoints(output_dir)):
         reason = defect(folder)
         if reason is None:
             return str(folder)
-        logger.warning(f"{folder} is passed over: {reason}.")
+        logger.warning(f"{folder} is skipped: {reason}.")
     return None
 
 

@@ -152,7 +152,7 @@ class Hub:
             branch = f" --revision {revision}" if revision else ""
             raise RuntimeError(
                 f"{self.repo_name!r} was not pushed: {self._explain(error)} Nothing is lost: {str(folder)!r} holds "
-                f'all of it. Call `trainer.push_to_hub()` again, or `hf upload {self.repo_name} "{folder}" . '
+                f'everything. Call `trainer.push_to_hub()` again, or `hf upload {self.repo_name} "{folder}" . '
                 f'--exclude "{NOT_PUSHED[0]}" --exclude "{NOT_PUSHED[1]}"{branch}`.'
             ) from error
 
@@ -240,8 +240,8 @@ class Hub:
             self._pushed = checkpoint
         except Exception as error:
             logger.warning(
-                f"{checkpoint.name} was not pushed to {self.repo_name!r}: {self._explain(error)} Training goes on; "
-                "the next checkpoint is pushed in its place, and the last one once more at the end."
+                f"{checkpoint.name} was not pushed to {self.repo_name!r}: {self._explain(error)} Training continues "
+                "and pushes the next checkpoint instead; the last one is tried again at the end."
             )
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -263,7 +263,9 @@ class Hub:
     def wait(self) -> None:
         """Wait for the uploads under way."""
         if wait(self._pushes, timeout=PATIENCE).not_done:
-            logger.warning(f"An upload to {self.repo_name!r} has not ended in {PATIENCE} s; it is left to itself.")
+            logger.warning(
+                f"An upload to {self.repo_name!r} has not ended in {PATIENCE} s; the run stops waiting for it."
+            )
 
 
 def _not_pushed(output: Path, folder: str, names: list[str]) -> set[str]:

@@ -75,7 +75,7 @@ class Interruption(TrainerCallback):
         if self.told() is None:
             return
         logger.warning(
-            f"{signal.Signals(self.signal).name} received: saving after round {state.global_step}, then exit."
+            f"{signal.Signals(self.signal).name} received: saving after round {state.global_step}, then exiting."
         )
         control.should_save = control.should_training_stop = True
         if args.save_strategy == SaveStrategy.BEST:

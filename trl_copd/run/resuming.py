@@ -72,16 +72,16 @@ def checkpoint_to_resume(asked: str | bool | None, args: CoPDConfig, fingerprint
     folder = Path(_last_complete_checkpoint(args.output_dir) if asked is True else asked)
     if not (folder / RUN_FILE).is_file():
         raise ValueError(
-            f"{str(folder)!r} is no checkpoint of a CoPD run: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
-            "that CoPDTrainer wrote."
+            f"{str(folder)!r} is not a checkpoint of a CoPD run: it has no {RUN_FILE}. Pass a `checkpoint-N` folder "
+            "of CoPDTrainer."
         )
     reason = checkpoints.defect(folder)
     if reason is not None and checkpoints.list_checkpoints(folder):
         reason = "it is the folder of a run, not one of its checkpoints"
     if reason is not None:
         raise ValueError(
-            f"{str(folder)!r} cannot be resumed from: {reason}. Pass a `checkpoint-N` folder, or True for the "
-            "newest complete one."
+            f"{str(folder)!r} cannot be resumed: {reason}. Pass a `checkpoint-N` folder, or True for the newest "
+            "complete one."
         )
     _check_same_run(folder, args, fingerprint)
     return str(folder)
@@ -105,8 +105,8 @@ def _check_same_run(folder: Path, args: CoPDConfig, fingerprint: dict[str, Any])
     if not saved["generation_spent"] and saved["splitting"] != _splitting(args):
         there = ", ".join(f"{name}={value}" for name, value in saved["splitting"].items())
         raise ValueError(
-            f"{str(folder)!r} was saved while a generation was in use, whose rows are split as they were ({there}). "
-            "Resume it with these values, or from a checkpoint after which rollouts are sampled anew."
+            f"{str(folder)!r} was saved inside a generation, whose rows were already split with {there}. Resume it "
+            "with these values, or resume a checkpoint after which new rollouts are sampled."
         )
 
 

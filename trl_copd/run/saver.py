@@ -51,8 +51,8 @@ class Saver:
         """
         if self.unsaved is not None:
             raise OSError(
-                f"The last checkpoint could not be written: {self.unsaved}. Free space, then resume from the one "
-                "before with resume_from_checkpoint=True, or call `trainer.save_model(FOLDER)` where this still runs."
+                f"The last checkpoint could not be written: {self.unsaved}. Free space, then resume from the previous "
+                "one with resume_from_checkpoint=True, or call `trainer.save_model(FOLDER)` if the process still runs."
             )
 
     def checkpoint(
@@ -75,8 +75,8 @@ class Saver:
             if self.args.should_save:
                 checkpoints.remove(folder)
             logger.warning(
-                f"CHECKPOINT NOT WRITTEN: {self.unsaved}. What was written of it is removed, earlier checkpoints are "
-                "intact. Training goes on and tries again at the next save: free space before that."
+                f"CHECKPOINT NOT WRITTEN: {self.unsaved}. Its files are removed; earlier checkpoints are intact. "
+                "Training continues and tries again at the next save: free space before that."
             )
             return
         if self.args.push_to_hub:

@@ -14,7 +14,7 @@ logger = get_logger(__name__)
 def draw_figures(folder: str | Path, quiet: bool = False) -> None:
     """Draw what the folder holds; a run is worth more than its figures, which can be redrawn from what it left."""
     if importlib.util.find_spec("matplotlib") is None:
-        logger.warning_once('No figures: matplotlib is missing. `pip install "trl-copd[plots]"` brings it.')
+        logger.warning_once('No figures: matplotlib is missing. Run `pip install "trl-copd[plots]"`.')
         return
     try:
         draw_report(folder, quiet, formats=("png",))  # `trl-copd report` draws SVG and PDF as well

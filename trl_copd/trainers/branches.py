@@ -91,7 +91,7 @@ def split_domains(
             rows, probes[name] = hold_out_probe(rows, held_out, args.probe_prompts, args.prompts_per_generation)
             probes[name] = [prepared(row) for row in probes[name]]
             if not probes[name]:
-                logger.warning(f"Expert {name!r} has no rows to spare for measuring overlap: give it eval_dataset.")
+                logger.warning(f"Expert {name!r} has no spare rows to measure overlap on. Give it an eval_dataset.")
         domains[name] = rows
     return domains, probes
 

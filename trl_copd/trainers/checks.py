@@ -117,8 +117,8 @@ def plan_run(
     refuse_unsupported(unsupported, experts)
     if optimizers[0] is not None:
         raise ValueError(
-            "`optimizers` holds an optimizer, but the adapters that it should train do not exist yet. Choose one "
-            "with `args.optim`; a scheduler may be passed as `(None, scheduler)`."
+            "`optimizers` holds an optimizer, but its adapters do not exist yet. Choose one with `args.optim`; you "
+            "may pass a scheduler as `(None, scheduler)`."
         )
     checked = check_experts(experts)
     if args is None:
@@ -182,12 +182,12 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     if len(topology.frozen) == len(experts):
         if not topology.has_student_branch:
             raise ValueError(
-                f"topology={topology.name!r} with frozen experts alone: nobody would learn. Use topology='student' or "
-                "'mopd', where a student does."
+                f"topology={topology.name!r} with frozen experts only: nobody would learn. Use topology='student' or "
+                "'mopd', where a student learns."
             )
         if args.rlvr_steps > 0:
             raise ValueError(
-                f"rlvr_steps={args.rlvr_steps} with frozen experts alone: nobody would learn in RLVR rounds. Set "
+                f"rlvr_steps={args.rlvr_steps} with frozen experts only: nobody would learn in RLVR rounds. Set "
                 "rlvr_steps=0."
             )
     if args.distils and not topology.edges:
@@ -199,19 +199,19 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
         fresh = [name for name, expert in experts.items() if expert.adapter is None]
         if fresh:
             raise ValueError(
-                f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they learnt anything. "
-                "Give them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
+                f"topology='mopd' with rlvr_steps=0: the experts {fresh} would teach before they have learnt "
+                "anything. Give them `Expert(adapter=PATH)`, or set rlvr_steps > 0."
             )
     if topology.has_student_branch and args.max_steps > 0 and args.schedule == "fixed":
         if all(phase == "rlvr" for phase, _, _ in args.build_schedule().phases(args.max_steps)):
             logger.warning(
-                f"max_steps={args.max_steps} holds no OPD round (rlvr_steps={args.rlvr_steps}): the student "
-                "will not learn."
+                f"max_steps={args.max_steps} includes no OPD round (rlvr_steps={args.rlvr_steps}), so the student "
+                "will not learn. Raise max_steps, or lower rlvr_steps."
             )
     if args.opd_loss != "sampled" and args.beta != 0.0:
         raise ValueError(
-            f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the log-probabilities "
-            "that the divergence takes the place of. Set beta=0.0, or opd_loss='sampled'."
+            f"opd_loss={args.opd_loss!r} with beta={args.beta}: TRL's KL to the reference needs the "
+            "log-probabilities, but the divergence replaces them. Set beta=0.0, or opd_loss='sampled'."
         )
     check_settings(args)
     check_distribution(args)
@@ -223,8 +223,8 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
         raise ValueError(
-            f"beta={args.beta} with Expert(adapter=...): TRL's reference would be the trained adapter, here it is the "
-            "base. Set beta=0.0, or start from fresh adapters."
+            f"beta={args.beta} with Expert(adapter=...): TRL's reference would be the trained adapter, but here it is "
+            "the base. Set beta=0.0, or start from fresh adapters."
         )
     _check_adapters(experts, args, topology, peft_config)
 
@@ -234,7 +234,7 @@ def _check_output_dir(output_dir: str) -> None:
     while not there.exists():
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK):
-        what = "is no folder" if not there.is_dir() else "cannot be written to"
+        what = "is not a folder" if not there.is_dir() else "cannot be written to"
         raise ValueError(f"output_dir={output_dir!r}: {str(there)!r} {what}. Name another output_dir.")
 
 
@@ -270,15 +270,15 @@ def _check_domains(experts: dict[str, Expert], args: CoPDConfig) -> None:
             continue
         if isinstance(expert.train_dataset, IterableDataset):
             raise ValueError(
-                f"Expert {name!r} streams its data, whose rows cannot be parted by `domain_column`. Load it as a "
-                "`Dataset`, or set allocation='uniform'."
+                f"Expert {name!r} streams its data, so `domain_column` cannot split its rows. Load it as a `Dataset`, "
+                "or set allocation='uniform'."
             )
         names += {str(domain) for domain in expert.train_dataset[expert.domain_column]}
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            f"allocation='adaptive' tells domains apart by their names, but two are called {twice[0]!r}: experts, and "
-            "texts in a `domain_column`. Rename one."
+            f"allocation='adaptive' needs distinct domain names, but two are called {twice[0]!r}: they come from "
+            "experts and from texts in a `domain_column`. Rename one."
         )
 
 
@@ -291,7 +291,7 @@ def _check_best_model(experts: dict[str, Expert], args: CoPDConfig) -> None:
         missing = "no expert has an eval_dataset" if not domains else "eval_strategy='no' measures nothing on the way"
         raise ValueError(
             f"{asked}, but {missing}, so no checkpoint can be the best. Give an `Expert` an eval_dataset and set "
-            "eval_strategy and eval_steps, or do without the best model."
+            "eval_strategy and eval_steps, or do not select a best model."
         )
     metrics = [f"{name}/{key}" for name in (STUDENT, *experts, adapters.BASE) for key in ("accuracy", *domains)]
     if str(args.metric_for_best_model).removeprefix("eval_") not in metrics:
@@ -342,6 +342,6 @@ def _check_adapters(experts: dict[str, Expert], args: CoPDConfig, topology: Topo
     same = len(set(ranks.values())) == 1 and all(pattern == patterns[0] for pattern in patterns)
     if args.merge_method == "linear" and not topology.has_student_branch and not same:
         raise ValueError(
-            f"merge_method='linear' averages the factors of adapters of one rank, but these differ (r: {ranks}). Set "
+            f"merge_method='linear' averages factors of equal rank, but these adapters differ (r: {ranks}). Set "
             "merge_method='average', which takes any ranks, or train adapters of one rank."
         )

@@ -40,8 +40,8 @@ class CoPDTrainer(GRPOTrainer):
     Trainer for co-evolving policy distillation (CoPD, arXiv 2604.27083).
 
     K experts, each a LoRA adapter on one shared frozen base, learn by GRPO from verifiable rewards on their own
-    domain. In the rounds of the OPD phase they also sample on each other's prompts and take their teacher's log-ratio
-    as advantage. A shared student, an adapter of its own or the merge of the experts, is what the run delivers.
+    domain. In OPD rounds they also sample on each other's prompts and use their teacher's log-ratio as advantage. The
+    run delivers a shared student: an adapter of its own, or the merge of the experts.
 
     One round is one synchronous update of every branch, and one `global_step`:
 
@@ -51,21 +51,20 @@ class CoPDTrainer(GRPOTrainer):
                                               (cross rows)
 
     Each branch is a [`Learner`]: a GRPOTrainer that holds the state of one policy and borrows the rest from this
-    trainer. After `__init__` come TRL's and transformers' hooks in the order of a run's life; each hands over to a
-    part.
+    trainer. After `__init__` come TRL's and transformers' hooks in the order of a run's life; each calls one part.
 
     Args:
         model (`str` or [`~transformers.PreTrainedModel`]): The base: id, path or model, as in TRL.
         experts (`list[Expert]`): The domains and their rewards.
         args ([`CoPDConfig`], *optional*): Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
-        processing_class (*optional*): Tokenizer, or processor for pictures; loaded from the model id if absent.
+        processing_class (*optional*): Tokenizer, or processor for images; by default loaded from the model id.
         callbacks, quantization_config (*optional*): As in TRL.
-        optimizers (`tuple`, *optional*): `(None, scheduler)`; an optimizer is chosen with `args.optim`.
-        peft_config ([`~peft.PeftConfig`]): Of every adapter; all start as copies of one initial adapter.
+        optimizers (`tuple`, *optional*): `(None, scheduler)`; choose an optimizer with `args.optim`.
+        peft_config ([`~peft.PeftConfig`]): For every adapter; all start as copies of one initial adapter.
 
     Raises:
-        TypeError, ValueError: Before the model is loaded, for anything that cannot be trained; the message says what
-            came, why it cannot work and what to do.
+        TypeError, ValueError: Something cannot be trained. Raised before the model is loaded; the message says what
+            was wrong and how to fix it.
     """
 
     _tag_names = ["trl", "copd", "grpo"]
@@ -126,15 +125,15 @@ class CoPDTrainer(GRPOTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
         """
-        Train, then leave state, capability matrix (if experts have held-out rows) and figures in `output_dir`.
+        Train, then save state, capability matrix (if experts have held-out rows) and figures in `output_dir`.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or `True` for the newest complete one.
 
         Raises:
-            ValueError: The checkpoint is torn, or another run's; the message names what differs.
-            SystemExit: With 128 + the signal's number, after SIGTERM or SIGUSR1 and a checkpoint of the round.
-            EngineUnavailable: The engine was waited for in vain. The rounds up to there are in a checkpoint.
+            ValueError: The checkpoint is torn, or belongs to another run; the message names the differences.
+            SystemExit: After SIGTERM or SIGUSR1 and a checkpoint of the round, with 128 + the signal's number.
+            EngineUnavailable: The engine did not come back. A checkpoint holds the rounds up to there.
             OSError: The last checkpoint could not be written.
         """
         with ending(self):
@@ -218,7 +217,7 @@ class CoPDTrainer(GRPOTrainer):
 
         Returns:
             `{adapter: {domain: accuracy}}`: the mean of the expert's first reward function over the rows that it
-            grades, or `None`. Also written to `capability_matrix.json` and `.md` in `output_dir`.
+            grades, or `None` if it grades none. Also written to `capability_matrix.json` and `.md` in `output_dir`.
 
         Raises:
             ValueError: No expert has an `eval_dataset`.
@@ -320,7 +319,7 @@ class CoPDTrainer(GRPOTrainer):
         `experts/<name>/`, card and figures. Parameters as in [`~transformers.Trainer.push_to_hub`].
 
         Raises:
-            RuntimeError: The upload failed, also when tried again; everything is still in `output_dir`.
+            RuntimeError: The upload failed, also on retry; everything is still in `output_dir`.
         """
         self._tell_of_push()
         self.save_model(_internal_call=True)  # on all processes, and first: what fails below loses nothing

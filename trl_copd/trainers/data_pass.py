@@ -83,7 +83,7 @@ class PromptCheck:
         if len(ids) == 0:
             return "it has no token"
         if limits.longest is not None and len(ids) > limits.longest:
-            return f"it has {len(ids)} tokens, and {limits.longest} is the most: {limits.reason}"
+            return f"it has {len(ids)} tokens, but at most {limits.longest} are possible: {limits.reason}"
         if max(ids) >= limits.vocabulary or min(ids) < 0:
             wrong = next(token for token in ids if not 0 <= token < limits.vocabulary)
             return (
@@ -99,17 +99,19 @@ def shape_fault(prompt: Any, messages: bool) -> str | None:
         return "it has no prompt (None)"
     if isinstance(prompt, str):
         if messages:
-            return "it is a text, but the first row's is a list of messages; a domain has prompts of one kind"
+            return (
+                "it is a text, but the first row's is a list of messages; all prompts of a domain must be of one kind"
+            )
         return None if prompt else "it is empty"
     if not isinstance(prompt, list):
         return f"a prompt must be a text or a list of messages, not {type(prompt).__name__}"
     if not messages:
-        return "it is a list, but the first row's is a text; a domain has prompts of one kind"
+        return "it is a list, but the first row's is a text; all prompts of a domain must be of one kind"
     if not prompt:
         return "it is an empty list of messages"
     for number, message in enumerate(prompt):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
-            return f"message {number} has no 'role' and 'content': {message!r:.80}"
+            return f"message {number} lacks 'role' or 'content': {message!r:.80}"
         if message["content"] is None and not message.get("tool_calls"):
             return f"message {number} (role {message['role']!r}) has no content (None)"
     if not any(message["content"] or message.get("tool_calls") for message in prompt):
@@ -224,7 +226,7 @@ def _error(expert: str, argument: str, faults: dict[int, str], rows: Any) -> Val
         more = f" {len(others)} more rows of it cannot be used either: {shown}."
     return ValueError(
         f"{argument} of expert {expert!r}, row {first}: {faults[first]}. The prompt: "
-        f"{rows[first].get('prompt')!r:.120}. Mend or leave out the row.{more}"
+        f"{rows[first].get('prompt')!r:.120}. Fix the row, or leave it out.{more}"
     )
 
 

@@ -24,16 +24,16 @@ def check_distribution(args: GRPOConfig) -> None:
     """
     if args.deepspeed or args.deepspeed_plugin or _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError(
-            "DeepSpeed was asked for. It steps after each backward, of which each branch has one, clips all branches "
-            "by one norm, and moves branches that are idle in a phase, as ZeRO makes their gradients zero. Use FSDP2, "
-            "which shards the base as well: accelerate launch --config_file recipes/accelerate/fsdp2.yaml."
+            "DeepSpeed is not supported. It steps after each backward, but each branch has its own; it clips all "
+            "branches by one norm; and ZeRO sets the gradients of idle branches to zero, so Adam moves them. Use "
+            "FSDP2, which also shards the base: accelerate launch --config_file recipes/accelerate/fsdp2.yaml."
         )
     if args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
         _check_fsdp(args)
     elif args.world_size == 1 and _launched_for_several():
         logger.warning(
-            "The launcher was asked for several processes, but one runs: `accelerate launch` starts one on a CPU. Use "
-            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N instead."
+            "The launcher should start several processes, but one runs: on a CPU `accelerate launch` starts only one. "
+            "Use ACCELERATE_USE_CPU=true torchrun --nproc_per_node N instead."
         )
 
 
@@ -42,24 +42,24 @@ def _check_fsdp(args: GRPOConfig) -> None:
     version = int(asked.get("fsdp_version") or os.environ.get("FSDP_VERSION", 1))  # accelerate's default is 1
     if version != 2:
         raise ValueError(
-            f"FSDP version {version} flattens a block's parameters, those of all branches, into one, so that idle "
-            "branches cannot be told apart. Set fsdp_version: 2, as in recipes/accelerate/fsdp2.yaml."
+            f"FSDP version {version} flattens a block's parameters over all branches into one, so idle branches "
+            "cannot be told apart. Set fsdp_version: 2, as in recipes/accelerate/fsdp2.yaml."
         )
     if args.distributed_state is None or args.distributed_state.distributed_type in WITHOUT_FSDP:
         raise ValueError(
-            "FSDP was asked for, but accelerate runs it on several GPUs only: here every process would train alone, "
-            f"on its own ({args.world_size} process(es), device {args.device}). Leave FSDP out, or start it on GPUs."
+            "FSDP needs several GPUs: accelerate ignores it elsewhere, and every process would train alone "
+            f"({args.world_size} process(es), device {args.device}). Leave FSDP out, or start it on GPUs."
         )
     plugin = FullyShardedDataParallelPlugin(**asked)  # as the Trainer will make it
     if plugin.activation_checkpointing:
         raise ValueError(
-            "fsdp_activation_checkpointing=True renames the modules that adapters are saved by. Set it to False, and "
-            "gradient_checkpointing=True in CoPDConfig."
+            "fsdp_activation_checkpointing=True renames modules, but saving finds adapters by their names. Set it to "
+            "False, and gradient_checkpointing=True in CoPDConfig."
         )
     if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
         raise ValueError(
-            "fsdp_offload_params=True keeps shards on the CPU, where adapters cannot be gathered for saving and "
-            "merging. Set it to False."
+            "fsdp_offload_params=True keeps shards on the CPU, but saving and merging gather adapters on the GPU. Set "
+            "it to False."
         )
 
 

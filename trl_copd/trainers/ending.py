@@ -84,7 +84,7 @@ def end_if_told(run: GRPOTrainer) -> None:
     if number is None:
         return
     saved = save_last_round(run)
-    logger.warning(f"{signal.Signals(number).name} received after the last round: exit. {saved}")
+    logger.warning(f"{signal.Signals(number).name} received after the last round: exiting. {saved}")
     raise SystemExit(128 + number)
 
 

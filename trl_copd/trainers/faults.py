@@ -42,7 +42,7 @@ class Faults:
     def count(self, fault: str, times: int, warning: str) -> None:
         """Add to a fault's count; the first time the warning is logged."""
         if times and not self.counts[fault]:
-            logger.warning(f"{warning} (Said once; `{self.branch}/{fault}` counts them in the log.)")
+            logger.warning(f"{warning} (Shown once; `{self.branch}/{fault}` counts them in the log.)")
         if times:
             self.counts[fault] += times
 
@@ -122,7 +122,7 @@ class Faults:
             self.bound("skipped_updates", not finite, f"{who}: the gradient was not finite")
         elif not finite and scaler.get_scale() < 1:
             # fp16: the scaler skips the whole round and halves its scale, which begins far too high
-            raise RuntimeError(f"{who}: the gradient is not finite at a loss scale below 1. Use bf16.")
+            raise RuntimeError(f"{who}: the gradient is NaN or infinite at a loss scale below 1. Use bf16.")
         return finite
 
     # ---- State ------------------------------------------------------------------------------------------------------

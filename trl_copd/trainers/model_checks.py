@@ -33,15 +33,15 @@ def check_model(model: PreTrainedModel, peft_config: PeftConfig) -> None:
     """
     if model.config.is_encoder_decoder:
         raise ValueError(
-            f"{type(model).__name__} is an encoder-decoder: its completions are the decoder's alone, while TRL's GRPO "
-            "takes what follows the prompt and would train on one token. Use a causal language model."
+            f"{type(model).__name__} is an encoder-decoder, whose completions come only from the decoder. TRL's GRPO "
+            "takes the tokens after the prompt and would train on one token. Use a causal language model."
         )
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     if tied and getattr(peft_config, "trainable_token_indices", None):
         raise ValueError(
-            "`trainable_token_indices` with tied embeddings (tie_word_embeddings=True) puts the trained tokens into "
-            "the LM head as well, which all branches share and TRL reads directly. Leave them out, or use a base "
-            "whose embeddings are not tied."
+            "`trainable_token_indices` with tied embeddings (tie_word_embeddings=True) also changes the LM head, "
+            "which all branches share and TRL reads directly. Leave them out, or use a base whose embeddings are not "
+            "tied."
         )
 
 
@@ -55,6 +55,6 @@ def check_tokenizer(processing_class: Any) -> None:
     tokenizer: PreTrainedTokenizerBase = getattr(processing_class, "tokenizer", processing_class)
     if getattr(tokenizer, "eos_token_id", None) is None:
         raise ValueError(
-            "The tokenizer has no end token (eos_token), so that no completion could end by itself. Set "
+            "The tokenizer has no end token (eos_token), so no completion could end by itself. Set "
             "`processing_class.eos_token` to the token that ends the model's answers."
         )

@@ -22,8 +22,8 @@ def check_precision(model: str | PreTrainedModel, args: CoPDConfig) -> None:
     if args.cast_lm_head_to_fp32 and _embeddings_are_tied(model, args):
         raise ValueError(
             "cast_lm_head_to_fp32=True, but the model's head and embeddings are one matrix. TRL 1.16 then looks for "
-            "`model.embed_tokens`, which has another place in a model with adapters. Leave it out: teachers and "
-            "learners are scored with a head in float32 in any case, and score_in_fp32=True does more."
+            "`model.embed_tokens`, which is elsewhere in a model with adapters. Leave it out: scoring always uses a "
+            "head in float32, and score_in_fp32=True does more."
         )
     wanted = "bfloat16" if args.bf16 else "float16" if args.fp16 else None
     if wanted and _weights_are_float32(model, args):

@@ -16,10 +16,10 @@ REFUSED = {
     "False.",
     "log_completions_hub_repo": "The tables hold the completions of several branches and are written to "
     "`output_dir/completions`. Leave it out, and upload that folder.",
-    "parallelism_config": "Tensor, context and sequence parallelism cut layers or rows that adapters of several "
+    "parallelism_config": "Tensor, context and sequence parallelism split layers or rows that adapters of several "
     "branches share. Leave it out; FSDP2 shards the base (docs/many_gpus.md).",
-    "optim_target_modules": "Optimizers that project gradients want whole matrices; the factors of LoRA are small "
-    "already. Leave it out, and choose another `optim`.",
+    "optim_target_modules": "Optimizers that project gradients need whole matrices; LoRA factors are small already. "
+    "Leave it out, and choose another `optim`.",
 }
 
 
@@ -36,8 +36,8 @@ def check_settings(args: CoPDConfig) -> None:
     for name, processes in {"split_batches": 2, "dispatch_batches": 1}.items():
         if getattr(args.accelerator_config, name, None) and args.world_size >= processes:
             raise ValueError(
-                f"accelerator_config with {name}=True would share out micro-steps, not rows, among processes. Leave "
-                "it out: every process draws its own part of the rows."
+                f"accelerator_config with {name}=True would split micro-steps, not rows, over the processes. Leave it "
+                "out: every process draws its own part of the rows."
             )
 
 
@@ -56,12 +56,12 @@ def check_crossing(args: CoPDConfig, topology: Topology) -> None:
         more = "Raise per_device_train_batch_size (or gradient_accumulation_steps) to two prompts or more"
         if not topology.has_student_branch:
             raise ValueError(
-                f"topology={topology.name!r}: {what}, which stays a native one, since RLVR does not pause, so OPD "
-                f"rounds would teach nobody. {more}, lower num_generations, or set opd_steps=0."
+                f"topology={topology.name!r}: {what}, which remains native because RLVR continues in OPD rounds, so "
+                f"OPD rounds would teach nobody. {more}, lower num_generations, or set opd_steps=0."
             )
         logger.warning(
-            f"Only the student is taught: {what}, and that of an expert stays a native one, since RLVR does not pause "
-            f"in OPD rounds. {more} for experts to learn from the student."
+            f"Only the student is taught: {what}, which remains native for an expert because RLVR continues in OPD "
+            f"rounds. {more} to let experts learn from the student."
         )
     rows = crossing * args.num_generations
     if rows % args.world_size:

@@ -29,8 +29,8 @@ def check_vision(
     seeing = [name for name, expert in experts.items() if expert.sees]
     if seeing and config is not None and not adapters.is_multimodal(config):
         raise ValueError(
-            f"Expert {seeing[0]!r} has pictures, but the base ({config.model_type}) reads text only. Use a "
-            "vision-language model, or remove the pictures."
+            f"Expert {seeing[0]!r} has images, but the base ({config.model_type}) reads only text. Use a "
+            "vision-language model, or remove the images."
         )
     return adapters.on_language_model(peft_config) if adapters.is_multimodal(config) else peft_config
 
@@ -39,8 +39,8 @@ def check_processor(expert: Expert, processing_class: PreTrainedTokenizerBase | 
     """Refuse pictures where a tokenizer stands in the processor's place."""
     if expert.sees and not isinstance(processing_class, ProcessorMixin):
         raise ValueError(
-            f"Expert {expert.name!r} has pictures, but `processing_class` is {type(processing_class).__name__}, which "
-            "makes tokens of text only. Pass the model's processor: `AutoProcessor.from_pretrained(MODEL)`."
+            f"Expert {expert.name!r} has images, but `processing_class` is {type(processing_class).__name__}, which "
+            "reads only text. Pass the model's processor: `AutoProcessor.from_pretrained(MODEL)`."
         )
 
 

@@ -108,7 +108,7 @@ def ask(prompt_ids: list[list[int]]) -> Completions:
     """
     outside = getcurrent().parent
     if outside is None:
-        raise RuntimeError("Tokens are sampled while a round's rollouts are made, not at other times.")
+        raise RuntimeError("Tokens can be sampled only while a round's rollouts are made.")
     return outside.switch(prompt_ids)
 
 

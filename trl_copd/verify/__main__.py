@@ -1,5 +1,5 @@
 """
-Grade a file of completions and say why, row by row: the quickest way to try a verifier on your own data.
+Grade a file of completions, with a reason for each row: the quickest way to try a verifier on your own data.
 
   trl-copd verify --reward math_reward --data rows.jsonl
   trl-copd verify --reward my_rewards.length_reward --data answers.csv --completion answer --expect label
@@ -7,8 +7,8 @@ Grade a file of completions and say why, row by row: the quickest way to try a v
 
 A row holds a completion (text, or a list of messages) and the columns that the reward reads, such as `solution`.
 
-Exit code: 0 if every row could be graded (and has the grade of --expect), 1 if a reference is unreadable, grading
-failed, or a grade differs from --expect, 2 if the command cannot be carried out.
+Exit code: 0 if every row has a grade (and the grade of --expect), 1 if a reference is unreadable, grading failed, or
+a grade differs from --expect, 2 for wrong arguments.
 """
 
 import itertools
@@ -35,13 +35,15 @@ def parse(argv: list[str] | None) -> Any:
         help="a reward of trl_copd.rewards or trl.rewards, a dotted path, or a mapping with a name and options",
     )  # fmt: skip
     parser.add_argument("--data", required=True, metavar="FILE", type=Path, help=f"rows: {', '.join(ENDINGS)}")
-    parser.add_argument("--completion", default="completion", metavar="COLUMN", help="what is graded (%(default)s)")
+    parser.add_argument(
+        "--completion", default="completion", metavar="COLUMN", help="column of the completions (%(default)s)"
+    )
     parser.add_argument(
         "--column", action="append", default=[], metavar="NAME=COLUMN",
-        help="give the reward's column NAME the file's COLUMN; may be repeated",
+        help="pass the file's COLUMN to the reward as NAME; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--expect", metavar="COLUMN", help="the grade that each row should have: 1, 0, or empty")
-    parser.add_argument("--limit", type=int, metavar="N", help="grade the first N rows only")
+    parser.add_argument("--expect", metavar="COLUMN", help="column of expected grades: 1, 0, or empty")
+    parser.add_argument("--limit", type=int, metavar="N", help="grade only the first N rows")
     parser.add_argument(
         "--show", choices=("all", "wrong", "none"), default="all",
         help="rows to print; wrong: those that fail, have no grade or differ from --expect (%(default)s)",
@@ -75,7 +77,7 @@ def run(options: Any) -> int:
             raise ValueError(f"--limit must be at least 1, got {options.limit}.")
         rows, total = itertools.islice(rows, options.limit), min(options.limit, total or options.limit)
     if options.output is not None and options.output.exists() and options.output.samefile(options.data):
-        raise ValueError(f"--output {str(options.output)!r} is the file that is read. Name another one.")
+        raise ValueError(f"--output {str(options.output)!r} is also the input file. Name another one.")
     columns: dict[str, None] = {}  # all that were seen, in order
     tally = Tally(options.expect)
     start = time.perf_counter()
@@ -111,7 +113,7 @@ def _spec(text: str) -> str | dict[str, Any]:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"--reward {text!r} is no mapping: {error}") from error
+        raise ValueError(f"--reward {text!r} is not a mapping: {error}") from error
 
 
 def _renamed(pairs: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a reward says about rows, and the count of it."""
+"""Grades rows with a reward, and counts the grades."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ FAILURES = {"reference": "the reference is unreadable", "infrastructure": "gradi
 @dataclass(frozen=True)
 class Grade:
     """
-    What a reward says about one row.
+    A reward's grade of one row.
 
     Args:
         reward (`float` or `None`): The reward; `None`: no grade.
@@ -37,7 +37,7 @@ def grade_rows(
     Args:
         reward (`Callable`): One of `trl_copd.rewards`, or any reward function of TRL's form.
         rows (`Sequence[dict]`): The rows, with their columns by name.
-        columns (`Sequence[str]`): Columns that the reward is given; a row without one has `None` there.
+        columns (`Sequence[str]`): Columns that the reward gets; a row without one has `None` there.
         completion (`str`, *optional*, defaults to `"completion"`): Column of the completions.
 
     Returns:

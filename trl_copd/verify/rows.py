@@ -13,7 +13,7 @@ BATCH = 64  # rows that are graded at once
 
 def read_rows(path: Path) -> tuple[Iterator[dict[str, Any]], int | None]:
     """
-    The rows of a file, one at a time, and how many there are where that is known beforehand.
+    The rows of a file, one at a time, and their number where it is known beforehand.
 
     Values keep the types of the file; those of a CSV file are text, and an empty cell is `None`.
 
@@ -21,7 +21,7 @@ def read_rows(path: Path) -> tuple[Iterator[dict[str, Any]], int | None]:
         ValueError: The file is missing, of another kind, or cannot be read; the message says which line.
     """
     if path.suffix not in ENDINGS:
-        raise ValueError(f"{str(path)!r} is no data file: its name must end in one of {', '.join(ENDINGS)}.")
+        raise ValueError(f"{str(path)!r} is not a data file: its name must end in one of {', '.join(ENDINGS)}.")
     if not path.is_file():
         raise ValueError(f"There is no file {str(path)!r} (looked in {Path.cwd()}).")
     if path.suffix == ".parquet":
@@ -30,7 +30,7 @@ def read_rows(path: Path) -> tuple[Iterator[dict[str, Any]], int | None]:
         try:
             file = parquet.ParquetFile(path)
         except ArrowInvalid as error:
-            raise ValueError(f"{str(path)!r} is no Parquet file: {error}") from error
+            raise ValueError(f"{str(path)!r} is not a Parquet file: {error}") from error
         return (row for batch in file.iter_batches(BATCH) for row in batch.to_pylist()), file.metadata.num_rows
     if path.suffix == ".jsonl":
         return _jsonl(path), sum(1 for line in path.open("rb") if line.strip())
@@ -57,8 +57,8 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(
-                    f"{path}, line {reader.line_num}: {len(reader.fieldnames or [])} columns are named, and the row "
-                    "has more or fewer cells. A cell that holds a comma or a line break needs quotes."
+                    f"{path}, line {reader.line_num}: the header names {len(reader.fieldnames or [])} columns, but "
+                    "the row has more or fewer cells. A cell that holds a comma or a line break needs quotes."
                 )
             yield {name: value or None for name, value in row.items()}
 
@@ -67,7 +67,7 @@ def _decode(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{place}: this is no JSON: {error}") from error
+        raise ValueError(f"{place}: this is not JSON: {error}") from error
 
 
 def _row(row: Any, place: str) -> dict[str, Any]:

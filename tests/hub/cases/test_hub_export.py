@@ -30,7 +30,7 @@ def test_export_from_a_private_repo_s_branch(hub, tmp_path, proved, capsys):
     assert "base_model: user/base\n" in (tmp_path / "merged-math" / "README.md").read_text()
     for source, revision, message in [
         ("user/run", "nope", "has no revision 'nope'"), ("user/run", None, "holds no student"),
-        ("user/absent", None, "no repo on the Hub"),
+        ("user/absent", None, "nor a repo on the Hub"),
     ]:  # fmt: skip
         with pytest.raises(SystemExit):
             arguments = ["--revision", revision] if revision else []

@@ -30,32 +30,32 @@ class ProgramRun:
 
 class CodeSandbox(Protocol):
     """
-    A service that runs Python programs. It must confine them; it is trusted to report what they printed.
+    A service that runs Python programs. It must confine them, and is trusted to report their output.
 
     Attributes:
-        concurrency (`int`): Programs that it takes at a time.
+        concurrency (`int`): Number of programs that it runs at a time.
     """
 
     concurrency: int
 
     def check(self) -> None:
-        """Raise [`SandboxError`] if the service cannot be reached. Called when a trainer is built."""
+        """Raise [`SandboxError`] if the service cannot be reached. It runs when a trainer is built."""
 
     def run(self, code: str, stdin: str, execution: Execution) -> ProgramRun:
-        """Run one program once. Raise [`SandboxError`] where that failed for no fault of the program. Thread-safe."""
+        """Run one program once. Raise [`SandboxError`] if this failed without the program's fault. Thread-safe."""
 
 
 class SandboxFusion:
     """
     Client of SandboxFusion (`docker run -p 8080:8080 volcengine/sandbox-fusion`), endpoint `/run_code`.
 
-    The service ends programs by wall time. So that CPU time decides, the program limits itself first; the service gets
-    ten times that as `run_timeout`, and what it ends is an infrastructure failure.
+    The service ends programs by wall time. The program limits its own CPU time first, so that CPU time decides. The
+    service gets ten times the limit as `run_timeout`; a program that it ends is an infrastructure failure.
 
     Args:
         url (`str`): Base address, e.g. `"http://localhost:8080"`.
-        concurrency (`int`, *optional*, defaults to 16): Requests at a time.
-        attempts (`int`, *optional*, defaults to 2): How often a failed request is made.
+        concurrency (`int`, *optional*, defaults to 16): Requests at a time, >= 1.
+        attempts (`int`, *optional*, defaults to 2): How often a request is tried, >= 1.
     """
 
     def __init__(self, url: str, concurrency: int = 16, attempts: int = 2):
@@ -102,7 +102,7 @@ class SandboxFusion:
         with urllib.request.urlopen(call, timeout=timeout) as response:
             answer = json.loads(response.read(64 << 20))
         if not isinstance(answer, dict):
-            raise ValueError("the answer is no JSON object")
+            raise ValueError("the answer is not a JSON object")
         return answer
 
 

@@ -34,21 +34,21 @@ class CodeReward(VerifierReward):
 
     Args:
         partial_credit (`bool`, *optional*, defaults to `False`):
-            Whether the reward is the share of passed tests. Partial credit pays for answers to the easy cases.
-        cpu_seconds (`float`, *optional*, defaults to 4.0): CPU time of a case (all test code is one case), seconds.
+            Whether the reward is the share of passed tests, easy ones included.
+        cpu_seconds (`float`, *optional*, defaults to 4.0): CPU time of a case, seconds, > 0 (all test code: one).
         memory_mib (`int`, *optional*, defaults to 1024): Memory of a submission, MiB.
         tolerance (`float`, *optional*):
-            By how much numbers in the output may differ, absolute or relative. By default the text must be the same.
+            Largest difference of numbers in the output, absolute or relative. By default the text must be the same.
         packages (`Sequence[str]`, *optional*, defaults to `("numpy",)`):
-            Installed packages that submissions may import beside the standard library, where they are installed.
-        level (`str`, *optional*): Level of confinement, see [`available_level`]; the best by default.
+            Installed packages that submissions may import besides the standard library.
+        level (`str`, *optional*): Level of confinement, see [`available_level`]; by default the best available.
         sandbox ([`CodeSandbox`], *optional*): A service that runs programs elsewhere, instead of this host.
         name (`str`, *optional*, defaults to `"code_reward"`): Name in metrics.
         blocks (`str`, *optional*, defaults to `"last"`):
-            `"last"` grades the last Python block, `"all"` all that compile, joined: a helper first, an example last.
+            `"last"` grades the last Python block, `"all"` all blocks that compile, joined.
         unfenced (`str`, *optional*, defaults to `"nothing"`):
-            What text without a block submits: `"nothing"`, `"program"` (all of it), or `"continuation"` (the function
-            that the row's `prefix` begins).
+            What a text without a block submits: `"nothing"`, `"program"` (all of it), or `"continuation"` (the
+            function that the row's `prefix` begins).
         preamble (`str`, *optional*): Code for all rows, before each row's own: see [`LEETCODE`].
 
     Raises:

@@ -86,7 +86,7 @@ def _check_encodable(*texts: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"the tests hold half a character: {error}") from None
+            raise ValueError(f"the tests hold half of a surrogate pair: {error}") from None
 
 
 def _check_expression(entry_point: str) -> None:

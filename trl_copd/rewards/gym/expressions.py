@@ -60,11 +60,11 @@ def arithmetic_value(text: str) -> tuple[Fraction, list[int]]:
                 operation = {ast.Add: a.__add__, ast.Sub: a.__sub__, ast.Mult: a.__mul__, ast.Div: a.__truediv__}
                 if type(op) in operation:
                     return operation[type(op)](b)
-        raise ExpressionError("it has more in it than whole numbers, + - * / and parentheses")
+        raise ExpressionError("it has more than whole numbers, + - * / and parentheses")
 
     # only these characters: Python's grammar also knows 1_000, 0x1f and digits of other scripts
     if not re.fullmatch(r"[0-9+\-*/() ]*", text):
-        raise ExpressionError("it has other characters than digits, + - * / and parentheses")
+        raise ExpressionError("it has characters other than digits, + - * / and parentheses")
     return value(_tree(text)), used
 
 
@@ -87,7 +87,7 @@ def polynomial_terms(text: str) -> dict[tuple[tuple[str, int], ...], Fraction]:
     factor = rf"(?:[0-9]{{1,{MAX_DIGITS}}}|[A-Za-z](?:\*\*[0-9]{{1,3}})?)"
     parts = re.findall(rf"([+-]?)({factor}(?:\*{factor})*+)", compact)
     if not parts or "".join(sign + body for sign, body in parts) != compact or any(not s for s, _ in parts[1:]):
-        raise ExpressionError("it is no sum of terms like 3*x**2*y")
+        raise ExpressionError("it is not a sum of terms like 3*x**2*y")
     terms: dict[tuple[tuple[str, int], ...], Fraction] = {}
     for sign, body in parts:
         numbers = re.findall(r"(?<!\*\*)(?<![0-9])[0-9]+", body)
@@ -193,10 +193,10 @@ def _expression(text: str, names: Mapping[str, Any]) -> Any:
                 name = _SYNONYMS.get(name, name)
                 if name in _FUNCTIONS:
                     return getattr(sympy, name)(build(argument))
-        raise ExpressionError("it has more in it than numbers, the variable and elementary functions")
+        raise ExpressionError("it has more than numbers, the variable and elementary functions")
 
     if not text.isascii():
-        raise ExpressionError("it has other characters than ASCII")
+        raise ExpressionError("it has characters that are not ASCII")
     expression = build(_tree(text))
     if expression.has(sympy.nan, sympy.zoo, sympy.oo):
         raise ExpressionError("it has no value")
@@ -206,7 +206,7 @@ def _expression(text: str, names: Mapping[str, Any]) -> Any:
 def _power(base: Any, exponent: Any) -> Any:
     """A power of bounded size: SymPy computes those of numbers at once."""
     if exponent.is_number and not (exponent.is_Rational and abs(exponent) <= MAX_EXPONENT and exponent.q < 1000):
-        raise ExpressionError(f"an exponent in it is no fraction of at most {MAX_EXPONENT}")
+        raise ExpressionError(f"an exponent in it is not a fraction of at most {MAX_EXPONENT}")
     if base.is_number and base.is_Rational and base.p.bit_length() + base.q.bit_length() > 1000:
         raise ExpressionError("a power in it is too large")
     return base**exponent
@@ -227,9 +227,9 @@ def _tree(text: str) -> ast.expr:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
-        raise ExpressionError("it is no expression") from error
+        raise ExpressionError("it is not an expression") from error
     if _tree_depth(tree) > 4 * MAX_DEPTH:
-        raise ExpressionError("it is nested too deep")
+        raise ExpressionError("it is nested too deeply")
     return tree
 
 

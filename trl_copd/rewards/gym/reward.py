@@ -42,9 +42,9 @@ def verify_gym(completion: str, entry: Any) -> Verdict:
 
     Args:
         completion (`str`):
-            Text to grade: the last closed `<answer>...</answer>` after any `</think>`; where there is no `<answer>` at
-            all, the whole text, which then must be the answer and nothing else.
-        entry (`str`): JSON object as [`gym_rows`] makes it: `task`, `answer`, and what the task's grader needs.
+            Text to grade: the last closed `<answer>...</answer>` after any `</think>`; without any `<answer>` the
+            whole text, which must then be the answer and nothing else.
+        entry (`str`): JSON object as [`gym_rows`] makes it: `task`, `answer`, and the data for the task's grader.
 
     Returns:
         [`Verdict`]: Unreadable where the entry is.
@@ -68,13 +68,13 @@ def verify_gym(completion: str, entry: Any) -> Verdict:
 class GymReward(VerifierReward):
     """
     Reward 1.0 for a right answer to a row's reasoning-gym task, else 0.0. Reads the column `entry` of [`gym_rows`];
-    see [`VerifierReward`] for `None`, and docs/rewards/gym.md for what is right in each task.
+    see [`VerifierReward`] for `None`, and docs/rewards/gym.md for the right answers of each task.
 
     Answers are untrusted: nothing evaluates them, and grading runs in the shared pool of killable workers.
 
     Args:
         name (`str`, *optional*, defaults to `"gym_reward"`): Name in metrics.
-        cpu_seconds (`float`, *optional*, defaults to 2.0): CPU time that one grade may take; more fails it.
+        cpu_seconds (`float`, *optional*, defaults to 2.0): CPU time of one grade in seconds, > 0; more fails it.
     """
 
     contained = True
@@ -105,15 +105,15 @@ def gym_rows(
     Args:
         task (`str`): Name of a reasoning-gym task.
         count (`int`): Rows wanted.
-        buckets (`range`): Of 0 to 99: rows of disjoint ranges are disjoint, whatever the seeds and options.
+        buckets (`range`): Part of 0 to 99; rows of disjoint ranges are disjoint, whatever the seeds and options.
         seed (`int`): Seed of the generator.
         options (`Mapping`, *optional*): Options of the task's generator.
-        rewrite (`Callable`, *optional*): Words the question of an item in another way.
+        rewrite (`Callable`, *optional*): Rewords the question of an item.
 
     Returns:
-        `list[dict]`: `prompt`, the question; `solution`, the answer that the generator states, or an empty text;
-        `entry`, what [`verify_gym`] grades by, as JSON. An item whose stated answer its own grader refuses (unsolved
-        integrals, contradictory premises) is left out.
+        `list[dict]`: `prompt`, the question; `solution`, the generator's stated answer, or an empty text; `entry`, the
+        JSON that [`verify_gym`] needs. An item is left out if its grader refuses its own stated answer (unsolved
+        integrals, contradictory premises).
 
     Raises:
         ImportError: reasoning-gym is not installed.
@@ -151,8 +151,8 @@ def check_task(task: str) -> None:
         raise ValueError(f"reasoning-gym has no task {task!r}. It has: {', '.join(sorted(TASKS))}.")
     if task not in TASKS:
         raise ValueError(
-            f"reasoning-gym task {task!r} is newer than this package, which has not looked at its scorer, and some "
-            "scorers pay for wrong answers. Build an `Expert` with a reward of your own."
+            f"reasoning-gym task {task!r} is newer than this package, so nobody has checked its scorer, and some "
+            "scorers pay for wrong answers. Build an `Expert` with your own reward."
         )
 
 
@@ -209,7 +209,7 @@ def messages(question: str, instruction: str | None, system_prompt: str | None) 
 def _read_entry(entry: str) -> dict[str, Any]:
     fields = json.loads(entry)
     if not isinstance(fields, dict) or fields.get("task") not in TASKS:
-        raise ValueError("an entry must be a JSON object with the `task` that it is of")
+        raise ValueError("an entry must be a JSON object with its `task`")
     missing = {"answer", *TASKS[fields["task"]].needs} - set(fields)
     if missing:
         raise ValueError(f"the entry has no {sorted(missing)[0]!r}")

@@ -37,9 +37,9 @@ class Kind:
 
 def number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) > 1e6:
-        raise Unreadable("is no number")
+        raise Unreadable("is not a number")
     if value != int(value) or value < 0:
-        raise Unreadable("is no whole number of at least 0")
+        raise Unreadable("is not a whole number of at least 0")
     return int(value)
 
 
@@ -51,13 +51,13 @@ def positive(value: Any) -> int:
 
 def percentage(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
-        raise Unreadable("is no percentage")
+        raise Unreadable("is not a percentage")
     return float(value)
 
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise Unreadable("is no text")
+        raise Unreadable("is not a text")
     return value
 
 
@@ -69,13 +69,13 @@ def character(value: Any) -> str:
 
 def texts(value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)) or not value:
-        raise Unreadable("is no list of texts")
+        raise Unreadable("is not a list of texts")
     return [text(item) for item in value]
 
 
 def relation(value: Any) -> str:
     if value not in RELATIONS:
-        raise Unreadable(f"is none of {RELATIONS}")
+        raise Unreadable(f"is not one of {RELATIONS}")
     return value
 
 

@@ -39,7 +39,7 @@ def language(value: object) -> str:
     """A language's code: `de`, or `zh-cn`, of which the first part counts."""
     code = value.split("-")[0].lower() if isinstance(value, str) else ""
     if code not in LANGUAGES:
-        raise Unreadable(f"is none of the languages {', '.join(LANGUAGES)}")
+        raise Unreadable(f"is not one of the languages {', '.join(LANGUAGES)}")
     return code
 
 

@@ -36,8 +36,8 @@ def verify_instructions(completion: str, reference: Any, loose: bool = False) ->
         loose (`bool`): As in [`InstructionReward`].
 
     Returns:
-        [`Verdict`]: `score` is the share of the instructions that are followed. Unreadable where there are none, a
-        type is unknown, or an argument is missing or of another type.
+        [`Verdict`]: `score` is the share of the instructions that are followed. Unreadable if there are none, a type
+        is unknown, or an argument is missing or of the wrong type.
     """
     try:
         wanted, prompt = _read(reference)
@@ -66,22 +66,22 @@ class InstructionReward(VerifierReward):
     list as JSON text, which a `datasets.Dataset` needs where rows differ. Where there is no column `instructions`, the
     data sets' own `instruction_id_list` and `kwargs` are read.
 
-    A response is checked as it stands and as a reader sees it, without comments and characters of no width: both must
-    follow. One that is filled up by repetition, or that only copies the prompt, follows nothing.
+    A response is checked both as written and as a reader sees it, without comments and zero-width characters; both
+    must follow. A response that is filled up by repetition, or that only copies the prompt, follows nothing.
 
     Args:
         loose (`bool`, *optional*, defaults to `False`):
-            Whether IFEval's loose versions count as well: without the first line, the last line, both, each also
-            without asterisks.
+            Whether IFEval's loose versions count as well: the text without the first line, the last line or both, each
+            also without asterisks.
         share (`bool`, *optional*, defaults to `False`): Whether the reward is the share of instructions followed.
         columns (`Sequence[str]`, *optional*, defaults to `("instructions",)`):
-            Columns that must be there: `("instruction_id_list", "kwargs")` for an `Expert` on such a data set.
+            Columns that the dataset must have: `("instruction_id_list", "kwargs")` for an `Expert` on such a data set.
         name (`str`, *optional*, defaults to `"instruction_reward"`): Name in metrics.
-        cpu_seconds (`float`, *optional*, defaults to 4.0): CPU time that one grade may take; more fails it.
+        cpu_seconds (`float`, *optional*, defaults to 4.0): CPU time of one grade in seconds, > 0; more fails it.
 
     Raises:
         ImportError: A package of the extra `instructions` is missing.
-        ValueError: `columns` are others than these.
+        ValueError: `columns` is neither of these two.
 
     Example:
     ```python
@@ -174,7 +174,7 @@ def _decoded(value: Any) -> Any:
 def _instruction(row: Any) -> tuple[str, Kind, dict[str, Any]]:
     name = row.get("id") if isinstance(row, dict) else None
     if not isinstance(name, str) or name not in KINDS:
-        raise Unreadable(f"there is no type of instruction {shown(name, 100)}")
+        raise Unreadable(f"the type of instruction {shown(name, 100)} is unknown")
     given = _decoded(row.get("arguments")) or {}
     if not isinstance(given, dict):
         raise Unreadable(f"the arguments of {name} must be a dictionary")

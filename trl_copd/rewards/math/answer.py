@@ -152,7 +152,7 @@ def _family(text: str) -> Reading | None:
     for pattern in _FAMILY:
         if (match := pattern.fullmatch(bare)) and match[1].strip() and match[1].strip() != match["k"]:
             if not re.search(rf"(?<![A-Za-z\\]){match['k']}", match[1]):
-                raise Unreadable("a whole number that is not in it")
+                raise Unreadable("its whole number does not occur in the formula")
             inner = read(match[1])
             return Reading("family", (match["k"], "ℕ" if match["set"] in ("ℕ", "N") else "ℤ"), (inner,), inner.label)
     return None

@@ -38,7 +38,7 @@ def is_label(text: str) -> bool:
 def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
     label = None
     if LABEL.fullmatch(parts[0]) and not is_label(parts[0]) and not (words(parts[0]) or "").isdigit():
-        raise Unreadable("what stands before '=' is no name")
+        raise Unreadable("the part before '=' is not a name")
     if is_label(parts[0]):
         if not (len(parts) == 2 and words(parts[0]) and words(parts[1])):
             label, parts, relations = re.sub(r"[{} ]", "", parts[0]), parts[1:], relations[1:]
@@ -59,7 +59,7 @@ def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
         _consistent(sides, relations)
         return sides[0]
     if not all(side.kind == "scalar" and side.value[0] != "∞" for side in sides):
-        raise Unreadable("an equation between what has no value")
+        raise Unreadable("an equation between parts without a value")
     if any(has(side.value, "±", "∓") for side in sides):
         raise Unreadable("± in an equation")
     free = [variables(side.value) for side in sides]
@@ -100,7 +100,7 @@ def _consistent(sides: list[Reading], relations: list[str]) -> None:
         left, right = sides[index], sides[index + 1]
         if relation == "≈":
             if left.kind != "scalar" or right.kind != "scalar":
-                raise Unreadable("an approximation of what is no number")
+                raise Unreadable("an approximation of something that is not a number")
             exact, near = constant(left.value), constant(right.value)
             if abs(float(exact) - float(near)) > 0.01 * abs(float(exact)):
                 raise Unreadable("an approximation that is far off")
@@ -117,7 +117,7 @@ def final_claim(claims: Sequence[Reading | None]) -> Reading:
     """
     last = claims[-1] if claims else None
     if last is None:
-        raise Unreadable("its last step is no answer")
+        raise Unreadable("its last step is not an answer")
     for claim in claims[:-1]:
         if claim is None or claim.kind != last.kind or last.kind != "scalar" or claim.label != last.label:
             continue

@@ -48,7 +48,7 @@ class _Parser:
         self.tokens = [(match.lastgroup or "x", match[0].strip()) for match in _TOKEN.finditer(text)]
         runs = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{5,}", re.sub(r"\\[A-Za-z]+|_ ?\{[^{}]*\}|_ ?«[^»]*»", "", text))
         if runs or any(kind == "x" for kind, _ in self.tokens):
-            raise Unreadable(f"{text!r:.60} is no formula")
+            raise Unreadable(f"{text!r:.60} is not a formula")
         self._join_numbers()
         self.at = self.nodes = self.depth = self.bars = 0
 
@@ -83,7 +83,7 @@ class _Parser:
     def sum(self) -> Node:
         self.depth += 1
         if self.depth > 4 * MAX_DEPTH:
-            raise Unreadable("it is nested too deep")
+            raise Unreadable("it is nested too deeply")
         left = self.product()
         while self.peek() in ("+", "-", "±", "∓"):
             sign = self.take()
@@ -98,7 +98,7 @@ class _Parser:
         variables: of 1 + 2 + … + 9 only the sum would.
         """
         if not variables(left) - {"…"}:
-            raise Unreadable("what is left out of a sum of numbers is not told")
+            raise Unreadable("the omitted terms of a sum of numbers are unknown")
         self.take()
         return ("v", "…")
 

@@ -125,7 +125,7 @@ def region_of(reading: Reading) -> Reading:
             if (infinite[0] and reading.value[0] == "[") or (infinite[1] and reading.value[1] == "]"):
                 raise Unreadable("an interval that contains infinity")
             return Reading("region", _merged([(ends[0], reading.value[0] == "[", ends[1], reading.value[1] == "]")]))
-    raise Unreadable("it is no part of the real line")
+    raise Unreadable("it is not a part of the real line")
 
 
 def _key(end: Any, closed: bool, low: bool) -> tuple[Any, int]:

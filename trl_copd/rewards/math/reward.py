@@ -28,31 +28,32 @@ class MathReward(VerifierReward):
     r"""
     Reward 1.0 for an answer equal to the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The answer is the content of the last closed `\boxed{}` after any `</think>`; a completion that is nothing but an
-    answer needs no box. `solution` may be a number, bare
-    LaTeX (`\frac{1}{2}`), LaTeX in dollars, a worked solution with a `\boxed{}`, or GSM8K's, which ends in `#### 72`.
+    The answer is the content of the last closed `\boxed{}` after any `</think>`; a completion that is only an answer
+    needs no box. `solution` may be a number, bare LaTeX (`\frac{1}{2}`), LaTeX in dollars, a worked solution with a
+    `\boxed{}`, or GSM8K's text, which ends in `#### 72`.
 
-    Equality is by value: numbers exactly, formulas at 50 digits and more at fixed points, sets without order, tuples
-    in order, intervals as inequalities. A decimal that is cut passes for a number without end from 10 digits on. Units
-    must agree where both sides name one; the sign of percent is dropped: 9% is 9, and never 0.09. A number in a base
-    (`101_2`) must name the same base. What is not understood is wrong. docs/rewards/math.md has the tables.
+    Equality is by value: numbers exactly, formulas at fixed points to at least 50 digits, sets without order, tuples
+    in order, intervals as inequalities. A cut decimal passes for a number with endless decimals from 10 digits on.
+    Units must agree where both sides name one. The percent sign is dropped: 9% is 9, and never 0.09. A number in a
+    base (`101_2`) must name the same base. An answer that is not understood is wrong. docs/rewards/math.md has the
+    tables.
 
     Args:
         answer (`"boxed"`, `"boxed_or_bare"` or `"boxed_or_final"`, *optional*, defaults to `"boxed_or_bare"`):
-            What counts without a closed box. `"boxed"`: nothing. `"boxed_or_bare"`: a completion that is an answer and
-            nothing else, one line of at most 40 characters without prose. `"boxed_or_final"`: the rest of the line (to
-            the end of the sentence) after the last "answer is", "answer:" or "####"; without one of these the bare
-            answer, and else the last number of the last line, unless it speaks of what the answer is not. This is off
-            by default since it rewards a model that states no answer but ends on a lucky number.
+            What counts without a closed box. `"boxed"`: nothing. `"boxed_or_bare"`: a completion that is only an
+            answer, one line of at most 40 characters without prose. `"boxed_or_final"`: the rest of the line (to the
+            end of the sentence) after the last "answer is", "answer:" or "####"; without one of these the bare answer,
+            and else the last number of the last line, unless that line denies it. It is off by default because it
+            rewards a model that states no answer but ends on a lucky number.
         name (`str`, *optional*, defaults to `"math_reward"`): Name in metrics.
-        cpu_seconds (`float`, *optional*, defaults to 2.0): Limit for one comparison of formulas.
+        cpu_seconds (`float`, *optional*, defaults to 2.0): CPU time of one comparison of formulas, seconds, > 0.
         tolerance (`float`, *optional*, defaults to 0.0):
             Share of the reference's size by which a number may differ from it, alone or as a member of a list, set,
-            tuple or matrix: 0.01 passes 1.99 for 2. For references that are rounded, as those of physics are. At least
-            0 and below 1; 0 is exact. Only 0 passes for 0; formulas with variables and ends of intervals stay exact.
+            tuple or matrix, in [0, 1): 0.01 passes 1.99 for 2. 0 is exact. Use it for rounded references, as in
+            physics. Only 0 passes for 0; formulas with variables and ends of intervals stay exact.
 
     Raises:
-        ValueError: `answer` is none of the three, `cpu_seconds` is not above 0, or `tolerance` is not in [0, 1).
+        ValueError: `answer` is unknown, `cpu_seconds` is not above 0, or `tolerance` is not in [0, 1).
 
     Example:
     ```python

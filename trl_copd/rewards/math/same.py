@@ -153,7 +153,7 @@ def _same_class(family: Reading, congruence: Reading) -> bool:
 def _whole(reading: Reading) -> int:
     value = constant(reading.value) if reading.kind == "scalar" and reading.value[0] != "∞" else None
     if not isinstance(value, Fraction) or value.denominator > 1:
-        raise Unreadable("a class that is no whole number")
+        raise Unreadable("a class that is not a whole number")
     return int(value)
 
 

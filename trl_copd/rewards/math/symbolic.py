@@ -81,7 +81,7 @@ def parse_bounded(text: str) -> Any:
     except (Exception, TimeoutException) as error:  # the grammar raises nearly anything on nearly nonsense
         raise Unreadable(f"{type(error).__name__} while parsing") from error
     if len(parsed) != 1:
-        raise Unreadable(f"{text!r:.100} is no formula")
+        raise Unreadable(f"{text!r:.100} is not a formula")
     _check_size(parsed[0])
     return parsed[0]
 

@@ -252,7 +252,7 @@ def constant(node: Node) -> Any:
         Unreadable: It has variables, no value, or a value that is not real.
     """
     if variables(node) or has(node, "±", "∓"):
-        raise Unreadable("it is no single number")
+        raise Unreadable("it is not a single number")
     try:
         value = values(node, {}, True, 10)[1]
     except NoValue as problem:

@@ -1,7 +1,7 @@
 """
-Proofs in Coq (Rocq). The statement is compiled before the submission exists, the submission is compiled alone, and a
-third process, which only loads what the two left, checks that the one proves the other and on which axioms; a fourth
-has the kernel check both again.
+Proofs in Coq (Rocq). The statement is compiled before the submission exists, and the submission is compiled alone. A
+third process only loads both results and checks that the submission proves the statement, and on which axioms. In a
+fourth process the kernel checks both again.
 """
 
 import functools
@@ -53,12 +53,12 @@ class CoqReward(ProverReward):
     """
     Reward 1.0 for a Coq proof of the column `statement` in the context of the column `preamble`, else 0.0; see
     [`VerifierReward`] for `None`. The last block marked `coq` or `rocq` after any `</think>` counts. It is a file that
-    proves the theorem, or the proof only (`Proof. ... Qed.`).
+    proves the theorem, or only the proof (`Proof. ... Qed.`).
 
     A statement is a type (`forall n : nat, n + 0 = n`), which a theorem of any name may prove, or a header
-    (`Theorem plus_n_O (n : nat) : n + 0 = n.`), which asks for the name. The preamble, which may be empty, is whatever
-    of Coq comes before it. The proof may rest on no axiom, except those on which the statement itself rests, and the
-    foundations of the standard library's real numbers if the statement is about them.
+    (`Theorem plus_n_O (n : nat) : n + 0 = n.`), which fixes the name. The preamble is the Coq code before it, and may
+    be empty. The proof may rest on no axiom, except those on which the statement itself rests, and the foundations of
+    the standard library's real numbers if the statement is about them.
 
     Args:
         allowed_axioms (`Sequence[str]`, *optional*, defaults to `()`):
@@ -66,7 +66,7 @@ class CoqReward(ProverReward):
             `"Classical_Prop.classic"`, `"FunctionalExtensionality.functional_extensionality_dep"`.
         preamble_axioms (`bool`, *optional*, defaults to `False`): Whether proofs may use axioms of their preamble.
         libraries (`Mapping[str, str]`, *optional*):
-            Directories of compiled libraries beside the installed ones, by logical name, as for `coqc -Q`.
+            Directories of compiled libraries besides the installed ones, by logical name, as for `coqc -Q`.
         prover (`str`, *optional*): Directory of `rocq`, or of `coqc` and `coqchk`; by default `PATH` is searched.
         cpu_seconds (`float`, *optional*, defaults to 15.0): CPU seconds for one completion, all processes together.
         memory_mib (`int`, *optional*, defaults to 2048): Memory of each process, MiB.
@@ -268,8 +268,9 @@ class CoqReward(ProverReward):
 def _warn_if_unsound(version: tuple[int, ...]) -> None:
     if version < SOUND_SINCE:
         logger.warning(
-            "Coq %s has soundness bugs that are fixed in Rocq %s: a policy that finds one can prove anything. Check "
-            "proofs that look too short, or install a newer version.",
+            "Coq %s has soundness bugs that Rocq %s fixes: a policy that finds one can prove anything. Check proofs "
+            "that "
+            "look too short, or install a newer version.",
             ".".join(map(str, version)), ".".join(map(str, SOUND_SINCE)),
         )  # fmt: skip
 

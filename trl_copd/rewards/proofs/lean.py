@@ -1,8 +1,8 @@
 """
-Proofs in Lean 4. The statement is compiled before the submission exists, the submission is compiled alone, and a third
-process checks that the one proves the other and on which axioms; where the toolchain has `leanchecker`, a fourth has
-the kernel check both again. A Lean file can run code of its own when it is compiled and when it is loaded: a
-submission that could is refused before any of this.
+Proofs in Lean 4. The statement is compiled before the submission exists, and the submission is compiled alone. A third
+process checks that the submission proves the statement, and on which axioms. Where the toolchain has `leanchecker`,
+the kernel checks both again in a fourth. A Lean file can run its own code when it is compiled and when it is loaded; a
+submission that could do so is refused first.
 """
 
 import functools
@@ -48,23 +48,23 @@ class LeanReward(ProverReward):
     """
     Reward 1.0 for a Lean 4 proof of the column `statement` in the context of the column `preamble`, else 0.0; see
     [`VerifierReward`] for `None`. The last block marked `lean` or `lean4` after any `</think>` counts. It is a file
-    that proves the theorem, or the proof only (`by ...`, `:= by ...` or a term).
+    that proves the theorem, or only the proof (`by ...`, `:= by ...` or a term).
 
     A statement is a type (`∀ n : Nat, n + 0 = n`), which a theorem of any name may prove, or a header
-    (`theorem add_zero' (n : Nat) : n + 0 = n`, perhaps with `:= by sorry`), which asks for the name. The preamble,
-    which may be empty, is whatever of Lean comes before it: imports, `open`, options, definitions.
+    (`theorem add_zero' (n : Nat) : n + 0 = n`, perhaps with `:= by sorry`), which fixes the name. The preamble is the
+    Lean code before it, and may be empty: imports, `open`, options, definitions.
 
     Args:
         project (`str`, *optional*): Directory of a built Lake project whose libraries are used, such as one that
             requires Mathlib. By default `lean` on `PATH` with its own library.
         allowed_axioms (`Sequence[str]`, *optional*): Axioms that proofs may use; by default `propext`, `Quot.sound`
             and `Classical.choice`.
-        replay (`bool`, *optional*): Whether the kernel checks again by `leanchecker`. By default if there is one, with
-            a warning if not; `True` makes it an error.
+        replay (`bool`, *optional*): Whether the kernel checks again with `leanchecker`. By default it does if there is
+            one, with a warning if not; `True` makes a missing one an error.
         cpu_seconds (`float`, *optional*, defaults to 15.0):
-            CPU seconds for one completion, all processes together. Each loads what the preamble imports: give Mathlib
-            60 or more.
-        memory_mib (`int`, *optional*, defaults to 4096): Memory of each process, MiB, compiled libraries apart.
+            CPU seconds for one completion, all processes together. Each process loads the preamble's imports, so set
+            60 or more with Mathlib.
+        memory_mib (`int`, *optional*, defaults to 4096): Memory of each process, MiB, without compiled libraries.
         level (`str`, *optional*): Sandbox level; by default the best that the host allows.
         name (`str`, *optional*, defaults to `"lean_reward"`): Name in metrics.
 
@@ -163,7 +163,7 @@ class LeanReward(ProverReward):
             imports = ["import TrlCopdPreamble", *imports]
         body = lean_text.without_preamble(body, compiled.body)
         if problem := lean_text.forbidden(body, compiled.preamble):
-            raise Refused(f"it could run code of its own: {problem}")
+            raise Refused(f"it could run its own code: {problem}")
         if lean_text.is_proof_only(body):
             proof = body.strip().removeprefix(":=")
             body = f"theorem {stated.name or 'trl_copd_theorem'} {stated.signature} :=\n{proof}\n"
@@ -257,8 +257,8 @@ def axioms(report: str, name: str) -> frozenset[str]:
 @functools.cache  # once a version
 def _warn_without_checker(version: str) -> None:
     logger.warning(
-        "Lean %s has no leanchecker, so proofs are not checked again in a fresh kernel. Newer toolchains have it; "
-        "a project may require lean4checker.", version,
+        "Lean %s has no leanchecker, so no fresh kernel checks proofs again. Newer toolchains include it, and a "
+        "project can require lean4checker.", version,
     )  # fmt: skip
 
 

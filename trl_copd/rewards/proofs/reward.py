@@ -134,7 +134,7 @@ class ProverReward(VerifierReward):
         if len(block) > MAX_CHARS:
             raise Refused(f"the block has {len(block)} characters, more than {MAX_CHARS}")
         if not is_text(block):
-            raise Refused("the block has characters that no file has")
+            raise Refused("the block has characters that a file cannot hold")
         return block
 
     def _compiled(self, reference: Any) -> Any:
@@ -145,7 +145,7 @@ class ProverReward(VerifierReward):
         if not isinstance(statement, str) or not isinstance(preamble, str):
             raise Unreadable("statement and preamble must be text")
         if not is_text(statement + preamble):
-            raise Unreadable("statement or preamble has characters that no file has")
+            raise Unreadable("statement or preamble has characters that a file cannot hold")
         key = _digest(repr((self.identity(), statement, preamble)))
         compiled = _references.get(key, lambda: self._new_reference(statement, preamble))
         if isinstance(compiled, Unreadable):

@@ -76,7 +76,7 @@ class Session:
             self.used = self.cpu_seconds
             raise Refused(f"it needs more than {self.cpu_seconds:g} s of CPU time")
         if result.status != "ok":
-            raise Refused(f"it goes over the limit on {result.status}")
+            raise Refused(f"it goes over the limit of {result.status}")
         return Ran(result.returncode, _text(result.stdout), _text(result.stderr), dict(result.files))
 
 

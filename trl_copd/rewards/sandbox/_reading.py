@@ -106,9 +106,7 @@ class Reading:
             if alone:
                 return alone | (_subjects(self.flow, group - alone, alone) if group > alone else set())
             if group:
-                raise Unreadable(
-                    f"it cannot be told which of {', '.join(sorted(group))} is tested: give an `entry_point`"
-                )
+                raise Unreadable(f"it is unclear which of {', '.join(sorted(group))} is tested: give an `entry_point`")
         return set()
 
     def _compares(self, name: str) -> bool:

@@ -71,14 +71,14 @@ class Grading:
         preamble = job.get("preamble") or ""
         self.entry_point, self.to_the_end = job.get("entry_point"), job.get("partial", False)
         if not any(word in code for word in _CAN_FAIL):
-            raise Unreadable("there is nothing in the tests that could fail")
+            raise Unreadable("nothing in the tests could fail")
         try:
             self.reading = Reading(self.tree, self.entry_point, _parse(preamble, "preamble") if preamble else None)
             self.statements = _compile(self.reading)
         except _BROKEN as error:
             raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
         if not self.reading.total and not any(isinstance(node, ast.ClassDef) for node in self.tree.body):
-            raise Unreadable("there is no test in the tests")
+            raise Unreadable("the tests contain no test")
         allow_nan = _NAN.search(code) is not None
         self.link = Link(connection, allow_nan, "StopIteration" in code, self._own_class, self._given_by_tests)
         self.names = Names(self.link, self.reading)
@@ -153,7 +153,7 @@ class Grading:
         except _SetupFailed as error:
             done, reason = done + 1, str(error) if passed == done else reason
         if not done:
-            raise Unreadable("there is no test in the tests")
+            raise Unreadable("the tests contain no test")
         if link.failed and self.to_the_end and self.collected is None:
             self._count_the_rest()
         if link.failed:

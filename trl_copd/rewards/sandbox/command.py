@@ -89,7 +89,7 @@ def run_command(
     """
     for path in readable:
         if not os.path.isabs(path) or not os.path.exists(path):
-            raise FileNotFoundError(f"`readable` names {path!r}, which is no absolute path of something that exists.")
+            raise FileNotFoundError(f"`readable` names {path!r}, which is not an absolute path that exists.")
     for name in (*(files or {}), *outputs):
         if os.path.isabs(name) or ".." in name.split("/"):
             raise ValueError(f"{name!r} leaves the working directory. Use a relative name without '..'.")
@@ -215,11 +215,11 @@ def require_level(level: str | None = None) -> str:
     if level is None:
         if available == "rlimit" and os.environ.get(ALLOW_RLIMIT) != "1":
             raise SandboxError(
-                "This host allows neither namespaces nor Landlock, so programs written by a model would run with your "
-                f"rights. Use a Linux host or container that allows one of them, or set {ALLOW_RLIMIT}=1 (or "
-                "level='rlimit') if the machine holds nothing of value."
+                "This host allows neither namespaces nor Landlock, so a model's programs would run with your rights. "
+                "Use a Linux host or container that allows one of them. If the machine holds nothing of value, set "
+                f"{ALLOW_RLIMIT}=1 or level='rlimit'."
             )
         return available
     if LEVELS.index(level) < LEVELS.index(available):
-        raise SandboxError(f"Sandbox level {level!r} was asked for, but this host allows {available!r} at most.")
+        raise SandboxError(f"This host allows sandbox level {available!r} at most, but level {level!r} was requested.")
     return level

@@ -21,7 +21,7 @@ def verify_iou(completion: str, solution: Any, threshold: float = 0.5) -> Verdic
     Args:
         completion (`str`): Text to grade; a box is `[x1, y1, x2, y2]`, in brackets or parentheses.
         solution (`Sequence[float]` or `str`): The box, of an area above 0.
-        threshold (`float`): Least overlap that passes.
+        threshold (`float`): Smallest overlap that passes.
 
     Returns:
         [`Verdict`]: Its score is the intersection over the union, in [0, 1].
@@ -55,12 +55,12 @@ def intersection_over_union(a: Sequence[float], b: Sequence[float]) -> float:
 class IoUReward(VerifierReward):
     """
     Reward 1.0 where the answer's box overlaps the box in the column `solution`, `[x1, y1, x2, y2]`, by at least
-    `threshold`, else 0.0; see [`VerifierReward`] for `None`, and [`NumberReward`] for what is the answer.
+    `threshold`, else 0.0; see [`VerifierReward`] for `None`, and [`NumberReward`] for how the answer is found.
 
-    Boxes are compared in the units in which they stand. Several different boxes are no answer.
+    Boxes are compared in the solution's units. Several different boxes are no answer.
 
     Args:
-        threshold (`float`, *optional*, defaults to `0.5`): Least intersection over union that passes, in (0, 1].
+        threshold (`float`, *optional*, defaults to `0.5`): Smallest intersection over union that passes, in (0, 1].
         partial_credit (`bool`, *optional*, defaults to `False`): Whether the overlap itself is the reward.
         name (`str`, *optional*, defaults to `"iou_reward"`): Name in metrics.
 

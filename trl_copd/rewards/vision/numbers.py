@@ -46,18 +46,19 @@ class NumberReward(VerifierReward):
     """
     Reward 1.0 where the answer is one number near the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
 
-    The answer is what `<answer>` tags hold, else what follows the last "answer:" or "answer is", else the completion.
+    The answer is the content of `<answer>` tags; without tags, the text after the last "answer:" or "answer is"; else
+    the whole completion.
     Several different numbers are no answer.
 
     Args:
-        tolerance (`float`, *optional*, defaults to `0.0`): Largest distance from the solution.
+        tolerance (`float`, *optional*, defaults to `0.0`): Largest distance from the solution, finite, >= 0.
         relative (`float`, *optional*, defaults to `0.0`):
-            Largest distance as a share of the solution's size, such as 0.05 for values read off a chart. The larger
-            of the two bounds holds.
+            Largest distance as a share of the solution's size, in [0, 1), such as 0.05 for values read off a chart.
+            The larger of the two bounds applies.
         name (`str`, *optional*, defaults to `"number_reward"`): Name in metrics.
 
     Raises:
-        ValueError: A bound is negative or not finite, or `relative` is 1 or more, with which 0 would always pass.
+        ValueError: A bound is negative, NaN or infinite, or `relative` is 1 or more, with which 0 would always pass.
     """
 
     contained = True
@@ -88,7 +89,7 @@ def verify_count(completion: str, solution: Any) -> Verdict:
 class CountReward(VerifierReward):
     """
     Reward 1.0 where the answer is the count in the column `solution`, in digits or as a word up to twenty, else 0.0;
-    see [`VerifierReward`] for `None`, and [`NumberReward`] for what is the answer.
+    see [`VerifierReward`] for `None`, and [`NumberReward`] for how the answer is found.
 
     Args:
         name (`str`, *optional*, defaults to `"count_reward"`): Name in metrics.

@@ -52,14 +52,14 @@ def edit_distance(a: str, b: str) -> int:
 class OCRReward(VerifierReward):
     """
     Reward 1.0 where the answer is the text in the column `solution`, else 0.0; see [`VerifierReward`] for `None`, and
-    [`NumberReward`] for what is the answer.
+    [`NumberReward`] for how the answer is found.
 
     White space and forms of the same character (Unicode NFKC) do not count.
 
     Args:
         max_error (`float`, *optional*, defaults to `0.0`):
-            Most wrong characters as a share of the text's length (edit distance), in [0, 1).
-        ignore_case (`bool`, *optional*, defaults to `False`): Whether case does not count either.
+            Largest share of wrong characters in the text's length (edit distance), in [0, 1).
+        ignore_case (`bool`, *optional*, defaults to `False`): Whether to ignore case as well.
         partial_credit (`bool`, *optional*, defaults to `False`): Whether the share of right characters is the reward.
         name (`str`, *optional*, defaults to `"ocr_reward"`): Name in metrics.
 
@@ -77,7 +77,7 @@ class OCRReward(VerifierReward):
         name: str = "ocr_reward",
     ):
         if not 0 <= max_error < 1:
-            raise ValueError(f"`max_error` must be in [0, 1), got {max_error}: at 1, nothing read would pass.")
+            raise ValueError(f"`max_error` must be in [0, 1), got {max_error}: at 1 an empty answer would pass.")
         self.partial_credit = partial_credit
         super().__init__(partial(verify_ocr, max_error=max_error, ignore_case=ignore_case), name=name)
 
