@@ -1,7 +1,7 @@
 """
 What holds for tiny models of many families, `make test-families`: rows of several branches are sampled as apart, a
 resumed run is the uninterrupted one to the bit, gradient checkpointing changes nothing, and the experts are merged
-exactly or refused before training. docs/support.md has the table.
+exactly. docs/support.md has the table.
 """
 
 import pytest
@@ -74,12 +74,8 @@ def _check_rollouts(trainer):
 
 
 def _check_merge(folder, family):
-    """The student of `mutual` is the mean of the experts, or the run is refused before it trains."""
-    try:
-        trainer = run(folder, family, topology="mutual", max_steps=1)
-    except ValueError as error:
-        assert "merg" in str(error) or "average" in str(error)
-        return
+    """The student of `mutual` is the mean of the experts."""
+    trainer = run(folder, family, topology="mutual", max_steps=1)
     trainer.train()
     trainer.save_model()
     means = {
