@@ -1,5 +1,6 @@
 """Tiny random models, tokenizers and rows under the names by which TRL's own tests fetch them from the Hub."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -22,14 +23,12 @@ from trl.chat_template_utils import qwen3_chat_template
 
 OWNER = "trl-internal-testing"
 MODELS = {
-    "tiny-LlamaForCausalLM-3.2": "llama", "tiny-MistralForCausalLM-0.2": "mistral",
-    "tiny-Gemma2ForCausalLM": "gemma2", "tiny-Cohere2ForCausalLM": "cohere2", "tiny-GptOssForCausalLM": "gpt_oss",
-    "tiny-Glm4MoeForCausalLM": "glm4_moe",
+    "tiny-Qwen2ForCausalLM-2.5": "qwen2", "tiny-LlamaForCausalLM-3.2": "llama",
+    "tiny-MistralForCausalLM-0.2": "mistral", "tiny-Gemma2ForCausalLM": "gemma2",
+    "tiny-Cohere2ForCausalLM": "cohere2", "tiny-GptOssForCausalLM": "gpt_oss", "tiny-Glm4MoeForCausalLM": "glm4_moe",
 }  # fmt: skip
-# tests put token ids of Qwen's into their mouths
-CALLING = {
-    "tiny-Qwen2ForCausalLM-2.5": "qwen2", "tiny-Qwen3ForCausalLM": "qwen3", "tiny-Qwen3MoeForCausalLM": "qwen3_moe",
-}  # fmt: skip
+# tests put completions in Qwen's token ids into their mouths
+CALLING = {"tiny-Qwen3ForCausalLM": "qwen3", "tiny-Qwen3MoeForCausalLM": "qwen3_moe"}
 REWARD_MODELS = {
     "tiny-Qwen2ForSequenceClassification-2.5": "qwen2", "tiny-Qwen3ForSequenceClassification": "qwen3",
     "tiny-LlamaForSequenceClassification-3.2": "llama",
@@ -41,10 +40,10 @@ SEEING = {
 MADE = {*MODELS, *CALLING, *REWARD_MODELS, *SEEING}
 ROWS = {"train": 4, "test": 2}  # three epochs of four prompts: a few seconds a test
 
-# Tokens of Qwen's vocabulary, by id, that the tests' completions hold besides single bytes
+# Tokens of Qwen's vocabulary, by id, that the tests' completions hold besides single bytes, whose ids are below 256
 QWEN = {
-    198: "\n", 220: " ", 330: ' "', 314: " {", 293: " b", 397: ">\n", 450: "de", 497: '",', 522: "</", 606: "name",
-    788: '":', 866: " anything", 894: " any", 914: "'t", 944: "'t", 927: "sh", 411: "out", 1318: "text", 1414: " know",
+    330: ' "', 314: " {", 293: " b", 397: ">\n", 450: "de", 497: '",', 522: "</", 606: "name",
+    788: '":', 944: "'t", 894: " any", 927: "sh", 411: "out", 1318: "text", 1414: " know",
     1513: " don", 2765: " won", 4913: '{"', 5212: ' {"', 5392: " tool", 6023: "hi", 6659: "call", 7692: "async",
     9520: "step", 11248: "}}\n", 13477: "crement", 14172: "tool", 16252: " increment", 16370: "arguments",
     17453: "Done", 22785: "_tool", 35744: "increment", 64648: "multiply", 93054: "_multiply", 95642: '"}}\n',
@@ -53,16 +52,25 @@ QWEN = {
     151668: "</think>",
 }  # fmt: skip
 WHOLE = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]  # also when read
-QWEN_SIZE = 151670
+SMALL = {index: 256 + at for at, index in enumerate(QWEN)}  # ids under which the tiny vocabulary holds them
+
+
+def with_small_ids(source: str) -> str:
+    """The source of TRL's tests with `SMALL` in its lists of token ids."""
+
+    def renumbered(line: re.Match) -> str:
+        return re.sub(r"\d+", lambda number: str(SMALL.get(int(number[0]), number[0])), line[0])
+
+    return re.sub(r"^ *\[[\d, ]+\],", renumbered, source, flags=re.MULTILINE)
 
 
 def calling_tokenizer() -> PreTrainedTokenizerFast:
-    """Qwen's ids for single bytes and for `QWEN`, under its chat template. What it reads becomes bytes and `WHOLE`."""
+    """Single bytes, as in Qwen's, and `QWEN`, under its chat template. What it reads becomes bytes and `WHOLE`."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     letter = {byte: chr(byte) for byte in printable} | {byte: chr(256 + at) for at, byte in enumerate(others)}
     vocabulary = {letter[byte]: index for index, byte in enumerate(printable + others)}
-    vocabulary |= {"".join(letter[byte] for byte in text.encode()): index for index, text in QWEN.items()}
+    vocabulary |= {"".join(letter[byte] for byte in text.encode()): SMALL[index] for index, text in QWEN.items()}
     core = Tokenizer(models.BPE(vocabulary, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -81,9 +89,9 @@ def make(folder: Path) -> None:
         family_model(family).save_pretrained(place / name)
         tiny_tokenizer().save_pretrained(place / name)
     for name, family in CALLING.items():
-        wide = {"vocab_size": QWEN_SIZE, "max_position_embeddings": 4096, "bos_token_id": None,
-                "eos_token_id": 151645, "pad_token_id": 151643}  # fmt: skip
-        family_model(family, **wide).save_pretrained(place / name)
+        long = {"vocab_size": 256 + len(QWEN), "max_position_embeddings": 4096, "bos_token_id": None,
+                "eos_token_id": SMALL[151645], "pad_token_id": SMALL[151643]}  # fmt: skip
+        family_model(family, **long).save_pretrained(place / name)
         calling_tokenizer().save_pretrained(place / name)
     for name, family in REWARD_MODELS.items():
         config = family_model(family).config
