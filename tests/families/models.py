@@ -54,8 +54,8 @@ FAMILIES: dict[str, dict[str, dict]] = {
 KINDS = {family: kind for kind, families in FAMILIES.items() for family in families}
 
 
-def family_model(family: str, seed: int = 0) -> PreTrainedModel:
-    """A tiny random model of a family."""
+def family_model(family: str, seed: int = 0, **overrides) -> PreTrainedModel:
+    """A tiny random model of a family; `overrides` of its configuration."""
     own = FAMILIES[KINDS[family]][family]
     default = AutoConfig.for_model(family)
     names = {**default.to_dict(), **default.attribute_map}
@@ -64,7 +64,7 @@ def family_model(family: str, seed: int = 0) -> PreTrainedModel:
         name: value for name, value in TINY.items() if name in names and default.attribute_map.get(name) not in TINY
     }
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, **shared | own)
+    config = AutoConfig.for_model(family, **shared | own | overrides)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
 
 

@@ -4,11 +4,15 @@ Runs TRL's own tests of GRPO against `CoPDTrainer`, without a network.
     python tests/trl_own/run.py FOLDER --experts 2 [PYTEST OPTIONS]
 
 FOLDER is `tests` of a checkout of TRL; nothing of it is part of this repository. The names `GRPOTrainer` and
-`GRPOConfig` that its `test_grpo_trainer.py` imports are taken by `CoPDTrainer` with so many experts, all on the data
-and the rewards that a test gives. With `--experts 0` they are TRL's own with a LoRA adapter, where a test brings none:
-what fails there is no fault of CoPD's. The models and rows that the tests would fetch are made here, tiny and random;
-tests of models that are not in `MODELS`, and all with pictures, are left out. A test that compares all parameters sees
-those that are trained.
+`GRPOConfig` that its `test_grpo_trainer.py` imports are taken by `CoPDTrainer` with so many experts, all on the data,
+rewards and tools that a test gives. With `--experts 0` they are TRL's own with a LoRA adapter, where a test brings
+none: what fails there is no fault of CoPD's. The models and rows that the tests would fetch are made here (`made.py`);
+tests of models that are not, of vLLM and of Liger are left out.
+
+A test that compares all parameters sees those that are trained. What it reads of a policy (rewards, logs, tools) is
+the first expert's, and it finds that expert's metrics without the name in front. Tests replace `generate` by a
+function that knows one policy's rows: branches are therefore sampled one after the other, and where a test brings
+tools, overlap is not measured and training takes one epoch.
 """
 
 import argparse
@@ -30,57 +34,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 import trl  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from models import family_model  # noqa: E402
+from made import MADE, OWNER, make, with_small_ids  # noqa: E402
 from peft import LoraConfig, PeftModel  # noqa: E402
-from tiny import tiny_tokenizer  # noqa: E402
-from transformers import AutoModelForSequenceClassification  # noqa: E402
-from transformers.utils import logging  # noqa: E402
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert  # noqa: E402
 
 
 GRPOTrainer, GRPOConfig = trl.GRPOTrainer, trl.GRPOConfig
-MODELS = {
-    "tiny-Qwen2ForCausalLM-2.5": "qwen2", "tiny-Qwen3ForCausalLM": "qwen3", "tiny-Qwen3MoeForCausalLM": "qwen3_moe",
-    "tiny-LlamaForCausalLM-3.2": "llama", "tiny-MistralForCausalLM-0.2": "mistral",
-    "tiny-Gemma2ForCausalLM": "gemma2", "tiny-Cohere2ForCausalLM": "cohere2", "tiny-GptOssForCausalLM": "gpt_oss",
-    "tiny-Glm4MoeForCausalLM": "glm4_moe",
-}  # fmt: skip
-REWARD_MODELS = {
-    "tiny-Qwen2ForSequenceClassification-2.5": "qwen2", "tiny-Qwen3ForSequenceClassification": "qwen3",
-    "tiny-LlamaForSequenceClassification-3.2": "llama",
-}  # fmt: skip
-ROWS = {"train": 4, "test": 2}  # three epochs of four prompts: a few seconds a test
 LORA = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 OF_EXPERTS: dict[int, dict[str, Any]] = {
     1: {"topology": "mutual", "opd_steps": 0},
     2: {"topology": "student", "rlvr_steps": 1, "opd_steps": 1},  # the tests' batches hold one prompt
 }
-
-
-def stand_ins(folder: Path) -> None:
-    """Models and data under the names that they have on the Hub, as folders."""
-    logging.disable_progress_bar()
-    place = folder / "trl-internal-testing"
-    for name, family in MODELS.items():
-        family_model(family).save_pretrained(place / name)
-        tiny_tokenizer().save_pretrained(place / name)
-    for name, family in REWARD_MODELS.items():
-        config = family_model(family).config
-        config.num_labels = 1
-        torch.manual_seed(1)
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(place / name)
-        tiny_tokenizer().save_pretrained(place / name)
-    configs = []
-    for kind in ("standard_prompt_only", "conversational_prompt_only"):
-        for split, count in ROWS.items():
-            texts = [f"{split[0]} {i}+{i}=" for i in range(count)]
-            prompts = [[{"role": "user", "content": text}] for text in texts] if kind[0] == "c" else texts
-            Dataset.from_dict({"prompt": prompts}).to_parquet(place / "zen" / kind / f"{split}.parquet")
-        files = "".join(f"  - {{split: {split}, path: {kind}/{split}.parquet}}\n" for split in ROWS)
-        configs.append(f"- config_name: {kind}\n  data_files:\n{files}")
-    (place / "zen" / "README.md").write_text("---\nconfigs:\n" + "".join(configs) + "---\n")
+OF_AN_EXPERT = ("tools", "environment_factory", "rollout_func")
+OF_A_POLICY = (
+    "reward_funcs", "reward_func_names", "reward_weights", "reward_processing_classes", "_logs", "_metrics",
+    "entropy_coef", "_entropy_bonus_enabled", "use_adaptive_entropy",
+)  # fmt: skip
+OF_AN_ACTOR = ("tools", "environments", "_env_tools", "_environment_pool")
 
 
 class Alone(GRPOTrainer):
@@ -94,19 +65,51 @@ class Alone(GRPOTrainer):
 
 def copd_trainer(experts: int) -> type:
     class Adapted(CoPDTrainer):
-        """Takes GRPOTrainer's arguments."""
+        """Takes GRPOTrainer's arguments, and shows what a test reads: a trainer's, the first expert's."""
 
         def __init__(self, model, reward_funcs=None, args=None, train_dataset=None, eval_dataset=None,
                      processing_class=None, reward_processing_classes=None, callbacks=None,
                      optimizers=(None, None), quantization_config=None, peft_config=None, **others):  # fmt: skip
-            data = (train_dataset, reward_funcs, eval_dataset)
-            keywords = {"reward_processing_classes": reward_processing_classes}
-            several = [Expert(f"e{index}", *data, **keywords) for index in range(experts)]
-            super().__init__(
-                model, several, args or copd_config(experts)("copd"), processing_class, callbacks, optimizers,
-                quantization_config, peft_config or LoraConfig(**LORA), **others,
+            args = args or copd_config(experts)("copd")
+            keywords = {name: others.pop(name) for name in OF_AN_EXPERT if name in others}
+            if any(value is not None for value in keywords.values()):
+                args.overlap_every = 0  # the tests' `generate` knows no probe rows
+                args.num_train_epochs = 1
+            keywords |= {"reward_processing_classes": reward_processing_classes, "reward_weights": args.reward_weights}
+            args.reward_weights = None
+            several = [
+                Expert(f"e{index}", train_dataset, reward_funcs, eval_dataset, **keywords) for index in range(experts)
+            ]
+            run = CoPDTrainer(
+                model, several, args, processing_class, callbacks, optimizers, quantization_config,
+                peft_config or LoraConfig(**LORA), **others,
             )  # fmt: skip
-            show_trained(self.model)
+            run.engine.stacks = False
+            show_trained(run.model)
+            vars(self)["run"] = run
+
+        def train(self, *args, **kwargs):
+            result = self.run.train(*args, **kwargs)
+            for entry in self.run.state.log_history:
+                entry |= {name[3:]: value for name, value in entry.items() if name[:3] == "e0/"} | entry
+            return result
+
+        def __getattribute__(self, name):
+            own = object.__getattribute__(self, "__dict__")
+            if "run" not in own or name in ("run", "train", "__dict__", "__class__"):
+                return object.__getattribute__(self, name)
+            policy = own["run"].branches["e0"]
+            if name in OF_AN_ACTOR and "e0" in policy.actors:
+                actor = policy.actors["e0"]
+                return actor.world.spare if name == "_environment_pool" else getattr(actor, name)
+            return getattr(policy if name in OF_A_POLICY else own["run"], name)
+
+        def __setattr__(self, name, value):
+            run = vars(self).get("run")
+            if run is None:
+                object.__setattr__(self, name, value)
+            else:
+                setattr(run.branches["e0"] if name in OF_A_POLICY else run, name, value)
 
     return Adapted
 
@@ -129,9 +132,8 @@ def absent(name: str) -> Any:
 
 def left_out(source: str) -> list[str]:
     """The tests whose models are not made here, by what pytest calls them."""
-    known = {*MODELS, *REWARD_MODELS}
-    named = set(re.findall(r"trl-internal-testing/(tiny-[\w.-]+)", source))
-    return sorted(named - known) + ["VLM", "multimodal"]
+    named = set(re.findall(rf"{OWNER}/(tiny-[\w.-]+)", source))
+    return sorted(named - MADE)
 
 
 def main() -> int:
@@ -143,13 +145,17 @@ def main() -> int:
         trl.GRPOTrainer, trl.GRPOConfig = copd_trainer(options.experts), copd_config(options.experts)
     else:
         trl.GRPOTrainer = Alone
-    importlib.import_module("trl.import_utils").__getattr__ = absent
+    packages: Any = importlib.import_module("trl.import_utils")
+    packages.__getattr__ = absent
+    packages.is_jmespath_available = lambda: True  # for tests of tools; transformers from 5.13 parses without it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stand_ins(folder)
+        make(folder)
         shutil.copytree(options.folder, folder / "tests", ignore=shutil.ignore_patterns("data", "experimental"))
         os.chdir(folder)
-        names = left_out((folder / "tests" / "test_grpo_trainer.py").read_text())
+        tests = folder / "tests" / "test_grpo_trainer.py"
+        names = left_out(tests.read_text())
+        tests.write_text(with_small_ids(tests.read_text()))
         further += (
             ["-k", " and ".join(f"not {part}" for part in ["vllm", "liger", *names])] if "-k" not in further else []
         )

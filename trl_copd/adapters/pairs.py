@@ -48,6 +48,29 @@ def check_mergeable(model: PeftModel, topology: Topology, student_init: str, mer
         _check_alike(model, topology.experts, "merge_method='linear'", "merge_method='average'", scaling=False)
 
 
+def check_layers(model: PeftModel) -> None:
+    """
+    Refuse adapters on layers of the loaded model that return more than the product to which an adapter adds its own.
+
+    `target_modules="all-linear"` takes the routers of PhiMoE and Llama 4 for linear layers.
+
+    Raises:
+        ValueError: With the layer and what to do.
+    """
+    for path, layer in pair_layers(model).items():
+        base = layer.get_base_layer()
+        if not isinstance(base, nn.Linear) or not type(base).__module__.startswith("transformers.models."):
+            continue
+        with torch.no_grad():
+            output = base(base.weight.new_zeros(1, base.in_features))
+        if not torch.is_tensor(output):
+            name = path.rpartition(".")[2]
+            raise ValueError(
+                f"An adapter cannot be on {path}: {type(base).__name__} returns a {type(output).__name__}, and PEFT "
+                f"can add only to a tensor. Leave it out: LoraConfig(..., exclude_modules=[{name!r}])."
+            )
+
+
 def _check_alike(model: PeftModel, experts: Sequence[str], setting: str, instead: str, scaling: bool) -> None:
     """Factors are put together by place: all experts have them on the same layers, in the same rank (and scaling)."""
     for path, layer in pair_layers(model).items():

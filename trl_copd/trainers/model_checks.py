@@ -45,6 +45,24 @@ def check_model(model: PreTrainedModel, peft_config: PeftConfig) -> None:
         )
 
 
+def check_auxiliary_loss(model: PreTrainedModel, enabled: bool) -> None:
+    """
+    Refuse a base whose load-balancing loss TRL cannot compute: it looks for `num_experts` in the configuration.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): As loaded.
+        enabled (`bool`): Whether TRL adds that loss.
+
+    Raises:
+        ValueError: With what to do.
+    """
+    if enabled and not hasattr(model.config.get_text_config(), "num_experts"):
+        raise ValueError(
+            f"TRL cannot compute the load-balancing loss of {type(model).__name__}: its configuration has no "
+            "`num_experts`. Train without that loss: router_aux_loss_coef=0.0."
+        )
+
+
 def check_tokenizer(processing_class: Any) -> None:
     """
     Refuse a tokenizer without an end token: no completion could end, and none could be told from a cut one.

@@ -27,7 +27,7 @@ from .checks import Plan
 from .data_pass import DataPass, PromptCheck, prompt_limits
 from .host import Host
 from .learner import Learner
-from .model_checks import check_model, check_tokenizer
+from .model_checks import check_auxiliary_loss, check_model, check_tokenizer
 from .round import Round
 from .teaching import Teaching
 
@@ -54,6 +54,7 @@ def create_adapters(model: PeftModel, plan: Plan) -> None:
     """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
     trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
     adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
+    adapters.check_layers(model)
     adapters.check_mergeable(model, plan.topology, plan.args.student_init, plan.args.merge_method)
     if plan.args.disable_dropout:  # TRL did it for the initial adapter
         disable_dropout_in_model(model)
@@ -73,6 +74,7 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     recorder = Recorder(run._metrics["train"], lambda logs: Trainer.log(run, logs), args)
     model = accelerator.unwrap_model(run.model)
     check_model(model.get_base_model(), plan.peft_config)
+    check_auxiliary_loss(model.get_base_model(), run.aux_loss_enabled)
     precision, several = Precision(model, run.temperature, args.score_in_fp32), len(topology.branches) > 1
     images = None  # one branch alone is TRL's own, to the bit
     if adapters.is_multimodal(model.get_base_model().config) and (several or args.share_prompts is True):
