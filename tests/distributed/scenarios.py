@@ -50,11 +50,17 @@ SCENARIOS = {
         "gradient_checkpointing": True,
         "opd_fraction": 0.4,
     },
-    "mopd": {"topology": "mopd", "beta": 0.04},
-    "hub": {"topology": "hub", "hub": "code", "num_iterations": 2},
+    "mopd": {"topology": "mopd", "share_prompts": True, "beta": 0.04},
+    "hub": {"topology": "hub", "hub": "code", "share_prompts": True, "num_iterations": 2},
     # real rollouts of unlike number: of one probe prompt for two processes, of three in chunks of two rows
     "one_probe": {"topology": "mutual", "max_steps": 3, "rlvr_steps": 1, "probe_prompts": 1, "overlap_edges": "all"},
-    "chunked_probes": {"topology": "mutual", "max_steps": 1, "probe_prompts": 3, "rollout_chunk_rows": 5},
+    "chunked_probes": {
+        "topology": "mutual",
+        "max_steps": 1,
+        "probe_prompts": 3,
+        "rollout_chunk_rows": 5,
+        "overlap_edges": "all",
+    },
     # rows with pictures beside rows without, and groups of them that are split over the processes
     "pictures": {"topology": "mutual", "opd_fraction": 0.4},
     # fresh samples and Adam: compared within one number of processes only
