@@ -68,7 +68,7 @@ CASES = {
     "no message": (talk((29, [])), {}, 29, "an empty list of messages"),
     "messages that say nothing": (talk((4, [{"role": "user", "content": ""}])), {}, 4, "no message has a content"),
     "an empty text": (texts((5, "")), {}, 5, "it is empty"),
-    "longer than the model": (texts((11, "1" * 64)), {}, 11, "64 tokens, but at most 63 are possible: .* 64"),
+    "longer than the model": (texts((11, "1" * 64)), {}, 11, "64 tokens, but at most 63 are .* 64 positions"),
     "too long for a completion": (texts((2, "1" * 11)), {"model": gpt2}, 2, "11 tokens, but at most 10 are possible"),
     "an unknown token": (texts((7, "1!")), {"tokenizer": foreign}, 7, "token 30 is not in the model's embedding, "),
     "held out": (texts(), {"held_out": lambda: texts((9, ""))}, 9, "it is empty"),

@@ -129,7 +129,7 @@ class VLLMServer:
                 f"{self._advice}"
             )
         if self.post("/v1/load_lora_adapter", {}).status_code == 404:
-            raise ValueError(f"The vLLM server at {self.url} loads no adapters while it runs. {self._advice}")
+            raise ValueError(f"The vLLM server at {self.url} takes no adapters while it runs. {self._advice}")
         # after top-k sampling with k = 1 the one token that is left has probability 1; raw log-probabilities show less
         probe = {"model": base["id"], "prompt": [1], "max_tokens": 1, "top_k": 1, "logprobs": 0, "ignore_eos": True}
         choice = self.post("/v1/completions", probe).json()["choices"][0]
