@@ -5,7 +5,7 @@ import logging
 import warnings
 
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = ["CoPDConfig", "CoPDTrainer", "EnvironmentFailure", "Expert", "last_checkpoint"]
 _HOMES = {
     "CoPDConfig": ".config",
