@@ -50,6 +50,7 @@ class TestStated:
             r"The final answer is: $\boxed{\text{(B) } 5}$", "Answer: B) 2 or 3", "Answer: B) 5 and 6", "B) -5",
             "I checked all of them.\nOption B is correct because 2 + 3 = 5.",
             "Option B is correct.\n\nI hope this helps!",
+            "B is the answer.", "Thus, (B) is the answer.", "Answer: b) 5", "answer:b) Paris", "Answer: B) P is true",
         ],
     )  # fmt: skip
     def test_numbers_and_is_correct(self, completion):
@@ -76,6 +77,8 @@ class TestStated:
             "Either option B is correct or not.",
             "Option B is correct.\nNo, wait: C.", "I doubt option B is correct.", "Answer: 5", "Answer: Bob",
             "option b is correct for most", "Option B is correct, but so is C", "A or B is correct.",
+            "Answer: B) 5 (but C is also possible)", "Answer: B (C would also be accepted)", "Answer: B) 5, C too",
+            "Neither A nor B is the answer.", "B is not the answer.", "Answer: b. 5", "Vitamin B is the answer.",
         ],
     )  # fmt: skip
     def test_numbers_and_is_correct_refused(self, completion):
@@ -167,7 +170,8 @@ class TestRefused:
         "completion",
         [
             r"\boxed{B} \text{ or } \boxed{D}", r"$\boxed{C}$ or $\boxed{D}$",
-            r"\boxed{A}, \boxed{B}, \boxed{C}, \boxed{D}",
+            r"\boxed{A}, \boxed{B}, \boxed{C}, \boxed{D}", r"\boxed{B}\boxed{D}", r"$\boxed{A}$ $\boxed{D}$",
+            "<answer>A</answer> <answer>D</answer>",
             "The answer is A, the answer is B, the answer is C, the answer is D", "The answer is A or the answer is D",
             "<answer>A</answer>, <answer>D</answer>", r"The answer is B. Or \boxed{D}",
         ],

@@ -54,6 +54,11 @@ class TestNames:
             ("a variable of another function", "sqrt", "def run():\n    global r\n    r = f(2)\nrun()\nassert sqrt(r) == 2"), ("assigned in an expression", "sqrt", "assert (r := f(2))\nassert sqrt(r) == 2"),
             ("called by itself", "seed", "seed(0)\nassert f(2) == 4"), ("through a function of the tests", "sqrt", "def root(x): return sqrt(x)\nassert root(f(2)) == 2"), ("in a loop", "sqrt", "for r in [f(2)]:\n    assert sqrt(r) == 2"),
             ("changed in place", "Counter", "out = []\nf2(out)\nassert Counter(out) == Counter([4])"),
+            ("imported by another function", "math", "def test_a():\n    import math\n    assert math.pi > 3\ndef test_b(): assert math.isclose(f(2), 4)"),
+            ("argument of another function", "np", "def test_a(np=None): assert np is None\ndef test_b(): assert np.allclose(f(2), 4)"),
+            ("of another class", "math", "class A:\n    math = 1\n    def sqrt(self): pass\nassert math.isclose(f(2), 4)"),
+            ("of a comprehension", "math", "x = [math for math in (1,)]\nassert math.isclose(f(2), 4)"), ("of a lambda", "Counter", "g = lambda Counter: 0\nassert Counter([f(2)]) == Counter([4])"),
+            ("body of a class", "Fraction", "class T(unittest.TestCase):\n    want = Fraction(4)\n    def test(self): self.assertEqual(f(2), self.want)"),
         ),
     )  # fmt: skip
     def test_library(self, name, tests):
@@ -68,6 +73,23 @@ class TestNames:
         assert passed(SQUARE + "\ndef f2(a): a.append(4)", tests) is True
         assert passed(liar, tests) is False
         assert passed(f"{name} = lambda *a, **k: True\ndef f(x): return 3\ndef f2(a): a.append(3)", tests) is False
+
+    # A name that is local somewhere in the tests is the submission's where it is not; bodies of classes find names too
+    @pytest.mark.parametrize(
+        "tests",
+        rows(
+            ("argument", "def check(f):\n    assert f(2) == 4\ncheck(f)"), ("argument beside cases", "def run(f, rows):\n    for a, b in rows: assert f(a) == b\nrun(f, [(2, 4), (3, 9)])"),
+            ("default", "def test(f=f): assert f(2) == 4\ntest()"), ("lambda", "assert (lambda f: f(2) == 4)(f)"), ("comprehension", "assert [f(2) for f in [f]] == [4]"),
+            ("assigned in a function", "def test_a():\n    f = 5\n    assert f == 5\ndef test_b(): assert f(2) == 4"),
+            ("body of a class", "import unittest\nclass T(unittest.TestCase):\n    func = staticmethod(f)\n    def test(self): self.assertEqual(self.func(2), 4)"),
+            ("rows of a class", "import unittest\nclass T(unittest.TestCase):\n    want = f(2)\n    def test(self, g=f): self.assertEqual((self.want, g(3)), (4, 9))"),
+            ("class in a function", "def test():\n    class A:\n        g = staticmethod(f)\n    assert A.g(2) == 4"),
+        ),
+    )  # fmt: skip
+    def test_scopes(self, tests):
+        assert passed(SQUARE, tests) is True
+        assert passed("def f(x): return 3", tests) is False
+        assert passed("def g(x): return x * x", tests) is False
 
     # Names that libraries have too, but that these tests can only mean as the submission's
     @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ _ONE = re.compile(
 _TEXT_AFTER = re.compile(r"\s*[).:]\s*(.*)|\s+[-–—]\s+(.*)|\s+\(([^()]+)\)\.?|,?\s+(?:because|since)\b.*", re.DOTALL)
 _OTHER = re.compile(
     r"(?:\b(?i:or|and|nor|maybe|perhaps)\b|[,;/&|+])\s*(?:(?i:option|choice|maybe|perhaps|possibly)\s+)*[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
-    r"|[(\[][A-Z][)\]]|(?<![A-Za-z])[A-Z]\)"
+    r"|[(\[][A-Z][)\]]|(?<![A-Za-z])[A-Z]\)|\b[A-HJ-Z]\s{1,9}(?:\w{1,9}\s{1,9}){0,2}(?:also|too|possible)\b"
 )
+_RIGHT = re.compile(r"\s+is\s+(?:(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?|the\s+answer)[.!]?")
 _REASON = re.compile(r",?\s+(?:because|since)\b")  # may name the options that it excludes
 # What comes before a mark in words that states nothing: "I don't think the", "if the"
 _DENIED = re.compile(
@@ -43,8 +44,8 @@ _DENIED = re.compile(
 )
 # What joins an answer to the one before it on the same line: ", " " or the "; "no, the" takes that one back
 _JOINED = re.compile(
-    r"[(\[]?([A-Z])[)\]}]*(?:</answer>)?\s*(?:[,;/&|+]|\.?\s*\b(?:or|and|maybe|perhaps)\b)\s*"
-    r"(?:(?:or|and|maybe|perhaps|also|the|my|final|correct)\b\s*)*",
+    r"[(\[]?([A-Z])[)\]}]*(?:</answer>)?\s*(?:(?:[,;/&|+]|\.?\s*\b(?:or|and|maybe|perhaps)\b)\s*"
+    r"(?:(?:or|and|maybe|perhaps|also|the|my|final|correct)\b\s*)*|(?<=[}>])\s*)",
     re.IGNORECASE,
 )
 # Words behind which another letter is a second thought, with the text up to the end of the sentence
@@ -58,7 +59,8 @@ _SECOND_THOUGHT = re.compile(
 _IS_CORRECT = re.compile(
     r"(?:\b(?i:option|choice|answer)\s{1,9}(?:[(\[]([A-Za-z])[)\]]|([A-Z]))"
     r"|(?:^|(?<=[.!?:\n]))[ \t]{0,20}(?:(?i:so|thus|hence|therefore),?[ \t]{1,9})?(?:[(\[]([A-Z])[)\]]|([A-Z])))[)\]]?"
-    r"\s{1,9}is\s{1,9}(?:(?:the|indeed|therefore)\s{1,9})?(?:correct|right)(?:\s{1,9}(?:answer|option|choice|one))?"
+    r"\s{1,9}is\s{1,9}(?:(?:the|indeed|therefore)\s{1,9})?"
+    r"(?:(?:correct|right)(?:\s{1,9}(?:answer|option|choice|one))?|(?<=the )answer)"
     r"(?=[ \t]{0,9}(?:[.!]|$)|,?\s{1,9}(?:because|since)\b)",
     re.MULTILINE,
 )
@@ -257,9 +259,9 @@ def _one(statement: str, option: str | None) -> frozenset[str] | None:
     if rest.strip(" .,;:!)") == "":
         return frozenset(letter) if rest.strip() in ("", ".", ")", ").", ":", "!") else None
     after = re.fullmatch(r"\s*[.:,-]?\s*(.*)", rest, re.DOTALL) if enclosed else _TEXT_AFTER.fullmatch(rest)
-    if re.fullmatch(r"\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?[.!]?", rest):
+    if _RIGHT.fullmatch(rest):
         return frozenset(letter)
-    if not after or (bare and bare.islower()):
+    if not after or (bare and bare.islower() and not rest.startswith(")")):  # "a) dog", but not "a. dog"
         return None
     given = next((group for group in after.groups() if group), "").rstrip(".")
     if option is not None and given:

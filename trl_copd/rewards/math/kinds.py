@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .symbols import MARKS
+from .symbols import FUNCTIONS, MARKS
 from .units import Unit
 
 
@@ -37,8 +37,9 @@ class Reading:
 
 
 # What stands before an equals sign as a name: x, x_1, f(x), f^{-1}(x), S_n, (x, y), E[X], P(A | B), S_{△ABC}, a:b, y',
-# dy/dx. What a letter is applied to may be any formula where the letter is one of those that functions have
-_LETTERS = rf"(?:\\?[A-Za-z]+ ?[{MARKS}]?)"
+# dy/dx. What a letter is applied to may be any formula where the letter is one of those that functions have.
+# max(4, 7) and log_2(16) have a value of their own, so they are no names
+_LETTERS = rf"(?:(?!\\(?:{'|'.join(sorted(FUNCTIONS))}) ?[_^(])\\?[A-Za-z]+ ?[{MARKS}]?)"
 _INDEX = r"(?:_ ?(?:[A-Za-z0-9⊙⊕⊥∥]|\{[^{}]*\}|«[^«»]*»))?'*(?: ?\^ ?\{ ?-1 ?\} ?)?"
 _PLAIN_ARGUMENTS = r"\( ?-?(?:[A-Za-z]|[0-9]{1,4})(?:, ?-?(?:[A-Za-z]|[0-9]{1,4}))* ?\)"
 _DERIVATIVE = (
@@ -49,6 +50,8 @@ LABEL = re.compile(
     rf"|(?:«?[fghuvpqFGHPETV]»?|«?(?:Var|Cov|E|P|Pr|SD)»?)[{MARKS}]?{_INDEX} ?(?:\([^()=]+\)|\[[^\[\]=]+\])"
     rf"|«?Pr?»? ?\([^()]+\)"  # P(X = 2)
     rf"|\( ?[A-Za-z](?:, ?[A-Za-z])+ ?\)|[A-Za-z]{{1,3}}(?: ?: ?[A-Za-z]{{1,3}})+|[∠△] ?[A-Z]{{1,3}}|{_DERIVATIVE}"
+    rf"|\|[A-Z]{{2}}[{MARKS}]?\|"  # the length of AB
+    r"|\\(?:max|min) ?(?:_ ?\{[^{}]*\} ?)?[A-Za-z](?: ?\([^()=]+\))?"  # max f(x)
 )
 
 

@@ -148,7 +148,7 @@ def words(text: str, loose: bool = False) -> str | None:
         return str(_TENS[match[1]] + _NUMBER_WORDS.get(match[2], 0))
     if not (loose or bare in _SHORT_WORDS or re.search(r"[^\W\d_]{4}", bare)):
         return None
-    return re.sub(r"^(?:the|an?) (?=\w{2})", "", bare)
+    return re.sub(r"^(?:the|an?) (?=\w{2}|\w-)", "", bare)
 
 
 _BASES = {**_NUMBER_WORDS, "sixteen": 16}

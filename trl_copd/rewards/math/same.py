@@ -28,6 +28,10 @@ def same(gold: Reading, given: Reading) -> bool:
         return same(given, gold)
     if (gold.kind, given.kind) == ("clock", "ratio") and gcd(*gold.value[:2]) != 1:
         return False  # 10:30 is a time of day; as a ratio it would be 1:3
+    if (gold.kind, given.kind) == ("list", "set") and _is_assigned(gold):
+        return False
+    if gold.kind == given.kind == "scalar":
+        return same_label(gold, given) and same_scalar(gold, given) or _is_line(gold, given)
     if gold.kind == given.kind:
         return _SAME[gold.kind](gold, given) and same_label(gold, given)
     for (kind, other), compare in _ACROSS.items():
@@ -52,16 +56,21 @@ def same(gold: Reading, given: Reading) -> bool:
     return False
 
 
+def _is_assigned(gold: Reading) -> bool:
+    """Whether a list gives values to different names or parts: "x = 1, y = 2", and not "x_1 = 1, x_2 = 2"."""
+    return len({item.label.partition("_")[0] for item in gold.items if item.label}) > 1
+
+
 def _is_letter(reading: Reading, letter: str) -> bool:
     return reading.kind == "scalar" and reading.value[0] in "vc" and reading.value[1].casefold() == letter
 
 
-def _same_labelled_scalar(gold: Reading, given: Reading) -> bool:
-    if same_scalar(gold, given):
-        return True
-    if gold.label and given.label and variables(gold.value):
-        return same_equation(gold, given)
-    return False
+def _is_line(gold: Reading, given: Reading) -> bool:
+    """y = 2x is x = y/2; but f(x) = 2x is not g(x) = 2x."""
+    labels = (gold.label, given.label)
+    if not all(labels) or any("(" in label for label in labels if label) or gold.unit or given.unit:
+        return False
+    return bool(variables(gold.value)) and same_equation(gold, given)
 
 
 def _same_inequality(gold: Reading, given: Reading) -> bool:
@@ -187,8 +196,9 @@ def _same_list(gold: Reading, given: Reading) -> bool:
     for name, others in ((gold.label, labels[1]), (given.label, labels[0])):
         if name and any(other and other.partition("_")[0] != name.partition("_")[0] for other in others):
             return False  # "x = 3 or x = -2" is not "x = 3 and y = -2"
-    if all(labels[0]) and len(set(labels[0])) > 1 and set(labels[0]) == set(labels[1]):
-        labels[1] = []
+    apart = [any(name and name[0] == "⟬" for name in names) for names in labels]
+    if all(labels[0]) and len(set(labels[0])) > 1 and (set(labels[0]) == set(labels[1]) or apart[0] != apart[1]):
+        labels[1] = []  # the parts of an answer are in order, whatever is named in them
     if any(all(ours) and len(set(ours)) > 1 and not any(theirs) for ours, theirs in (labels, labels[::-1])):
         sides = [sorted(side.items, key=lambda item: item.label or "") for side in (gold, given)]
         return _same_order(*(Reading("list", items=tuple(map(unlabelled, side))) for side in sides))
@@ -230,7 +240,6 @@ def _quotient(ratio: Reading) -> Fraction:
 
 
 _SAME = {
-    "scalar": _same_labelled_scalar,
     "words": lambda gold, given: gold.value == given.value,
     "choice": lambda gold, given: gold.value == given.value and same(gold.items[0], given.items[0]),
     "based": lambda gold, given: gold.value == given.value,

@@ -5,11 +5,11 @@ from fractions import Fraction
 from typing import Any
 
 from .bounds import Unreadable
-from .formula import Node, variables
+from .formula import Node, parse, variables
 from .kinds import LABEL, Reading
 from .plain import approximates, number, significant_digits
 from .points import proportional, same_value
-from .symbols import MARKS
+from .symbols import ACCENTS, MARKS
 from .units import Unit
 from .value import as_float, constant
 from .vocabulary import AMOUNTS
@@ -24,7 +24,7 @@ def asked(node: Node) -> bool:
     Whether a question may ask for the value of a formula: `a+b`, `x^2+y^2`, `\\sin x`. With one unknown, or numbers in
     it, it is an equation that is left to solve: `2x`, `x^2`, `x-1`.
     """
-    if node[0] == "f" and node[1] in ("sin", "cos", "tan", "cot", "sec", "csc"):
+    if node[0] == "f" and node[1] in ("sin", "cos", "tan", "cot", "sec", "csc", "gcd", "lcm", "min", "max"):
         return True
     if node[0] == "f" and node[1] == "abs" and _is_measured(node[2]):
         return True
@@ -51,7 +51,7 @@ def _has_number(node: Node) -> bool:
 
 def same_label(gold: Reading, given: Reading) -> bool:
     """Labels that both name something must agree; words, and y for f(x), name nothing in particular."""
-    if gold.label is None or given.label is None or gold.label == given.label:
+    if gold.label is None or given.label is None or _one_name(gold.label) == _one_name(given.label):
         return True
     if gold.label[0] == given.label[0] == "✦":  # a maximum is no minimum
         return False
@@ -62,6 +62,22 @@ def same_label(gold: Reading, given: Reading) -> bool:
     return not all(
         LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\S+", name) for name in (gold.label, given.label)
     )
+
+
+_SEGMENT = re.compile(rf"\|([A-Z])([A-Z])[{MARKS}]?\||([A-Z])([A-Z]){ACCENTS['overline']}?")
+_OF_TRIANGLE = re.compile(r"(angle_|S_)△?([A-Z])([A-Z])([A-Z])")
+
+
+def _one_name(label: str) -> str:
+    """One spelling for names of one thing: AB, BA and |AB|, the angles ABC and CBA, E[X] and E(X)."""
+    if match := _SEGMENT.fullmatch(label):
+        return "".join(sorted(letter for letter in match.groups() if letter))
+    if match := _OF_TRIANGLE.fullmatch(label):
+        kind, first, middle, last = match.groups()
+        if kind == "S_":
+            return kind + "".join(sorted((first, middle, last)))
+        return kind + min(first, last) + middle + max(first, last)
+    return label.removeprefix("angle_").replace("[", "(").replace("]", ")")
 
 
 def same_scalar(gold: Reading, given: Reading) -> bool:
@@ -125,7 +141,8 @@ def same_equation(gold: Reading, given: Reading) -> bool:
             trees.append(side.value)
         else:
             name = "y" if "(" in (side.label or "") else side.label or ""
-            trees.append(("+", ("v", name), ("-", side.value)))
+            left = parse(name) if re.fullmatch(r"\\?[a-z]{1,7}", name) else ("v", name)  # xy is a product
+            trees.append(("+", left, ("-", side.value)))
     if len(variables(trees[0])) < 2 and not gold.kind == given.kind == "equation":
         return False  # one unknown: an equation that is not solved is no answer, unless that is what was asked
     return variables(trees[0]) == variables(trees[1]) and proportional(*trees)

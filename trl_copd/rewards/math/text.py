@@ -14,6 +14,7 @@ from .symbols import ACCENTS, CHARACTERS, CIRCLED, FUNCTIONS, GREEK, GREEK_LETTE
 
 
 _TEXT = re.compile(r"\\text\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+_AXIS = re.compile(r"(?<![A-Za-z\\])([A-Za-z]) ?\\text ?\{-(?=[a-z])")  # x\text{-axis}
 _ANGLE = re.compile(r"^\s*m?\s*\\(?:measured)?angle\s*\{?\s*([A-Z]{1,3})\s*\}?\s*=")  # a name
 _PLAIN_FUNCTION = re.compile(
     r"«[^»]*»|(?<![A-Za-z\\])(sqrt|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|asin|acos|atan|ln|log"
@@ -132,7 +133,7 @@ def _commands(text: str) -> str:
     # a comma or thin space within a number, and what is left of thin spaces
     text = re.sub(r"(?<=[0-9])\u2009(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"(?<=[0-9])(?:,?\u2009|\u2009?,\s?\u2009)(?=[0-9]{3}(?![0-9]))", ",", text).replace("\u2009", " ")
-    text = _TEXT.sub(_text, text)
+    text = _TEXT.sub(_text, _AXIS.sub(r"\\text{\1-", text))
     if _ACCENT.search(text):
         text = re.sub(r"(?<=\{) ?\{ ?([A-Za-z]) ?\} ?(?=\})", r"\1", text)
         text = _ACCENTED.sub(_accented, _REPEATING.sub(r"\\overline {\1\2\3}", text))
@@ -231,11 +232,13 @@ _COUNTS = ("abcdefgh", ("i", "ii", "iii", "iv", "v"), "123456789")
 
 
 def _parts(text: str) -> str:
-    """Answers in parts, `(a) 5 (b) 6`, as `⟬1⟭5⟬2⟭6`."""
+    """Answers in parts, `(a) 5 (b) 6`, as `⟬1⟭5⟬2⟭6`, in any order."""
     markers = list(_MARKER.finditer(text))
     names = [match[1] for match in markers]
-    if len(names) < 2 or markers[0].start() > 0 or not any(names == list(count[: len(names)]) for count in _COUNTS):
+    count = next((count for count in _COUNTS if set(names) == set(count[: len(names)])), None)
+    if len(names) < 2 or markers[0].start() > 0 or count is None:
         return text
     ends = [*(match.start() for match in markers[1:]), len(text)]
     parts = [text[match.end() : end].strip(" ;,.") for match, end in zip(markers, ends, strict=True)]
-    return "".join(f"⟬{index}⟭{part}" for index, part in enumerate(parts, 1)) if all(parts) else text
+    labelled = zip(names, parts, strict=True)
+    return "".join(f"⟬{count.index(name) + 1}⟭{part}" for name, part in labelled) if all(parts) else text

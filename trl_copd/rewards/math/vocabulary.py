@@ -97,6 +97,8 @@ def counted(phrase: str, single: bool) -> str | None:
 
 # Area of ABC, P(A), distance (A, B), Answer:
 _SAYING = re.compile(rf"{_WORD.pattern}(?:[ ,:]+{_WORD.pattern}| ?\({_WORD.pattern}(?: ?, ?{_WORD.pattern})*\))*:?")
+# x-y and ab-c are formulas; x-axis is a word
+_DIFFERENCE = re.compile(r"(?<![A-Za-z-])[A-Za-z]{1,2}(?:-[A-Za-z]{1,2})+(?![A-Za-z-])")
 # Formulas in words, of what may be the unknown
 _FORMULA = re.compile(r"\bat (?:most|least)\b|\b(?:opposite|logarithm) of\b|\b(?:square|cube) (?:of|root)\b")
 
@@ -105,7 +107,7 @@ def labels(text: str) -> bool:
     """Whether words before "=" only say what the number is: `Area of ABC`, and not `wrong:`, `eight`, `half of x`."""
     bare = re.sub(r"_ ?(?:\w|\{[^{}]*\})", "", text)
     bare = re.sub(r"\s+", " ", re.sub(r"[«»{}]", " ", bare)).strip()
-    if not _SAYING.fullmatch(bare):
+    if not _SAYING.fullmatch(bare) or _DIFFERENCE.search(bare):
         return False
     found = [match[0].lower() for match in _WORD.finditer(bare)]
     if any(word in _TAKES_BACK or _ADVERB.fullmatch(word) for word in found):

@@ -6,6 +6,7 @@ of the submission go. It depends on the reference alone, and so does whether the
 import ast
 import builtins
 import functools
+import symtable
 from collections.abc import Iterable, Iterator
 
 from . import _library
@@ -17,6 +18,7 @@ SETUP = (
     ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign,
     ast.AugAssign, ast.Pass,
 )  # fmt: skip
+_SCOPES = {*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.comprehension}
 _COMPARING_BUILTINS = {
     "abs", "all", "any", "bool", "bytes", "callable", "dict", "enumerate", "float", "frozenset", "getattr", "hasattr",
     "id", "int", "isinstance", "issubclass", "iter", "list", "next", "print", "range", "repr", "round", "set", "str",
@@ -32,11 +34,13 @@ class Reading:
     """
     Args:
         tree (`ast.Module`): The test code.
+        code (`str`): The same as text.
         entry_point (`str`, *optional*): Name, or expression such as `Solution().f`, of what is tested.
         preamble (`ast.Module`, *optional*): Code that both sides have.
 
     Attributes:
         submission (`set[str]`): Names that are looked up in the submission, builtin ones among them.
+        in_classes (`set[str]`): Global names that bodies of classes read.
         library (`dict[str, str]`): Names that tests never import, and where they come from.
         preamble (`set[str]`): Names that the preamble gives to the tests.
         total (`int`): Tests, as far as they can be counted without running anything.
@@ -45,14 +49,18 @@ class Reading:
         Unreadable: Nothing of the submission is tested, or it cannot be told what is.
     """
 
-    def __init__(self, tree: ast.Module, entry_point: str | None = None, preamble: ast.Module | None = None):
+    def __init__(
+        self, tree: ast.Module, code: str, entry_point: str | None = None, preamble: ast.Module | None = None
+    ):
         self.tree = tree
         self.entry = names_in(ast.parse(entry_point, mode="eval")) if entry_point else set()
         self.nodes = nodes = _nodes(tree)
         self.imported, star = _imported(nodes)
         self.uses = uses = _uses(nodes)
-        self.defined = defined = _defined(nodes)
-        free = {name for name in uses if name not in defined and name not in vars(builtins) and name[:2] != "__"}
+        self.defined = _defined(nodes)
+        scopes = any(type(node) in _SCOPES for node in nodes)
+        unbound, self.in_classes = _unbound(code) if scopes else (uses.keys() - self.defined, set())
+        free = {name for name in unbound & uses.keys() if name not in vars(builtins) and name[:2] != "__"}
         sure = self.imported | self.entry
         self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
         starred = _starred(nodes)
@@ -181,6 +189,25 @@ def _defined(nodes: Iterable[ast.AST]) -> set[str]:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
     return found
+
+
+def _unbound(code: str) -> tuple[set[str], set[str]]:
+    """Global names that are read and bound in no global scope, and those of them that bodies of classes read."""
+    module = symtable.symtable(code, "<tests>", "exec")
+    tables = [module]
+    for table in tables:
+        tables += table.get_children()
+    bound, found, in_classes = set(), set(), set()
+    for table in tables:
+        for symbol in table.get_symbols():
+            if table is module or symbol.is_global():
+                if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
+                    bound.add(symbol.get_name())
+                if symbol.is_referenced():
+                    found.add(symbol.get_name())
+                    if table.get_type() == "class":
+                        in_classes.add(symbol.get_name())
+    return found - bound, in_classes - bound
 
 
 def _imported(nodes: list[ast.AST]) -> tuple[set[str], bool]:

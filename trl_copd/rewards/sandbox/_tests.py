@@ -73,7 +73,8 @@ class Grading:
         if not any(word in code for word in _CAN_FAIL):
             raise Unreadable("nothing in the tests could fail")
         try:
-            self.reading = Reading(self.tree, self.entry_point, _parse(preamble, "preamble") if preamble else None)
+            given = _parse(preamble, "preamble") if preamble else None
+            self.reading = Reading(self.tree, code, self.entry_point, given)
             self.statements = _compile(self.reading)
         except _BROKEN as error:
             raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
@@ -167,6 +168,9 @@ class Grading:
     def _tests(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Runs what is no test, and yields what is one, in the order of the source."""
         names = self.names
+        for name in self.reading.in_classes:  # there Python asks the dictionary itself and not `__missing__`
+            with contextlib.suppress(LookupError, NameError):
+                names[name]
         with _quiet_main("unittest" in self.source):
             for number, (node, code) in enumerate(self.statements):
                 self.reached = number
