@@ -82,6 +82,22 @@ class TestResults:
         ):
             assert passed(down, gold) is True
 
+    # Rows that happen to be stored in the order are not asked for in it
+    @pytest.mark.parametrize("query, ordered", [
+        ("SELECT name FROM pet ORDER BY id", True), ("SELECT name FROM pet ORDER BY id ASC, age", True),
+        ("SELECT name FROM (SELECT * FROM pet) ORDER BY id", True), ("SELECT name FROM pet p ORDER BY p.id * 2", True),
+        ("SELECT name FROM pet", False), ("SELECT name FROM (SELECT * FROM pet ORDER BY id DESC)", False),
+        ("SELECT name FROM pet WHERE id IN (SELECT id FROM pet ORDER BY id)", False),
+        ("SELECT name FROM pet -- ORDER BY id", False),
+    ])  # fmt: skip
+    def test_order_by_luck(self, query, ordered):
+        assert passed(query, "SELECT name FROM pet ORDER BY id") is ordered
+
+    # Where the reference leaves the order of equal rows open, a query may settle it or leave it open, too
+    def test_order_of_equal_rows(self):
+        for by, right in (("age", True), ("age, id", True), ("age, weight", True), ("born, id", False)):
+            assert passed(f"SELECT id FROM pet ORDER BY {by}", "SELECT id FROM pet ORDER BY age") is right, by
+
     # Knowing the data is not knowing the query: with a second database the constant fails
     def test_several_databases(self):
         other = PETS.replace("'Rex', 3", "'Rex', 4")

@@ -69,7 +69,19 @@ def verify_sql(completion: str, reference: Any, max_steps: int = MAX_STEPS) -> V
             return Verdict(False, str(problem))
         if not _same(expected, rows):
             return Verdict(False, f"{len(rows)} rows, not those of the reference's {len(expected.rows)}")
+        if expected.ordered and not _orders(database, query, max_steps, solution, expected):
+            return Verdict(False, "the rows are in the order in which they are stored, not in one that it asks for")
     return Verdict(True, "the same result")
+
+
+def _orders(database: str, query: str, max_steps: int, solution: str, expected: _Result) -> bool:
+    """Whether a query with the right rows still has them where SQLite reads its tables backwards."""
+    try:
+        rows = _run(database, query, max_steps, backwards=True)
+    except QueryError:
+        return False
+    # where the reference leaves the order of equal rows open, it may be either way
+    return _same(expected, rows) or _same(_gold(database, solution, max_steps, backwards=True), rows)
 
 
 class SQLReward(VerifierReward):
@@ -82,8 +94,9 @@ class SQLReward(VerifierReward):
     knowing the data, so give two or more with different rows. The SQL of both columns is the dataset's, and trusted.
 
     Results are compared as multisets of rows, or in order if the reference has an `ORDER BY` outside parentheses. The
-    number and order of columns count, their names do not. Integers equal floating-point numbers of the same value,
-    within one part in 10^9; texts, blobs and NULL equal only themselves.
+    query must then ask for its order: it runs again with rows in the opposite order where it asks for none. The number
+    and order of columns count, their names do not. Integers equal floating-point numbers of the same value, within one
+    part in 10^9; texts, blobs and NULL equal only themselves.
 
     Args:
         max_steps (`int`, *optional*, defaults to 10,000,000):
@@ -129,13 +142,13 @@ sql_reward = SQLReward()
 
 
 @functools.lru_cache(maxsize=256)  # the generations of a group share their reference
-def _gold(database: str, query: str, max_steps: int) -> _Result:
-    return _Result(_run(database, query, max_steps), _is_ordered(query))
+def _gold(database: str, query: str, max_steps: int, backwards: bool = False) -> _Result:
+    return _Result(_run(database, query, max_steps, backwards), _is_ordered(query))
 
 
-def _run(database: str, query: str, max_steps: int) -> list[Row]:
-    """Rows of a single query, within the limits."""
-    connection = open_read_only(database)
+def _run(database: str, query: str, max_steps: int, backwards: bool = False) -> list[Row]:
+    """Rows of a single query, within the limits; `backwards`: those without an order in the opposite one."""
+    connection = open_read_only(database, backwards)
     calls = 0
 
     def count() -> bool:  # true interrupts the query

@@ -54,8 +54,14 @@ def _built(script: str) -> bytes:
         connection.close()
 
 
-def open_read_only(database: str) -> sqlite3.Connection:
-    """The database, and nothing else that SQLite could reach, read-only."""
+def open_read_only(database: str, backwards: bool = False) -> sqlite3.Connection:
+    """
+    The database, and nothing else that SQLite could reach, read-only.
+
+    Args:
+        database (`str`): A path, or a script.
+        backwards (`bool`): Whether rows come in the opposite order where a query asks for none.
+    """
     if ";" in database:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.deserialize(_built(database))
@@ -68,6 +74,7 @@ def open_read_only(database: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA temp_store=MEMORY")  # sorting must not write files
         connection.execute("PRAGMA query_only=ON")
+        connection.execute(f"PRAGMA reverse_unordered_selects={'ON' if backwards else 'OFF'}")
         names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
         modules = connection.execute("PRAGMA module_list").fetchall()
         # SQLite sets these up at their first use, which the authorizer would take for a CREATE
