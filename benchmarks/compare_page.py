@@ -43,8 +43,8 @@ SHORT = {  # in README.md: a method, what it is, when to choose it
     "base": ("the untrained base", ""),
     "experts": ("each expert on its own task", "you can route each request to an adapter"),
     "mixed": ("one policy on all data", "the tasks do not conflict: try it first"),
-    "mopd-merge": ("separate experts, merged, then distilled", "you want one model and the tasks conflict"),
-    "copd-student": ("experts and student teach one another, then distilled", "the same, in one run"),
+    "mopd-merge": ("`mopd`: separate experts, merged, then distilled", "you want one model and the tasks conflict"),
+    "copd-student": ("`copd`: experts and student teach one another, then distilled", "the same, in one run"),
     "copd-mutual": ("experts teach one another, then merged", "you want the method nearest to the paper's"),
 }
 _SEEDS = {"0 to 4": SEEDS, "5 to 9": MORE_SEEDS, "0 to 9": SEEDS + MORE_SEEDS}

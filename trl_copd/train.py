@@ -268,7 +268,7 @@ def check_keys(argv: list[str]) -> None:
     for arg in argv:
         name = arg.removeprefix("--").split("=")[0].replace("-", "_")
         plain = name.removeprefix("no_")
-        if arg.startswith("--") and name and not any(f.startswith((name, plain)) for f in {"config", *known}):
+        if arg.startswith("--") and name and not {name, plain} & {"config", *known}:
             raise ValueError(f"Unknown option {arg.split('=')[0]!r}.{did_you_mean(name, known)} --help-all lists all.")
     for key in recipe:
         if key not in known:
