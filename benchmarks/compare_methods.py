@@ -257,10 +257,12 @@ def _new_expert(rate: float, student_rounds: int) -> Job:
 
 ADDED_SKILL: dict[str, Method] = {
     "finished": Method("student", (FINISHED,)),
-    "added-rlvr": Method(NEW, tuple(_new_data_alone(rate) for rate in RATES)),
-    "added-mixed": Method("student", tuple(_all_data(rate) for rate in RATES)),
+    "added-rlvr": Method(NEW, tuple(_new_data_alone(rate) for rate in (*RATES, 1.25e-4))),
+    "added-mixed": Method("student", tuple(_all_data(rate) for rate in (*RATES, 1.25e-4))),
     "added-expert": Method(
-        "student", (_new_expert(2.5e-4, 80), _new_expert(5e-4, 80), _new_expert(2.5e-4, 120)), copd=True
+        "student",
+        (_new_expert(2.5e-4, 80), _new_expert(5e-4, 80), _new_expert(2.5e-4, 120), _new_expert(1.25e-4, 80)),
+        copd=True,
     ),
 }
 # ---- Ablations and selections ---------------------------------------------------------------------------------------
