@@ -99,7 +99,7 @@ def test_scoring_has_less_noise_than_16_bits_and_in_float32_none(tmp_path):
     """Half of it on SmolLM2 (docs/precision.md), which has more layers than this."""
     default = noise(tmp_path, bf16=True, per_device_train_batch_size=16)
     assert noise(tmp_path, bf16=True, per_device_train_batch_size=16, score_in_fp32=True) < 1e-4 < default
-    assert default < 0.85 * noise(tmp_path, plain=True, bf16=True, per_device_train_batch_size=16)
+    assert default < 0.9 * noise(tmp_path, plain=True, bf16=True, per_device_train_batch_size=16)
 
 
 def test_sums_in_float32_are_left_without_a_trace():

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
 from box_attacks import reachable_python
 
+from trl_copd.rewards.code import CodeReward
 from trl_copd.rewards.sandbox import SandboxError, available_level, command, require_level, run_command
 from trl_copd.rewards.sandbox._watch import Watch
 
@@ -250,3 +252,25 @@ def test_a_process_between_two_cases_does_not_answer_for_those_that_are_over():
         process.wait()
     assert everything.cpu >= 0.6
     assert own.cpu < 0.4
+
+
+@pytest.mark.skipif(available_level() != "full", reason="only there is /tmp a fresh one")
+def test_packages_below_tmp(monkeypatch):
+    """As in a virtual environment under /tmp: it is shown there and stays for the next case, and nothing else does."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        package = Path(folder) / "site" / "shown_package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("kept = 7")
+        monkeypatch.syspath_prepend(package.parent)
+        program = (
+            "import os, shown_package\n"
+            f"print(shown_package.kept, sorted(os.listdir('/tmp')), sorted(os.listdir({folder!r})))\n"
+            f"open('/tmp/mine', 'w').close(); open({folder!r} + '/mine', 'w').close()\n"
+        )
+        expected = f"7 ['.stdin', {Path(folder).name!r}] ['site']"
+        reward = CodeReward(packages=("shown_package",))
+        cases = [{"input": "", "output": expected}] * 3
+        verdict = reward.verify(f"```python\n{program}```", {"kind": "stdio", "cases": cases})
+        assert verdict.passed is True, verdict.reason
+        assert [path.name for path in Path(folder).iterdir()] == ["site"]
+        assert (package / "__init__.py").read_text() == "kept = 7"

@@ -24,43 +24,54 @@ def remove(folder: str) -> None:
 def empty(folder: str) -> None:
     """
     Delete what is in a directory. Directories get their owner's rights back first; none is too deep, as each is opened
-    from the one above it or below it. Nothing else may work in them meanwhile.
+    from the one above it or below it. Nothing else may work in them meanwhile. What is mounted below the directory,
+    such as a virtual environment under /tmp, stays, with the directories that lead to it.
 
     Raises:
         OSError: Something is still there.
     """
     os.chmod(folder, 0o700)
     here = os.open(folder, _DIRECTORY)
+    device = os.fstat(here).st_dev
     try:
-        names, pending = [""], [_delete_files(here)]  # of the directories from the top to here; theirs still to delete
+        directories, mounted = _delete_files(here, device)
+        # of the directories from the top to here: names, what is still to delete, what stays
+        names, pending, staying = [""], [directories], [mounted]
         while True:
             if pending[-1]:
                 names.append(pending[-1].pop())
                 os.chmod(names[-1], 0o700, dir_fd=here)
                 here = _move(here, names[-1])
-                pending.append(_delete_files(here))
+                directories, mounted = _delete_files(here, device)
+                pending.append(directories)
+                staying.append(mounted)
             elif len(names) > 1:
                 pending.pop()
-                here = _move(here, "..")
-                os.rmdir(names.pop(), dir_fd=here)
+                here, name = _move(here, ".."), names.pop()
+                if staying.pop():
+                    staying[-1].add(name)
+                else:
+                    os.rmdir(name, dir_fd=here)
             else:
                 break
-        if left := os.listdir(here):
+        if left := sorted(set(os.listdir(here)) - staying[0]):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), f"{folder}: {left[:3]}")
     finally:
         os.close(here)
 
 
-def _delete_files(folder: int) -> list[str]:
-    """Deletes all but directories, whose names are returned."""
-    directories = []
+def _delete_files(folder: int, device: int) -> tuple[list[str], set[str]]:
+    """Deletes all but directories, whose names are returned, and what is mounted there: names that stay."""
+    directories, mounted = [], set()
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+            if entry.stat(follow_symlinks=False).st_dev != device:
+                mounted.add(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
             else:
                 os.unlink(entry.name, dir_fd=folder)
-    return directories
+    return directories, mounted
 
 
 def _move(folder: int, name: str) -> int:
