@@ -138,7 +138,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path):
     (tmp_path / "checkpoint-4" / "copd_manifest.json").unlink()  # it is written last
     (tmp_path / "checkpoint-3" / "copd_state_0.pt").unlink()
     resumed = build_trainer(tmp_path, **settings)
-    with pytest.raises(ValueError, match="checkpoint-3' cannot be resumed from: 'copd_state_0.pt' is missing"):
+    with pytest.raises(ValueError, match="checkpoint-3' cannot be resumed: 'copd_state_0.pt' is missing"):
         resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     resumed.train(resume_from_checkpoint=True)  # from checkpoint-2
     assert distance(weights(whole, "math"), weights(resumed, "math")) == 0.0
@@ -148,7 +148,7 @@ def test_adapters_alone_are_refused(tmp_path):
     settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 2, "overlap_every": 0, "save_only_model": True}
     build_trainer(tmp_path, **settings).train()
     resumed = build_trainer(tmp_path, **settings)
-    with pytest.raises(ValueError, match="cannot be resumed from: it holds no state .* save_only_model=True"):
+    with pytest.raises(ValueError, match="cannot be resumed: it holds no state .* save_only_model=True"):
         resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     with pytest.raises(ValueError, match="checkpoint-2 cannot be resumed from"):
         resumed.train(resume_from_checkpoint=True)
