@@ -1,7 +1,5 @@
 """
 The vision tower runs once for each image of a round, not once per rollout, branch, and forward.
-
-Shapes: N images of a forward, D pixels of one; what the tower makes of an image is for the language model's part.
 """
 
 from collections import OrderedDict
@@ -73,7 +71,7 @@ class ImageFeatures:
             plain = self._plain(**given, **others)
             self.trusted = _alike(features, plain)
             if not self.trusted:
-                logger.warning("The vision tower runs for every row: image by image its output is another.")
+                logger.warning("The vision tower runs for every row: its output differs when each image runs alone.")
                 return plain
         return features
 
@@ -93,7 +91,7 @@ class ImageFeatures:
 
     def _keys(self, images: tuple[torch.Tensor, ...]) -> list[tuple]:
         """What tells images apart at a glance; those with one key are compared. It waits for the device once."""
-        device, first = images[0].device.type, next(self.owner.parameters())
+        device, first = images[0].device.type, next(self.owner.get_encoder(modality="image").parameters())
         autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
         precision = (first.dtype, first.device, autocast)
         sums = torch.stack([image.sum(dtype=torch.float64) for image in images]).tolist()
