@@ -143,7 +143,7 @@ class TestCases:
         code = """
 import gc, sys
 own, seen, frame = input(), [], sys._getframe(1)
-others = [other for other in (str(7 * 10**5 + n) for n in range(3)) if other != own]
+others = [other for other in ("".join(("in", "put ", "no. ", str(n))) for n in range(3)) if other != own]
 while frame:
     seen += [repr(value) for value in list(frame.f_locals.values())]
     frame = frame.f_back
@@ -152,7 +152,7 @@ for value in gc.get_objects():
         seen += [text for text in (value.values() if type(value) is dict else value) if type(text) in (str, bytes)]
 print(any(other in str(text) for text in seen for other in others))
 """
-        cases = stdio(*((f"{700000 + number}\n", "False") for number in range(3)))
+        cases = stdio(*((f"input no. {number}\n", "False") for number in range(3)))
         assert grade(reward_at(level), code, tests=cases) == [1.0]
 
     # Modes that keep a directory from being listed or emptied do not keep it for the next case
