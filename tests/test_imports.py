@@ -43,7 +43,7 @@ ROOMS = [
     {"measure"},
     {"run"},
     {"trainers"},
-    {"gym", "from_verifiers", "from_verifiers_tools", "from_openenv", "recipes"},
+    {"gym", "from_verifiers", "from_openenv", "recipes"},
     {"export", "plan", "train", "verify"},
     {"compare"},
     {"cli", "__main__"},

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from .from_openenv import described
+from ..from_openenv import described
+from .parts import toolsets
 
 
 _state: ContextVar[Any] = ContextVar("state of the conversation whose tool is called")
@@ -21,10 +22,8 @@ def tools_environment(env: Any) -> type:
     """
     from mcp.server.mcpserver import MCPServer
 
-    kind = type(env.taskset).task_type()
-    config = env.config.taskset
     methods: dict[str, Callable] = {}
-    for toolset in [*kind.toolsets(config.task), *env.taskset.toolsets(config)]:
+    for toolset in toolsets(env):
         server = MCPServer(toolset.server_name)
         toolset._pull_state = _current  # what a server would fetch from the run before each call
         toolset.register(server)
@@ -32,7 +31,7 @@ def tools_environment(env: Any) -> type:
         for tool in asyncio.run(server.list_tools()):
             name = f"{toolset.server_name}_{tool.name}".strip("_")
             methods[name] = _method(server, name, tool)
-    settings = {"_kind": kind, "_config": config.task}
+    settings = {"_kind": type(env.taskset).task_type(), "_config": env.config.taskset.task}
     return type("Tools", (_Rollout,), methods | settings)
 
 

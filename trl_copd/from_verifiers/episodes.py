@@ -1,76 +1,15 @@
-"""Experts out of environments of Prime Intellect's `verifiers`; the run itself samples what the agent says."""
+"""Episodes of `verifiers`' environments, played at once; what their agent says is sampled by the run."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
-from datasets import Dataset
-
-from .experts import Expert
-from .from_verifiers_tools import tools_environment, tools_reward
-from .rewards.completion import after_thinking
-from .trainers.calls import limited, readable
-from .worlds import EMPTY_PROMPT
-
-
-def verifiers_expert(name: str, env: Any, size: int = 1000, eval_size: int = 0, **expert_options: Any) -> Expert:
-    """
-    An [`Expert`] that plays the one agent of a `verifiers` environment (version 0.4, `verifiers.v1`).
-
-    The environment's own `run`, `finalize`, stop conditions and rewards decide; the first reward is the sum of its
-    weighted rewards. If its tasks bring toolsets, TRL's loop plays the conversation instead, and the task grades it.
-    Everything runs in the training process: no harness, no runtime, no network unless the environment uses one.
-
-    Args:
-        name (`str`): Name of the adapter.
-        env (`verifiers.v1.Env`): The environment, with its taskset.
-        size, eval_size (`int`, *optional*, defaults to 1000 and 0):
-            Tasks to train on, >= 1, and those after them to evaluate on, >= 0.
-        **expert_options:
-            Further arguments of [`Expert`]. `reward_funcs` is appended to the environment's rewards. `tool_timeout`
-            bounds the time that the environments of a branch take between two turns.
-
-    Raises:
-        ImportError: `verifiers` is not installed.
-        TypeError, ValueError: The environment needs what this process does not have, or has too few tasks.
-
-    Example:
-    ```python
-    >>> import verifiers.v1 as vf  # doctest: +SKIP
-    >>> from trl_copd.from_verifiers import verifiers_expert
-
-    >>> config = vf.resolve_env_config({"taskset": {"id": "textarena", "game": "Wordle-v0"}})  # doctest: +SKIP
-    >>> expert = verifiers_expert("wordle", vf.load_environment(config), size=500)  # doctest: +SKIP
-    ```
-    """
-    _check_environment(env)
-    if size < 1 or eval_size < 0:
-        raise ValueError(f"Expert {name!r}: `size` must be >= 1 and `eval_size` >= 0, got {size} and {eval_size}.")
-    tasks = list(islice(env.taskset, size + eval_size))
-    if len(tasks) < size + eval_size:
-        raise ValueError(
-            f"Expert {name!r} asks for {size} tasks to train on and {eval_size} to evaluate on, but the environment "
-            f"{env.config.env_id!r} has {len(tasks)}. Ask for fewer."
-        )
-    _check_tasks(env, tasks)
-    rows = [
-        {"prompt": _messages(task.data) or EMPTY_PROMPT, "task": task.data.model_dump_json(exclude_defaults=True)}
-        for task in tasks
-    ]
-    further = expert_options.pop("reward_funcs", [])
-    rewards = [episode_reward, *(further if isinstance(further, (list, tuple)) else [further])]
-    if eval_size:
-        expert_options["eval_dataset"] = Dataset.from_list(rows[size:])
-    if _toolsets(env):
-        rewards[0] = tools_reward
-        expert_options["environment_factory"] = tools_environment(env)
-    else:
-        expert_options["rollout_func"] = Episodes(env)
-    return Expert(name, Dataset.from_list(rows[:size]), rewards, **expert_options)
+from ..rewards.completion import after_thinking
+from ..trainers.calls import limited, readable
+from ..worlds import EMPTY_PROMPT
+from .parts import opening, plain, seat_of, typed
 
 
 def episode_reward(completions: list, rewards_of_episodes: list[float | None], **columns: Any) -> list[float | None]:
@@ -146,7 +85,7 @@ class _Episode:
     def __init__(self, env: Any, task: str, trainer: Any):
         self.env, self.trainer, self.trainable = env, trainer, True
         self.tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
-        self.seat, self.config = _seat(env)
+        self.seat, self.config = seat_of(env)
         kind = type(env.taskset).task_type()
         self.task = kind(kind.data_type().model_validate_json(task), env.config.taskset.task)
         self.prompt_ids: list[int] = []
@@ -196,7 +135,7 @@ class _Episode:
     def stand_in(self) -> None:
         """Tokens for a row that nobody learns from."""
         if not self.prompt_ids:
-            self.prompt_ids = self.trainer.token_ids([_messages(self.task.data) or EMPTY_PROMPT])[0]
+            self.prompt_ids = self.trainer.token_ids([opening(self.task.data) or EMPTY_PROMPT])[0]
         if not self.ids:
             self.ids, self.mask, self.logps = [self.tokenizer.eos_token_id], [1], [0.0]
 
@@ -229,13 +168,13 @@ class _Episode:
         """Say something to the agent, nothing if the task's prompt opens the conversation, and hear its reply."""
         from verifiers.v1.agent import Segment
 
-        said = _typed(message)
+        said = typed(message)
         if not self.trace.nodes:
-            said = _typed(_messages(self.playing.data)) + said
-            self.prompt_ids = self.trainer.token_ids([_plain(said)])[0]
+            said = typed(opening(self.playing.data)) + said
+            self.prompt_ids = self.trainer.token_ids([plain(said)])[0]
             between: list[int] = []
         else:
-            between = self.trainer.turn_ids(self.ids, _plain(said))
+            between = self.trainer.turn_ids(self.ids, plain(said))
         if await self._stopped(len(between)):
             return Segment(messages=[], terminated=True)
         self.ids += between
@@ -297,104 +236,3 @@ def _cancel(loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task]) -> None:
         task.cancel()
     if tasks:
         loop.run_until_complete(asyncio.wait(tasks))
-
-
-def _typed(messages: Any) -> list[Any]:
-    from verifiers.v1.dialects import parse_message
-    from verifiers.v1.types import UserMessage
-
-    if isinstance(messages, str):
-        return [UserMessage(content=messages)]
-    return [parse_message(one) if isinstance(one, dict) else one for one in messages or []]
-
-
-def _plain(messages: list[Any]) -> list[dict[str, str]]:
-    """
-    Messages for a chat template.
-
-    Raises:
-        ValueError: They hold more than texts of system, user and assistant.
-    """
-    if any(one.role == "tool" or not isinstance(one.content, str) for one in messages):
-        raise ValueError("a message holds pictures or calls of tools, and only texts can be trained on")
-    return [{"role": one.role, "content": one.content} for one in messages]
-
-
-def _messages(data: Any) -> list[dict[str, str]]:
-    """The messages that a task begins with, none if the other side begins."""
-    system = [{"role": "system", "content": data.system_prompt}] if data.system_prompt else []
-    return system + _plain(_typed(data.prompt))
-
-
-def _toolsets(env: Any) -> list[Any]:
-    kind, config = type(env.taskset).task_type(), env.config.taskset
-    return [*kind.toolsets(config.task), *env.taskset.toolsets(config)]
-
-
-def _seat(env: Any) -> tuple[str, Any]:
-    from verifiers.v1.configs.agent import agent_config_fields
-
-    [seat] = agent_config_fields(env.config).items()
-    return seat
-
-
-def _check_environment(env: Any) -> None:
-    """
-    Raises:
-        ImportError: `verifiers` is not installed.
-        TypeError: It is no environment of `verifiers.v1`.
-    """
-    try:
-        import verifiers.v1 as vf
-    except ImportError as error:
-        raise ImportError(
-            "This needs `verifiers` 0.4 of Prime Intellect, which is not installed. Install it: "
-            "`pip install 'verifiers>=0.4,<0.5'`."
-        ) from error
-    if not isinstance(env, vf.Env):
-        raise TypeError(
-            f"`env` must be an environment of `verifiers.v1`, got {type(env).__name__}. Make one with "
-            "`vf.load_environment(vf.resolve_env_config({'taskset': {'id': ...}}))`."
-        )
-
-
-def _check_tasks(env: Any, tasks: list[Any]) -> None:
-    """
-    Raises:
-        ValueError: The environment needs more than this process, and one conversation for each episode.
-    """
-    import verifiers.v1 as vf
-    from verifiers.v1.configs.agent import agent_config_fields
-    from verifiers.v1.envs.single_agent import SingleAgentEnv
-    from verifiers.v1.mcp.server import ServerBase
-    from verifiers.v1.session import hook_boundary
-    from verifiers.v1.utils.decorators import discover_decorated
-
-    roles, first = list(agent_config_fields(env.config)), tasks[0]
-    kind = type(first)
-    rewards = [inspect.signature(reward).parameters.get("runtime") for reward in first.hooks("reward")]
-    reasons = {
-        f"has {len(roles)} agents ({', '.join(roles)}), and an expert is one": len(roles) != 1,
-        "has tools beside turns of its own": bool(_toolsets(env)) and type(env) is not SingleAgentEnv,
-        "has tools that prepare each task (`setup_task`), or run elsewhere (`url`)": any(
-            type(one).setup_task is not ServerBase.setup_task or one.config.url for one in _toolsets(env)
-        ),
-        "starts resources of its own (`start`)": type(env).start is not vf.Env.start,
-        "needs a container": kind.NEEDS_CONTAINER or any(task.data.image is not None for task in tasks),
-        "prepares a runtime (`setup` or `finalize` of its tasks)": (kind.setup, kind.finalize)
-        != (vf.Task.setup, vf.Task.finalize),
-        "has a reward that reads the runtime": any(one is not None and one.default is one.empty for one in rewards),
-        "watches single requests or responses (`@intercept`, `@stop`)": bool(discover_decorated(first, "intercept"))
-        or any(hook_boundary(stop, allow_trace=True) is not vf.Trace for stop in first.hooks("stop")),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise ValueError(
-                f"The environment {env.config.env_id!r} {reason}. Only the harness of `verifiers` offers that, and it "
-                "does not run inside of a trainer. Write such an environment for `Expert(environment_factory=...)`."
-            )
-    for task in tasks:
-        try:
-            _messages(task.data)
-        except ValueError as error:
-            raise ValueError(f"Task {task.data.idx} of {env.config.env_id!r} cannot be used: {error}.") from error
