@@ -18,7 +18,7 @@ def test_gains_come_with_intervals():
     # sqrt((.1875 + .09) / 100) = .0527
     assert lines[1] == "  on sort: student 0.750, its expert 0.900: -0.150 [-0.253, -0.047], a loss"
     assert lines[2].endswith("+0.000 [-0.120, +0.120], no clear difference")
-    assert "the student is in runs/x, the experts in runs/x/experts/{sort,rev}." in lines[3]
+    assert "writes the student to runs/x and the experts to runs/x/experts/{sort,rev}." in lines[3]
     assert lines[5].endswith("PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained('me/base'), 'runs/x')")
     assert lines[6].split(None, 1)[1] == "trl-copd export runs/x --output runs/x-merged"
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny import build_experts, build_trainer, distance, history, letter_reward, rows, settings, tiny_model, weights
 from transformers import LlamaForSequenceClassification
+from trl import GRPOConfig
 
 from trl_copd import CoPDConfig, Expert
 from trl_copd.shared_prompts import drops
@@ -23,6 +24,15 @@ def test_every_field_is_in_the_table_once():
     listed = [field for row in ROWS for field in re.findall(r"`(\w+)`", row[0])]
     assert sorted(listed) == sorted(field.name for field in dataclasses.fields(CoPDConfig))
     assert set(STATUS.values()) == {"honoured", "refused", "without meaning"}
+
+
+def test_own_fields_have_a_table_with_their_defaults():
+    inherited = {field.name for field in dataclasses.fields(GRPOConfig)}
+    own = {
+        field.name: f"`{field.default!r}`" for field in dataclasses.fields(CoPDConfig) if field.name not in inherited
+    }
+    table = TABLE[TABLE.index("## CoPD's own fields") : TABLE.index("## Every field")]
+    assert own == dict(re.findall(r"^\| (\w+) \| (`[^|]*`) \|", table, re.M))
 
 
 # Values that a configuration takes by itself

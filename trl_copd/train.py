@@ -37,9 +37,8 @@ class RecipeArguments:
 
     Args:
         domains (`list[dict]`): The domains; see `docs/recipes.md` for the keys.
-        builtin_base (`str`, *optional*): `demo`, `smollm2`, `vision` or `agent`: a base that the recipe builds,
-        instead
-            of `model_name_or_path`.
+        builtin_base (`str`, *optional*):
+            `demo`, `smollm2`, `vision` or `agent`: a base that the recipe builds, instead of `model_name_or_path`.
         base_dir (`str`): Where such bases are kept.
         method (`str`, *optional*): One of `trl_copd.methods.METHODS`, a preset: it sets the fields that define the
             method, and others where the recipe does not. `None`: the recipe's own fields decide. `mixed` trains one

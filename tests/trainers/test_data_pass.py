@@ -84,6 +84,12 @@ def test_a_bad_row_is_named_before_training(tmp_path, case):
         build(tmp_path, data, **options)
 
 
+def test_prompts_with_unknown_text_are_counted(tmp_path, caplog):
+    build(tmp_path, texts((3, "Ü+1="), (4, "Ü")))
+    assert "train_dataset of expert 'math': 2 of 30 prompts hold text that is not in the tokenizer's" in caplog.text
+    assert "'code'" not in caplog.text
+
+
 def test_all_bad_rows_are_counted(tmp_path):
     bad = [(index, "") for index in (4, 5, 6, 9, 20, 21, 29)]
     with pytest.raises(ValueError, match=r"row 4: it is empty.* 6 more rows .* either: 5, 6, 9, 20, 21, \.\.\."):

@@ -144,6 +144,12 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path):
     assert distance(weights(whole, "math"), weights(resumed, "math")) == 0.0
 
 
+def test_a_run_that_starts_anew_says_what_is_there(tmp_path, caplog):
+    (tmp_path / "checkpoint-7").mkdir()
+    build_trainer(tmp_path, max_steps=1, overlap_every=0).train()
+    assert "holds checkpoints of an earlier run, up to checkpoint-7, and this run starts anew" in caplog.text
+
+
 def test_adapters_alone_are_refused(tmp_path):
     settings = {"max_steps": 2, "save_strategy": "steps", "save_steps": 2, "overlap_every": 0, "save_only_model": True}
     build_trainer(tmp_path, **settings).train()

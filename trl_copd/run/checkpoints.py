@@ -104,6 +104,18 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
     return [path for _, path in sorted((int(m[1]), path) for m, path in folders if m is not None and path.is_dir())]
 
 
+def warn_of_earlier(output_dir: str | Path) -> None:
+    """Say that a run which starts anew has checkpoints of an earlier one in its folder."""
+    earlier = list_checkpoints(output_dir)
+    if earlier:
+        logger.warning(
+            f"{str(output_dir)!r} holds checkpoints of an earlier run, up to {earlier[-1].name}, and this run starts "
+            "anew. It overwrites those of the same round. Resuming with True later takes the checkpoint of the highest "
+            "round, from whichever run. Remove them, choose another output_dir, or resume with "
+            "resume_from_checkpoint=True."
+        )
+
+
 def remove_torn(output_dir: str | Path) -> None:
     """Remove checkpoints that were never completed, so that rotation keeps none of them in a complete one's place."""
     for folder in list_checkpoints(output_dir):

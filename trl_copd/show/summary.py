@@ -27,7 +27,7 @@ def run_summary(
     lines = [*_against_base(matrix, held_out), *_against_experts(matrix, held_out, experts)]
     where = repr(base) if base else "BASE"
     lines += [
-        f"After save_model(): the student is in {output_dir}, the experts in "
+        f"save_model(), which a recipe calls itself, writes the student to {output_dir} and the experts to "
         f"{output_dir}/{expert_place('{' + ','.join(experts) + '}' if len(experts) > 1 else experts[0])}.",
         "To go on:",
         f"  use    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({where}), {output_dir!r})",

@@ -22,6 +22,7 @@ from ..config import CoPDConfig
 from ..experts import Expert
 from ..measure.matrix import Matrix, matrix_metrics, write_matrix
 from ..run.card import weights_round, write_model_card
+from ..run.checkpoints import warn_of_earlier
 from ..run.fingerprint import BASE_KEY, base_fingerprint
 from ..run.folder import state_file
 from ..run.hub import Hub
@@ -138,6 +139,8 @@ class CoPDTrainer(GRPOTrainer):
         """
         with ending(self):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
+            if folder is None and self.is_world_process_zero():
+                warn_of_earlier(self.args.output_dir)
             with self.interruption.listening():
                 result = super().train(folder, *args, **kwargs)
                 end_if_told(self)

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from datasets import Dataset, IterableDataset
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import CoPDConfig
 from ..experts import Expert
 from ..pictures import COLUMNS, may_hold_pictures, prepared
 
 
+logger = get_logger(__name__)
 ROWS_AT_ONCE = 256  # rendered and tokenized by one call
 ROWS_SHOWN = 5  # numbers of further bad rows in an error
 EMPTY = "it is empty: no message has a content"
@@ -46,10 +48,18 @@ class PromptCheck:
         tokenize (`Callable`): Token ids of prompts of one kind.
         limits ([`Limits`]): What they must keep to.
         completed (`bool`): Whether an environment completes them, so that they may be empty.
+        unknown (`int`, *optional*): The token that stands for text outside the vocabulary.
     """
 
-    def __init__(self, tokenize: Callable[[list], list[list[int]]], limits: Limits, completed: bool = False):
-        self.tokenize, self.limits, self.completed = tokenize, limits, completed
+    def __init__(
+        self,
+        tokenize: Callable[[list], list[list[int]]],
+        limits: Limits,
+        completed: bool = False,
+        unknown: int | None = None,
+    ):
+        self.tokenize, self.limits, self.completed, self.unknown = tokenize, limits, completed, unknown
+        self.with_unknown = 0  # prompts that were found to hold it
 
     def fault(self, prompt: Any, messages: bool) -> str | None:
         """What is wrong with a prompt; `messages` is what the domain's first one is."""
@@ -90,6 +100,7 @@ class PromptCheck:
                 f"its token {wrong} is not in the model's embedding, which has {limits.vocabulary} rows. Resize it "
                 "(`model.resize_token_embeddings`), or use the model's own tokenizer"
             )
+        self.with_unknown += self.unknown is not None and self.unknown in ids
         return None
 
 
@@ -141,6 +152,7 @@ class DataPass:
     ):
         self.check, self.accelerator, self.ahead, self.progress = check, accelerator, ahead, progress
         self.acting = acting or {}
+        self.unknown = 0  # prompts with unknown tokens in the data that was checked last
 
     def _check_of(self, expert: str) -> PromptCheck:
         return self.acting.get(expert, self.check)
@@ -169,6 +181,11 @@ class DataPass:
                 faults = self._faults(rows, bar, self._check_of(name))
                 if faults:
                     raise _error(name, argument, faults, rows)
+                if self.unknown:
+                    logger.warning(
+                        f"{argument} of expert {name!r}: {self.unknown} of {len(rows)} prompts hold text that is not "
+                        "in the tokenizer's vocabulary (its `unk_token`). The model cannot read it."
+                    )
 
     def check_probes(self, probes: dict[str, list[dict[str, Any]]]) -> None:
         """Check the rows on which overlap is measured, by expert."""
@@ -183,6 +200,7 @@ class DataPass:
         columns = ("prompt", *COLUMNS) if may_hold_pictures(rows) else ("prompt",)
         prompts = rows.select_columns([name for name in columns if name in rows.column_names])
         messages, found = isinstance(prompts[0]["prompt"], list), {}
+        before = check.with_unknown
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         for start in range(rank * ROWS_AT_ONCE, len(rows), processes * ROWS_AT_ONCE):
             if len(columns) > 1:  # `Expert` has opened every picture: none is bad
@@ -192,6 +210,7 @@ class DataPass:
                 chunk = prompts[start : start + ROWS_AT_ONCE]["prompt"]
             found |= {start + index: fault for index, fault in check.faults(chunk, messages).items()}
             bar.update(len(chunk) * processes)
+        self.unknown = sum(gather_object([check.with_unknown - before]))
         return dict(sorted(gather_object(list(found.items()))))
 
     def on_draw(self, expert: str, rows: Dataset | IterableDataset) -> Callable[[int, dict[str, Any]], None] | None:
@@ -248,6 +267,13 @@ def prompt_limits(model: PreTrainedModel, args: CoPDConfig) -> Limits:
         limits.append((engine - 1, f"vllm_max_model_length={engine}, with the completion's"))
     longest, reason = min(limits, default=(None, ""))
     return Limits(vocabulary, longest, reason)
+
+
+def unknown_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token for text outside the vocabulary, unless it has another role, in which a template may write it."""
+    token = getattr(tokenizer, "unk_token_id", None)
+    others = {getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "pad")}
+    return None if token in others else token
 
 
 def _has_position_table(model: nn.Module, positions: int) -> bool:

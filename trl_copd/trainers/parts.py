@@ -24,7 +24,7 @@ from ..show.recorder import Recorder
 from .actor import Actor, HeldOut, share_event_loop
 from .branches import build_branches, domain_names, split_domains
 from .checks import Plan
-from .data_pass import DataPass, PromptCheck, prompt_limits
+from .data_pass import DataPass, PromptCheck, prompt_limits, unknown_token
 from .host import Host
 from .learner import Learner
 from .model_checks import check_auxiliary_loss, check_model, check_tokenizer
@@ -99,9 +99,10 @@ def build_parts(run: GRPOTrainer, plan: Plan) -> Parts:
     domains, probes = split_domains(experts, args, topology, run.processing_class)
     share_event_loop(run, plan.worlds.values())
     limits = prompt_limits(model.get_base_model(), args)
-    acting = {name: PromptCheck(Actor(run, world).token_ids, limits, world.factories is not None)
+    unknown = unknown_token(getattr(run.processing_class, "tokenizer", run.processing_class))
+    acting = {name: PromptCheck(Actor(run, world).token_ids, limits, world.factories is not None, unknown)
               for name, world in plan.worlds.items()}  # fmt: skip
-    check = PromptCheck(host.token_ids, limits)
+    check = PromptCheck(host.token_ids, limits, unknown=unknown)
     data_pass = DataPass(check, accelerator, ahead=args.check_data, progress=not args.disable_tqdm, acting=acting)
     data_pass.run(list(experts.values()))
     data_pass.check_probes(probes)
