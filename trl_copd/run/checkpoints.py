@@ -110,8 +110,8 @@ def warn_of_earlier(output_dir: str | Path) -> None:
     if earlier:
         logger.warning(
             f"{str(output_dir)!r} holds checkpoints of an earlier run, up to {earlier[-1].name}, and this run starts "
-            "anew. It overwrites those of the same round. Resuming with True later takes the checkpoint of the highest "
-            "round, from whichever run. Remove them, choose another output_dir, or resume with "
+            "anew. It overwrites those of the same round. Resuming with True later takes the checkpoint of the "
+            "highest round, from whichever run. Remove them, choose another output_dir, or resume with "
             "resume_from_checkpoint=True."
         )
 
