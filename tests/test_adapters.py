@@ -73,7 +73,9 @@ def test_rows_that_dropout_tells_apart_do_not_share_their_prefill(tmp_path, trai
 def test_only_caches_that_copy_all_their_rows_are_shared():
     empty = {"past_key_values": DynamicCache(), "position_ids": torch.zeros(2, 3)}
     assert _can_share(empty)
-    assert not _can_share({**empty, "position_ids": torch.zeros(3, 2, 3)})  # three kinds of position before the rows
+    assert _can_share({**empty, "position_ids": torch.zeros(3, 2, 3)})  # three kinds of position before the rows
+    assert not _can_share({**empty, "position_ids": torch.zeros(3)})
+    assert not _can_share({**empty, "mm_encoder_outputs": {"video": object()}, "input_ids": torch.zeros(2, 3)})
     assert not _can_share({**empty, "past_key_values": None})
 
     class Hybrid(DynamicLayer):

@@ -37,6 +37,7 @@ ROOMS = [
     },
     {"distillation", "divergence", "pixels"},
     {"sharding", "adapters"},
+    {"shared_images"},
     {"shared_prompts", "image_features", "precision", "forwards"},
     {"engines"},
     {"plots", "side_by_side", "report", "show"},

@@ -18,7 +18,7 @@ from trl_copd import CoPDConfig
 from trl_copd.recipes.build import build_experts, find_reward, pool
 from trl_copd.recipes.demo_base import _grade, build_base
 from trl_copd.recipes.domains import DOMAINS, make_domain, make_split, split_of
-from trl_copd.train import check_model, loading_options, main
+from trl_copd.train import PARSED, RecipeParser, check_model, loading_options, main
 
 
 ROOT = Path(__file__).parent.parent
@@ -238,6 +238,13 @@ def test_a_recipe_without_domains():
 def test_a_rate_that_yaml_reads_as_text():
     domain = yaml.safe_load("{name: a, builtin: demo/sort, n_train: 8, n_eval: 4, learning_rate: 1e-3}")
     assert domain["learning_rate"] == "1e-3" and build_experts([domain], 0)[0].learning_rate == 1e-3
+
+
+@pytest.mark.parametrize("word, value", [("true", True), ("False", False), ("auto", "auto")])
+def test_a_word_or_a_truth_value_on_the_command_line(config, tmp_path, word, value):
+    argv = ["--config", str(config), "--output_dir", str(tmp_path), "--share_prompts", word]
+    _, args, _ = RecipeParser(PARSED).parse_args_and_config(argv)
+    assert args.share_prompts is value or args.share_prompts == value == "auto"
 
 
 def test_one_model(tmp_path):

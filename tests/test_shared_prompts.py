@@ -121,7 +121,7 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_forward(build, c
     plain = outcome(model, inputs)
     shared, positions = SharedPrompts(model), None
     assert_close(outcome(model, inputs, shared), plain)
-    assert shared.trusted
+    assert shared.trusted == {False: True}
     positions = counted(model)
     assert_close(outcome(model, inputs, shared), plain)
     # three prompts of 9 tokens without their last, then that and 5 more of each of 8 rows, instead of 8 times 14
@@ -161,8 +161,8 @@ def dropped():
     return adapted(dropout=0.1), {}
 
 
-def with_images():
-    return adapted(), {"token_type_ids": torch.zeros(8, 14, dtype=torch.long)}
+def with_masked_images():
+    return adapted(), {"pixel_attention_mask": torch.ones(8, 4, 4)}
 
 
 def reentrant():
@@ -187,7 +187,7 @@ def states_beside_keys():
     ("build", "reason"),
     [
         (dropped, "dropout"),
-        (with_images, "token_type_ids"),
+        (with_masked_images, "pixel_attention_mask"),
         (reentrant, "use_reentrant=True"),
         (routed, "load-balancing"),
         (states_beside_keys, "more than keys and values"),
@@ -219,7 +219,9 @@ def test_a_model_that_ignores_the_prompt_goes_on_without_sharing(caplog, monkeyp
     shared = SharedPrompts(model)
     for _ in range(2):
         assert_close(outcome(model, inputs, shared), plain)
-    assert not shared.trusted and len(caplog.records) == 2  # when it is found, and as the reason from then on
+    assert (
+        shared.trusted == {False: False} and len(caplog.records) == 2
+    )  # when it is found, and as the reason from then on
 
 
 def test_dropout_out_of_training_is_no_obstacle():
@@ -238,9 +240,10 @@ def test_where_completions_begin_and_which_prompts_are_alike():
     inputs = batch()
     assert completion_start(inputs["labels"]) == 9
     assert completion_start(torch.full((2, 3), -100)) == 0
-    (ids, mask), source, counts = like_prompts(inputs["input_ids"], inputs["attention_mask"], 8, None)
-    assert counts == [3] and ids[source].equal(inputs["input_ids"][:, :8])
-    assert mask[source].equal(inputs["attention_mask"][:, :8])
+    first, source, counts = like_prompts(inputs["input_ids"], inputs["attention_mask"], 8, None)
+    assert counts == [3] and len(first) == 3
+    for name in ("input_ids", "attention_mask"):
+        assert inputs[name][first][source][:, :8].equal(inputs[name][:, :8])
     # a padded token and a real one with the same id are unlike
     ids, mask = torch.zeros(2, 4, dtype=torch.long), torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     assert like_prompts(ids, mask, 3, None)[2] == [2]
@@ -286,7 +289,7 @@ def trained(folder, share, dropout=0.0, **overrides):
 def test_a_run_moves_as_it_does_without(tmp_path, overrides, caplog):
     plain, moved = trained(tmp_path / "plain", False, **overrides)
     shared, also = trained(tmp_path / "shared", True, **overrides)
-    assert plain.forwards.shared_prompts is None and shared.forwards.shared_prompts.trusted
+    assert plain.forwards.shared_prompts is None and shared.forwards.shared_prompts.trusted[False]
     assert not any("do not share" in record.message for record in caplog.records)
     for name in moved:
         one, two = (torch.cat([value.flatten() for value in own[name].values()]) for own in (moved, also))
@@ -326,7 +329,7 @@ def test_experts_that_share_prompts_equal_separate_grpo_runs(tmp_path, overrides
     trainer = build_trainer(tmp_path / "together", experts, topology="mutual", opd_steps=0, share_prompts=True, **own)
     replay_copd(trainer)
     trainer.train()
-    assert trainer.forwards.shared_prompts.trusted
+    assert trainer.forwards.shared_prompts.trusted[False]
     for name, (dataset, reward) in data.items():
         args = GRPOConfig(**settings(tmp_path / name, **own))
         alone = GRPOTrainer(tiny_model(), reward, args, dataset, processing_class=tiny_tokenizer(), peft_config=lora())

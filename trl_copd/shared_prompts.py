@@ -20,13 +20,16 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from . import sharding
 from .adapters import RowGroups
+from .pixels import PER_TOKEN
+from .shared_images import PIXELS, RowImages, positions_of
 
 
 logger = get_logger(__name__)
 
 # exactly these: hybrid layers have states besides keys and values, which a row's completion would go on from
 REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
-INPUTS = {"input_ids", "attention_mask", "labels", "fused_lm_head"}  # what TRL gives for rows of text
+TEXT = {"input_ids", "attention_mask", "labels", "fused_lm_head"}  # what TRL gives for rows of text
+INPUTS = {*TEXT, *PIXELS, *PER_TOKEN}
 # largest mean difference of log-probabilities, nats, that rounding explains; without its prompt a model is far off
 ROUNDING = {torch.float32: 0.01, torch.float64: 0.01}
 ROUNDING_HALF = 0.1
@@ -37,9 +40,10 @@ class SharedPrompts:
     Lets rows with one prompt share its forward and its backward.
 
     For the length of `active`, a forward with TRL's fused LM head becomes two: each unlike prompt without its last
-    token, once; then the rest of each row, beside the keys and values of its prompt, through which the gradient flows
-    back. Dropout, inputs besides text and what `obstacle` names leave the forward as it is, and the log says why. The
-    first batch is run either way, and a model for which the results differ goes on without sharing.
+    token, with its images, once; then the rest of each row, beside the keys and values of its prompt, through which
+    the gradient flows back. Dropout, unknown inputs and what `obstacle` names leave the forward as it is, and the log
+    says why. The first batch of text, and the first with images, is run either way; where the results differ, the
+    model goes on without sharing.
 
     Args:
         model ([`~peft.PeftModel`]): A causal language model with TRL's fused LM head.
@@ -47,7 +51,7 @@ class SharedPrompts:
 
     def __init__(self, model: PeftModel):
         self.model, self.causal_lm = model, cast(PreTrainedModel, model.get_base_model())
-        self.trusted: bool | None = None  # whether the first batch came out right; `None` before it
+        self.trusted: dict[bool, bool] = {}  # whether the first batch came out right; `True`: that with images
         self._told: set[str] = set()
 
     @contextmanager
@@ -87,29 +91,59 @@ class SharedPrompts:
         if obstacle is not None:
             self._tell(obstacle)
             return forward(**inputs)
-        prompts, source, rows = like_prompts(inputs["input_ids"], inputs["attention_mask"], start - 1, groups)
+        length, sees = start - 1, inputs.get("pixel_values") is not None
+        images = RowImages.found(inputs, length, self.causal_lm.config.image_token_id) if sees else None
+        if sees and images is None:
+            self._tell("it cannot be told which image belongs to which row")
+            return forward(**inputs)
+        marks = images.marks() if images is not None else None
+        first, source, rows = like_prompts(inputs["input_ids"], inputs["attention_mask"], length, groups, marks)
         if sum(rows) == len(source):
             return forward(**inputs)
+        positions = positions_of(self.causal_lm.base_model, inputs)
         with groups.resized(rows) if groups is not None else nullcontext():
-            cache = self._run(*prompts)
-        output = self._complete(forward, inputs, start - 1, RepeatedPrompts(cache, source))
-        if self.trusted is None:
+            cache = self._run(inputs, first, length, images, positions)
+        output = self._complete(forward, inputs, length, RepeatedPrompts(cache, source), positions)
+        if sees not in self.trusted:
             self._check(forward, inputs, output)
-            if not self.trusted:
+            if not self.trusted[sees]:
                 return forward(**inputs)
         return output
 
-    def _run(self, ids: torch.Tensor, mask: torch.Tensor) -> "Prompts":
-        """Keys and values of prompts `(U, P - 1)`."""
+    def _run(
+        self,
+        inputs: dict[str, Any],
+        rows: torch.Tensor,
+        length: int,
+        images: RowImages | None,
+        positions: torch.Tensor | None,
+    ) -> "Prompts":
+        """Keys and values of the prompts of some rows, their first `length` tokens."""
         cache = Prompts(config=self.causal_lm.config)
+        names = ("input_ids", "attention_mask", *PER_TOKEN)
+        given = {name: inputs[name][rows, :length] for name in names if inputs.get(name) is not None}
+        if images is not None:
+            given |= images.of(rows.tolist())
+        if positions is not None:
+            given["position_ids"] = positions[:, rows, :length]
         # not through the hooks of the module: `last_hidden_states` listens there for the completions' states
-        self.causal_lm.base_model.forward(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=False)
+        self.causal_lm.base_model.forward(**given, past_key_values=cache, use_cache=False)
         return cache
 
-    def _complete(self, forward: Callable, inputs: dict[str, Any], start: int, cache: "RepeatedPrompts") -> Any:
+    def _complete(
+        self,
+        forward: Callable,
+        inputs: dict[str, Any],
+        start: int,
+        cache: "RepeatedPrompts",
+        positions: torch.Tensor | None,
+    ) -> Any:
         """The output of the plain forward, from the last token of the prompt on; zeros before it, as TRL has there."""
-        rest = {key: inputs[key][:, start:] for key in ("input_ids", "labels")}
-        output = forward(**inputs | rest, past_key_values=cache)
+        rest = {key: value for key, value in inputs.items() if key in TEXT}
+        rest |= {key: inputs[key][:, start:] for key in ("input_ids", "labels")}
+        if positions is not None:
+            rest["position_ids"] = positions[:, :, start:]
+        output = forward(**rest, past_key_values=cache)
         for name, value in output.items():
             if torch.is_tensor(value) and value.dim() == 2:
                 output[name] = nn.functional.pad(value, (start, 0))  # (B, L - 1)
@@ -119,8 +153,9 @@ class SharedPrompts:
     def _check(self, forward: Callable, inputs: dict[str, Any], output: Any) -> None:
         scored, plain = output.label_mask, forward(**inputs).log_probs
         difference = (output.log_probs - plain)[scored].abs().mean().item()
-        self.trusted = difference <= ROUNDING.get(self._dtype(inputs), ROUNDING_HALF)
-        if not self.trusted:
+        sees = inputs.get("pixel_values") is not None
+        self.trusted[sees] = difference <= ROUNDING.get(self._dtype(inputs), ROUNDING_HALF)
+        if not self.trusted[sees]:
             self._tell(f"{self._name} gives other log-probabilities then (by {difference:.2g} nats on average)")
 
     # ---- Where it cannot be done ------------------------------------------------------------------------------------
@@ -129,7 +164,7 @@ class SharedPrompts:
         """Why rows of one prompt cannot share it in the forward at hand, or `None` if they can."""
         if self._impossible is not None:
             return self._impossible
-        if self.trusted is False:
+        if self.trusted.get(inputs.get("pixel_values") is not None) is False:
             return f"{self._name} gives other log-probabilities with sharing"
         others = sorted(key for key, value in inputs.items() if key not in INPUTS and value is not None)
         if others:
@@ -215,8 +250,12 @@ def completion_start(labels: torch.Tensor) -> int:
 
 
 def like_prompts(
-    ids: torch.Tensor, mask: torch.Tensor, length: int, groups: RowGroups | None
-) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor, list[int]]:
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    length: int,
+    groups: RowGroups | None,
+    marks: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """
     The unlike prompts of a batch, wherever in it their rows stand.
 
@@ -224,16 +263,20 @@ def like_prompts(
         ids, mask (`torch.Tensor`): Of the rows, `(B, L)`.
         length (`int`): Tokens that count as prompt.
         groups ([`RowGroups`], *optional*): Rows of different groups are unlike.
+        marks (`torch.Tensor`, *optional*): Rows of different marks are unlike, `(B,)`.
 
     Returns:
-        Ids and mask of the prompts `(U, length)`, the prompt of each row `(B,)`, and the number of prompts by group.
+        A row of each prompt `(U,)`, the prompt of each row `(B,)`, and the number of prompts by group.
     """
     rows = groups.rows if groups is not None else [len(ids)]
     group = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(rows)).to(ids)  # (B,)
-    keys = torch.cat([group.unsqueeze(1), ids[:, :length], mask[:, :length].to(ids.dtype)], dim=1)
+    further = [] if marks is None else [marks.to(ids).unsqueeze(1)]
+    keys = torch.cat([group.unsqueeze(1), *further, ids[:, :length], mask[:, :length].to(ids.dtype)], dim=1)
     unlike, source = torch.unique(keys, dim=0, return_inverse=True)  # in the order of the groups
     counts = torch.bincount(unlike[:, 0], minlength=len(rows)).tolist()
-    return (unlike[:, 1 : length + 1], unlike[:, length + 1 :].to(mask.dtype)), source, counts
+    first = torch.empty(len(unlike), dtype=torch.long, device=ids.device)
+    first[source] = torch.arange(len(ids), device=ids.device)  # whichever: they are alike
+    return first, source, counts
 
 
 def drops(module: nn.Module) -> bool:

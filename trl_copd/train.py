@@ -56,6 +56,7 @@ class RecipeArguments:
 
 
 PARSED = (RecipeArguments, CoPDConfig, ModelConfig)
+BOOL_OR_WORD = ("share_prompts",)
 HELP = """\
 usage: trl-copd train [--config RECIPE] [--OPTION VALUE ...]
 
@@ -113,12 +114,14 @@ class RecipeParser(TrlParser):
             if method == "copd-hub" and not {**config, **on_line}.get("hub"):
                 raise ValueError(f"method='copd-hub' needs the name of an expert in `hub`: one of {_names(config)}.")
             self.preset = method_settings(method, {**config, **on_line})
-            argv = [
-                token
+            given = {
+                name: tokens
                 for name, tokens in given.items()
                 if name not in METHODS[method].fields or on_line[name] == METHODS[method].fields[name]
-                for token in tokens
-            ]
+            }
+        # argparse compares with `True` and `False` themselves where "auto" is possible, too
+        given = {name: [*map(_capital, tokens)] if name in BOOL_OR_WORD else tokens for name, tokens in given.items()}
+        argv = [token for tokens in given.values() for token in tokens]
         return super().parse_args_and_config(argv, **options)
 
     def set_defaults_with_config(self, **config: Any) -> list[str]:
@@ -148,6 +151,10 @@ def _value(text: str) -> Any:
         return yaml.safe_load(text or "true")
     except yaml.YAMLError:
         return text
+
+
+def _capital(word: str) -> str:
+    return word.capitalize() if word in ("true", "false") else word
 
 
 def _names(recipe: dict[str, Any]) -> list[Any]:

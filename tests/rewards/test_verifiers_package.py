@@ -13,7 +13,8 @@ OWN = Path(__file__).resolve().parents[2] / "docs" / "rewards" / "own.md"
 
 @pytest.fixture(scope="module")
 def recipe():
-    section = OWN.read_text(encoding="utf-8").partition("## In Prime Intellect's `verifiers`")[2]
+    section = OWN.read_text(encoding="utf-8").partition("## Together with Prime Intellect's `verifiers`")[2]
+    assert section, "the section has another name"
     names: dict = {"__name__": "recipe"}
     for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         if not block.startswith(">>>"):

@@ -14,13 +14,16 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ..adapters import RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
+from ..pixels import PER_TOKEN
 from ..sharding import gathered
+from ..shared_images import RowImages
 from ..shared_prompts import drops
 from .cache import make_room
 
 
 # Inputs of a forward that have the rows in front, and such as say nothing about a row. With others it is not shared.
-ROW_INPUTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "token_type_ids")
+ROW_INPUTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", *PER_TOKEN)
+FEATURES = "mm_encoder_outputs"  # of all images, before the first forward of `generate`
 SHARED_INPUTS = ("past_key_values", "use_cache", "return_dict", "logits_to_keep", "cache_position")
 
 # (prompt ids, greedy) to the completions of the adapters that are active
@@ -124,8 +127,8 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
 
     The `num_generations` rows of a prompt are consecutive and alike until the first sampled token, so all but one of
     them need no prefill. Left as it is under dropout, which treats like rows differently, and wherever anything is not
-    known to be right: other inputs than `ROW_INPUTS` and `SHARED_INPUTS`, more or fewer rows than were given (beams),
-    caches other than `DynamicCache` itself or with layers that cannot copy rows.
+    known to be right: other inputs than `ROW_INPUTS`, `SHARED_INPUTS` and features of images, more or fewer rows than
+    were given (beams), caches other than `DynamicCache` itself or with layers that cannot copy rows.
 
     Args:
         model ([`~peft.PeftModel`]): A causal language model, inside `grouped`.
@@ -139,17 +142,25 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
 
     @functools.wraps(forward)  # `generate` reads its signature
     def shared_forward(*args: Any, **inputs: Any) -> Any:
-        per_row = {key: inputs[key] for key in ROW_INPUTS if inputs.get(key) is not None}
+        per_row = {key: _turned(key, inputs[key]) for key in ROW_INPUTS if inputs.get(key) is not None}
         rows = {len(value) for value in per_row.values()}
         if args or rows != {sum(groups.rows)} or not _can_share(inputs):  # beams have rows of their own
             return forward(*args, **inputs)
+        seen = (inputs.get(FEATURES) or {}).get("image")
+        images = None if seen is None else RowImages.seen(seen, inputs["input_ids"], causal_lm.config.image_token_id)
+        if seen is not None and images is None:
+            return forward(**inputs)
         cache = inputs["past_key_values"]
-        first = _first_of_like(per_row.values(), groups)  # (N,), on the CPU
+        marks = [] if images is None else [images.marks().unsqueeze(1)]
+        first = _first_of_like([*per_row.values(), *marks], groups)  # (N,), on the CPU
         # moved once: as an index in its place the CPU's would be copied for each input and for each layer of the cache
         device = next(iter(per_row.values())).device
         unique, source = first.nonzero().squeeze(1).to(device), (first.cumsum(0) - 1).to(device)
+        of_prompts = {key: _turned(key, value[unique]) for key, value in per_row.items()}
+        if images is not None:
+            of_prompts[FEATURES] = {"image": images.features(seen, unique.tolist())}
         with groups.resized([int(part.sum()) for part in first.split(groups.rows)]):
-            output = forward(**inputs | {key: value[unique] for key, value in per_row.items()})
+            output = forward(**inputs | of_prompts)
         cache.batch_select_indices(source)  # (N,): where each row's prompt has gone
         make_room(cache)
         output.logits = output.logits[source]
@@ -167,8 +178,12 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
 def _can_share(inputs: dict[str, Any]) -> bool:
     """Whether this is a prefill of which nothing is unknown, into a cache that can copy rows."""
     for name, value in inputs.items():
-        if name in ROW_INPUTS:  # prepared masks and the three kinds of position of multimodal models are not (N, P)
-            if value is not None and not (torch.is_tensor(value) and value.dim() == 2 + (name == "inputs_embeds")):
+        if name in ROW_INPUTS:  # prepared masks are not (N, P)
+            known = (2, 3) if name == "position_ids" else (3,) if name == "inputs_embeds" else (2,)
+            if value is not None and not (torch.is_tensor(value) and value.dim() in known):
+                return False
+        elif name == FEATURES:
+            if set(value or {}) - {"image"} or inputs.get("input_ids") is None:
                 return False
         elif name not in SHARED_INPUTS and value is not None and value is not False:
             return False
@@ -179,6 +194,11 @@ def _can_share(inputs: dict[str, Any]) -> bool:
         and all(type(layer) in copies for layer in cache.layers)
         and cache.get_seq_length() == 0
     )
+
+
+def _turned(name: str, value: torch.Tensor) -> torch.Tensor:
+    """An input with its rows in front, or as it was: positions of several kinds are `(kinds, N, P)`."""
+    return value.transpose(0, 1) if name == "position_ids" and value.dim() == 3 else value
 
 
 def _first_of_like(inputs: Iterable[torch.Tensor], groups: RowGroups) -> torch.Tensor:
