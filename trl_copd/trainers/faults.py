@@ -147,29 +147,32 @@ def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
     if isinstance(func, nn.Module):
         return func
 
-    def check(values: Any, rows: int) -> list[float | None]:
+    # only TRL's call has `completions`; others may ask an environment's own reward about environments alone, as in TRL
+    def check(values: Any, completions: list | None) -> list[float | None]:
         grades = [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
-        if len(grades) != rows:
-            raise ValueError(f"{len(grades)} rewards for {rows} completions")
+        if completions is not None and len(grades) != len(completions):
+            raise ValueError(f"{len(grades)} rewards for {len(completions)} completions")
         return grades
 
-    def fail(error: Exception, rows: int) -> list[float | None]:
+    def fail(error: Exception, completions: list | None) -> list[float | None]:
         explained = RewardError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
         explained.__cause__ = error
+        if completions is None:
+            raise explained
         failures.append(explained)
-        return [FAILED] * rows
+        return [FAILED] * len(completions)
 
-    def call(*args, completions, **kwargs):
+    def call(*args, **given):
         try:
-            return check(func(*args, completions=completions, **kwargs), len(completions))
+            return check(func(*args, **given), given.get("completions"))
         except Exception as error:
-            return fail(error, len(completions))
+            return fail(error, given.get("completions"))
 
-    async def call_async(*args, completions, **kwargs):
+    async def call_async(*args, **given):
         try:
-            return check(await func(*args, completions=completions, **kwargs), len(completions))
+            return check(await func(*args, **given), given.get("completions"))
         except Exception as error:
-            return fail(error, len(completions))
+            return fail(error, given.get("completions"))
 
     return call_async if is_async_callable(func) else call
 
