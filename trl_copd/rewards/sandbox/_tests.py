@@ -224,7 +224,23 @@ class Grading:
 def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
     calls = Calls(reading)
     body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
-    return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
+    flags = _future_flags(body)
+    return [(node, compile(ast.Module([node], []), _FILE, "exec", flags, dont_inherit=True)) for node in body]
+
+
+def _future_flags(body: list[ast.stmt]) -> int:
+    """What `from __future__ import ...` asks for: each statement is compiled by itself."""
+    names = [
+        alias.name
+        for node in body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for alias in node.names
+    ]
+    if not names:
+        return 0
+    import __future__
+
+    return sum({getattr(__future__, name).compiler_flag for name in names if name in __future__.all_feature_names})
 
 
 def _only_function(link: Link) -> str | None:
@@ -254,8 +270,9 @@ def _methods(name: str, cls: type) -> Iterator[tuple[str, Callable[[], Any]]]:
         for method in unittest.TestLoader().getTestCaseNames(cls):
             yield f"{name}.{method}", partial(_run_case, cls(method))
     elif name.startswith("Test"):
-        for method in [attribute for attribute in vars(cls) if attribute.startswith("test")]:
-            for args in _parameters(vars(cls)[method], skip=1):
+        members = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+        for method in [name for name in members if name.startswith("test")]:
+            for args in _parameters(members[method], skip=1):
 
                 def test(method: str = method, args: dict = args) -> None:
                     instance = cls()
