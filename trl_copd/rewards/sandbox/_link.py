@@ -11,7 +11,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _arrays, _codec, _numeric
@@ -72,6 +72,7 @@ class Link:
         self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
+        self.filled: set[int] = set()  # numbers of what was called and returned more than an empty value
         self.empty: dict[int, Any] = {}  # containers without elements that the submission sent, by id
 
     def fail(self, reason: str) -> SubmissionFailed:
@@ -157,8 +158,8 @@ class Link:
                 same = given[reply["same"]]
                 if type(same) not in (list, dict, set, bytearray):  # never an object: it would come back with trust
                     raise _codec.Malformed("not an argument that can be handed back")
-                return same
-            value = self.decode(reply["value"])
+                return self.noted(operation, args, same)
+            value = self.noted(operation, args, self.decode(reply["value"]))
             if type(value) is str and value.strip().lower().lstrip("+-") == "nan" and not self.allow_nan:
                 raise self.fail("the answer is the text of a NaN, of which the tests say nothing")
             return value
@@ -166,6 +167,11 @@ class Link:
             if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
                 raise self.fail(f"malformed message: {error}") from None
             raise
+
+    def noted(self, operation: str, args: Sequence[Any], value: Any) -> Any:
+        if operation == "__call__" and _is_filled(value):
+            self.filled.add(proxy_number(args[0]))
+        return value
 
     def take_back(self, reply: dict) -> None:
         """Containers in attributes of the tests' objects, as the submission has changed them."""
@@ -359,6 +365,13 @@ class Link:
             error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
         self.raised[id(error)] = error
         return error
+
+
+def _is_filled(value: Any) -> bool:
+    """Whether a value is neither empty nor made of empty ones."""
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return any(not isinstance(item, (list, tuple, dict, set, frozenset)) or _is_filled(item) for item in value)
+    return value is not None and not (isinstance(value, Proxy) or (isinstance(value, (str, bytes)) and not value))
 
 
 def _is_public(value: Any, name: Any) -> bool:

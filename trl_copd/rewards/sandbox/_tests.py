@@ -23,6 +23,7 @@ from ._calls import Calls, functions
 from ._link import TESTS, Link, SubmissionFailed
 from ._names import Names, Submission
 from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
+from ._vacuous import Sites
 
 
 _CAN_FAIL = ("assert", "raise", "except", "exit", "fail")  # test code without any of these words can only pass
@@ -75,7 +76,8 @@ class Grading:
         try:
             given = _parse(preamble, "preamble") if preamble else None
             self.reading = Reading(self.tree, code, self.entry_point, given)
-            self.statements = _compile(self.reading)
+            self.sites = Sites(self.reading)
+            self.statements = _compile(self.reading, self.sites)
         except _BROKEN as error:
             raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
         if not self.reading.total and not any(isinstance(node, ast.ClassDef) for node in self.tree.body):
@@ -86,7 +88,7 @@ class Grading:
         self.source, self.preamble = code, preamble
         bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
         _arrays.guard(code, allow_nan, self.link.fail, numpy=bare)
-        self.names.update(functions(self.link))
+        self.names.update(functions(self.link) | self.sites.functions())
 
     def _own_class(self, name: str) -> type | None:
         return self.names.own_class(name)
@@ -159,6 +161,9 @@ class Grading:
             self._count_the_rest()
         if link.failed:
             passed, reason = passed if self.to_the_end else 0, link.failed if passed == done - 1 else reason
+        vacuous = self.sites.trouble(self.names, self.link) if passed else None
+        if vacuous:
+            passed, reason = 0, vacuous
         total = max(done, self.reading.total if self.collected is None else self.collected)
         return {"passed": passed, "total": total, "reason": reason}
 
@@ -221,9 +226,10 @@ class Grading:
         return eval(compile(self.entry_point, "<entry point>", "eval", dont_inherit=True), found)
 
 
-def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
+def _compile(reading: Reading, sites: Sites) -> list[tuple[ast.stmt, types.CodeType]]:
     calls = Calls(reading)
-    body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
+    body = sites.mark(reading.tree.body) if sites.needed else reading.tree.body
+    body = [calls.visit(node) for node in body] if calls.needed else body
     flags = _future_flags(body)
     return [(node, compile(ast.Module([node], []), _FILE, "exec", flags, dont_inherit=True)) for node in body]
 
