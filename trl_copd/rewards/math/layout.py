@@ -63,8 +63,8 @@ def _equals(text: str) -> int | None:
 _DETERMINANT = re.compile(r"\s*\\(?:det|operatorname\s*\{\s*(?:det|tr|rank|rk)\s*\})(?![A-Za-z])")
 _OF_VECTORS = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol)\b.*\\(?:times|cdot|bullet)\b")
 _UNSEEN = frozenset(
-    r"\, \; \: \! \left \right \displaystyle \limits \nolimits \mathrm \text \operatorname \mathbf \boldsymbol \vec \quad \qquad"
-    r" { } $ \( \[".split()
+    r"\, \; \: \! \left \right \displaystyle \limits \nolimits \mathrm \text \operatorname \mathbf \boldsymbol \vec"
+    r" \quad \qquad { } $ \( \[".split()
 )
 _DUMMY = (r"\\i*nt .*d ([a-zθφ])$", r"\\(?:sum|prod) _ ([a-z]) =", r"\\lim _ ([a-z]) \\to")
 

@@ -44,10 +44,11 @@ _COMPARES = frozenset(
 _QUANTITIES = (
     "mean average expectation", "median", "mode", "range", "variance", "deviation", "area", "perimeter circumference",
     "volume", "radius radii", "diameter", "length", "width breadth", "height altitude", "speed velocity", "distance",
-    "time", "probability chance", "sum total", "product", "difference", "quotient", "remainder", "maximum largest "
-    "greatest biggest highest max", "minimum smallest least lowest min", "domain", "slope gradient", "intercept", "vertex",
-    "focus", "directrix", "numerator", "denominator", "determinant", "trace", "rank", "mass", "weight", "force", "energy",
-    "power", "acceleration", "cost price", "profit", "loss", "interest", "first", "second", "last",
+    "time", "probability chance", "sum total", "product", "difference", "quotient", "remainder",
+    "maximum largest greatest biggest highest max", "minimum smallest least lowest min", "domain", "slope gradient",
+    "intercept", "vertex", "focus", "directrix", "numerator", "denominator", "determinant", "trace", "rank", "mass",
+    "weight", "force", "energy", "power", "acceleration", "cost price", "profit", "loss", "interest", "first",
+    "second", "last",
 )  # fmt: skip
 QUANTITIES = {word: meaning for meaning, words in enumerate(_QUANTITIES) for word in words.split()}
 # Adjectives that may stand before a noun, and never for one

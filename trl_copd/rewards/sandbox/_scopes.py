@@ -20,7 +20,7 @@ class EarlyReads:
     Attributes:
         names (`set[str]`): Global names that statements of the module read before any statement can have bound them.
         in_classes (`set[str]`): Names that bodies of classes read from outside and bind as well.
-        with_substitute (`set[str]`): Names for which the tests have a substitute: `try: f` with `except NameError: f = g`.
+        with_substitute (`set[str]`): Names with a substitute of the tests: `try: f` and `except NameError: f = g`.
     """
 
     def __init__(self, tree: ast.Module):

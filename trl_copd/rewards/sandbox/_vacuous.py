@@ -1,11 +1,12 @@
 """
-Assertions that never ran, because the answer has no elements: `for k, v in f(2).items(): assert v == k * k` and `assert
-all(x > 0 for x in f(2))` pass with `{}` and `[]`.
+Assertions that never ran, because the answer has no elements: `for k, v in f(2).items(): assert v == k * k` and
+`assert all(x > 0 for x in f(2))` pass with `{}` and `[]`.
 
-A *site* is a loop with an assertion in it, or an `all` or `any`, over what the submission gave. A row fails where a site
-was reached and never had an element, if the tests say nothing else about that answer: no site over the same function
-ever had one, and no assertion asks for more than an empty answer has. It does not fail where emptiness is asked for:
-`assert f(2) == []` beside the loop over `f(2)`, a loop over `f([])`, or a loop whose body can only fail.
+A *site* is a loop with an assertion in it, an `all` or `any`, or a filter, over what the submission gave. A row fails
+where a site was reached and never had an element, if the tests say nothing else about that function's answers: no
+site over them ever had an element, no call returned more than an empty value, and no assertion asks for more.
+It does not fail where emptiness is asked for: `assert f(2) == []` beside the loop over `f(2)`, a loop over `f([])`, or
+a loop whose body can only fail.
 """
 
 import ast
