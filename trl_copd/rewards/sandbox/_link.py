@@ -73,6 +73,7 @@ class Link:
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
         self.filled: set[int] = set()  # numbers of what was called and returned more than an empty value
+        self.hollow: set[int] = set()  # the same of what returned an empty container or text
         self.empty: dict[int, Any] = {}  # containers without elements that the submission sent, by id
 
     def fail(self, reason: str) -> SubmissionFailed:
@@ -169,8 +170,11 @@ class Link:
             raise
 
     def noted(self, operation: str, args: Sequence[Any], value: Any) -> Any:
-        if operation == "__call__" and _is_filled(value):
-            self.filled.add(proxy_number(args[0]))
+        if operation == "__call__":
+            if _is_filled(value):
+                self.filled.add(proxy_number(args[0]))
+            elif isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)):
+                self.hollow.add(proxy_number(args[0]))
         return value
 
     def take_back(self, reply: dict) -> None:

@@ -14,21 +14,33 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ._asserted import (
+    AROUND,
+    EMPTY,
+    LOOPS,
+    QUANTIFIERS,
+    asks_to_be_empty,
+    asserts,
+    base_of,
+    called,
+    can_only_fail,
+    compares_with_more,
+    goes_over,
+    is_weak,
+    is_written,
+)  # fmt: skip
 from ._flow import FUNCTIONS, Flow, position
 from ._link import Link
 from ._proxy import ClassProxy, Proxy, proxy_number
 from ._reading import Reading
 
 
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
-_QUANTIFIERS = {"all", "any"}
-_AROUND = {"enumerate", "sorted", "list", "reversed", "iter", "set", "tuple", "zip", "range", "len", "map", "filter"}
-_VIEWS = {"items", "keys", "values", "copy"}
 # what an empty answer, or one of the right type, satisfies as well
-_WEAK_CALLS = {"isinstance", "issubclass", "hasattr", "callable", "all", "any", "issubset", "isdisjoint", "type"}
+_WEAK_CALLS = set(
+    "isinstance issubclass hasattr callable all any issubset isdisjoint type startswith endswith".split()
+)
 _WEAK_ASSERTIONS = ("assertnot", "assertfalse", "assertless", "assertisinstance", "assertisnone", "assertcountless")
 _STRONG = (ast.Eq, ast.Is, ast.In, ast.Gt, ast.GtE)
-_EMPTY = {"[]", "{}", "()", "set()", "''", "0", "None", "frozenset()", "list()", "dict()", "tuple()", "0.0", "b''"}
 
 
 class Sites(ast.NodeTransformer):
@@ -46,6 +58,7 @@ class Sites(ast.NodeTransformer):
         self.needed = any(map(self._may_be_site, reading.nodes))
         self.asked_to_be_empty: set[str] = set()
         self.demanded: set[str] = set()
+        self.looked = False
         self.outer: int | None = None  # site of the `all` or `any` around
         self.inner = False  # one inside of it was found
         self.loops: list[ast.stmt] = []
@@ -58,8 +71,12 @@ class Sites(ast.NodeTransformer):
         return self.reading.flow
 
     def mark(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        self.asked_to_be_empty, self.demanded = self._asked_to_be_empty(), self._demanded()
+        self._look()
         return [self.visit(node) for node in body]
+
+    def _look(self) -> None:
+        self.asked_to_be_empty, self.demanded = self._asked_to_be_empty(), self._demanded()
+        self.looked = True
 
     def functions(self) -> dict[str, Callable]:
         """What marked test code calls, by name."""
@@ -77,12 +94,27 @@ class Sites(ast.NodeTransformer):
 
     def trouble(self, names: Mapping[str, Any], link: Link) -> str | None:
         """Why the row fails; `None` if something was asserted."""
+        silent = [self.sources[number] for number in self.reached - self.ran]
+        if link.hollow - link.filled:
+            if not self.looked:
+                self._look()
+            silent += self._weak()
         alive: set[str] = set().union(*(self.sources[number] for number in self.ran), self.demanded)
-        for sources in (self.sources[number] for number in self.reached - self.ran):
+        for sources in silent:
             numbers = {proxy_number(names[name]) for name in sources if _is_function(names.get(name))}
             if alive.isdisjoint(sources) and (numbers or link.filled).isdisjoint(link.filled):
                 return "the answer is empty, and nothing was asserted about it"
         return None
+
+    def _weak(self) -> list[set[str]]:
+        """The functions of each comparison that any empty answer satisfies, where none is asked for."""
+        return [
+            sources
+            for part, sides in self.flow.asserted
+            if is_weak(part) and not self._demands(part, dict(sides)) and not asks_to_be_empty(part, sides)
+            for side, sources in sides
+            if sources and not self._may_be_empty(base_of(side))
+        ]
 
     # -- marks
 
@@ -110,7 +142,7 @@ class Sites(ast.NodeTransformer):
         self.loops.append(node)
         chain = [loop for loop in self.loops if loop.__dict__["theirs"][0]]
         site = None
-        if chain and self._asserts(node) and not _can_only_fail(node):
+        if chain and self._asserts(node) and not can_only_fail(node):
             site = self._site(loop.__dict__["theirs"] for loop in chain)
         self.generic_visit(node)
         self.loops.pop()
@@ -121,7 +153,7 @@ class Sites(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if getattr(node.func, "id", "") not in _QUANTIFIERS - self.reading.defined or len(node.args) != 1:
+        if getattr(node.func, "id", "") not in QUANTIFIERS - self.reading.defined or len(node.args) != 1:
             self.generic_visit(node)
             return node
         node.args = [self._counted(node.args[0], self.flow.arguments.get(position(node), set()))]
@@ -166,11 +198,14 @@ class Sites(ast.NodeTransformer):
         every: set[str] = set()
         for sources, head, _ in loops:
             every |= sources
-            base = _base(head)
-            if ast.unparse(base) in self.asked_to_be_empty or any(map(self._of_nothing, self._values(base))):
+            base = base_of(head)
+            if self._may_be_empty(base):
                 return None
         self.sources.append(every)
         return len(self.sources) - 1
+
+    def _may_be_empty(self, base: ast.expr) -> bool:
+        return ast.unparse(base) in self.asked_to_be_empty or any(map(self._of_nothing, self._values(base)))
 
     def _values(self, base: ast.expr) -> list[ast.expr]:
         """The expression, and what is assigned to it if it is a variable."""
@@ -178,7 +213,7 @@ class Sites(ast.NodeTransformer):
             return [base]
         assigned = [node for node in self.reading.nodes if isinstance(node, ast.Assign)]
         return [
-            _base(node.value) for node in assigned for to in node.targets if getattr(to, "id", "") == base.id
+            base_of(node.value) for node in assigned for to in node.targets if getattr(to, "id", "") == base.id
         ]  # fmt: skip
 
     def _demanded(self) -> set[str]:
@@ -190,28 +225,26 @@ class Sites(ast.NodeTransformer):
         return found
 
     def _demands(self, part: ast.expr, sides: dict[ast.expr, set[str]]) -> bool:
-        name = _called(part).lower()
+        name = called(part).lower()
         if isinstance(part, ast.Call) and name.startswith("assert"):
             if name.startswith(_WEAK_ASSERTIONS):
                 return False
             if name in ("asserttrue", "assertis_true") or len(sides) == 1:
                 return all(self._demands(side, {side: sources}) for side, sources in sides.items())
-            return self._compares_with_more(list(sides.items()))
+            return compares_with_more(list(sides.items()))
         if isinstance(part, ast.Compare):
+            if [getattr(other, "value", None) for other in part.comparators] == [True]:
+                return self._demands(part.left, {part.left: set().union(*sides.values())})
             strong = all(isinstance(operator, _STRONG) for operator in part.ops)
-            return strong and (not sides.keys() >= {part.left} or self._compares_with_more(list(sides.items())))
+            if isinstance(part.ops[-1], ast.In) and isinstance(getattr(part.comparators[-1], "value", None), str):
+                return False  # every text holds the empty one
+            return strong and (not sides.keys() >= {part.left} or compares_with_more(list(sides.items())))
         if isinstance(part, ast.Call):
-            return name not in _WEAK_CALLS and not (name in self.own and _goes_over(self.own[name]))
+            return name not in _WEAK_CALLS and not (name in self.own and goes_over(self.own[name]))
         if isinstance(part, ast.Name):
             values = self._values(part)
             return not values or all(self._demands(value, {value: {"?"}}) for value in values)
         return not isinstance(part, (ast.UnaryOp, ast.BoolOp, ast.Constant, ast.ListComp, ast.SetComp, ast.DictComp))
-
-    def _compares_with_more(self, sides: list[tuple[ast.expr, set[str]]]) -> bool:
-        """Whether one side is the tests' own, and neither empty nor a type."""
-        typed = any(_called(side) == "type" or getattr(side, "attr", "") == "__class__" for side, _ in sides)
-        own = [side for side, sources in sides if not sources]
-        return not typed and any(ast.unparse(side) not in _EMPTY for side in own) and len(own) < len(sides)
 
     def _may_be_site(self, node: ast.AST) -> bool:
         """A first look, which takes too many rather than too few: knowing where values go takes time."""
@@ -220,21 +253,21 @@ class Sites(ast.NodeTransformer):
         if isinstance(node, ast.Call):
             generators = getattr(node.args[0], "generators", []) if len(node.args) == 1 else []
             heads = [generator.iter for generator in generators] or node.args
-            return getattr(node.func, "id", "") in _QUANTIFIERS and not all(map(self._is_own, heads))
-        if not isinstance(node, _LOOPS) or not self._asserts(node):
+            return getattr(node.func, "id", "") in QUANTIFIERS and not all(map(self._is_own, heads))
+        if not isinstance(node, LOOPS) or not self._asserts(node):
             return False
         return isinstance(node, ast.While) or not self._is_own(node.iter)
 
     def _is_own(self, head: ast.expr) -> bool:
         """Whether a loop goes over what is written in the tests, and nothing else is done with it."""
-        for node in ast.walk(_base(head)):
-            if isinstance(node, ast.Call) and _called(node) not in _AROUND:
+        for node in ast.walk(base_of(head)):
+            if isinstance(node, ast.Call) and called(node) not in AROUND:
                 return False
-            if isinstance(node, ast.Name) and node.id not in _AROUND:
+            if isinstance(node, ast.Name) and node.id not in AROUND:
                 values = self._values(node)
-                if not values or not all(map(_is_written, values)):
+                if not values or not all(map(is_written, values)):
                     return False
-                if not all(isinstance(use, (*_LOOPS, ast.comprehension)) for use in self.reading.uses[node.id]):
+                if not all(isinstance(use, (*LOOPS, ast.comprehension)) for use in self.reading.uses[node.id]):
                     return False
         return True
 
@@ -243,13 +276,13 @@ class Sites(ast.NodeTransformer):
         if not isinstance(node, ast.Call) or not node.args:
             return False
         values = [self._values(arg) or [arg] for arg in node.args]
-        return all(ast.unparse(value) in _EMPTY for each in values for value in each)
+        return all(ast.unparse(value) in EMPTY for each in values for value in each)
 
     def _asked_to_be_empty(self) -> set[str]:
         return {
-            ast.unparse(_base(side))
+            ast.unparse(base_of(side))
             for part, sides in self.flow.asserted
-            if any(ast.unparse(side) in _EMPTY for side, _ in sides) or _denies(part)
+            if asks_to_be_empty(part, sides)
             for side, sources in sides
             if sources
         }
@@ -258,16 +291,16 @@ class Sites(ast.NodeTransformer):
         """Functions of the tests in which something is asserted."""
         found: set[str] = set()
         for _ in range(2):
-            found |= {name for name, node in self.own.items() if any(_asserts(part, found) for part in ast.walk(node))}
+            found |= {name for name, node in self.own.items() if any(asserts(part, found) for part in ast.walk(node))}
         return found
 
     def _asserts(self, loop: Any) -> bool:
         """Whether a loop asserts something, or has a function of the tests say no, itself and not in a loop inside."""
         nodes: list[ast.AST] = [*loop.body]
         for node in nodes:
-            if _asserts(node, self.checking):
+            if asserts(node, self.checking):
                 return True
-            if not isinstance(node, (*_LOOPS, *FUNCTIONS, ast.ClassDef, ast.Lambda)):
+            if not isinstance(node, (*LOOPS, *FUNCTIONS, ast.ClassDef, ast.Lambda)):
                 nodes += ast.iter_child_nodes(node)
         return False
 
@@ -276,68 +309,9 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, Proxy) and not isinstance(value, ClassProxy)
 
 
-def _goes_over(function: ast.AST) -> bool:
-    kinds = (*_LOOPS, ast.comprehension)
-    return any(isinstance(node, kinds) or _called(node) in _QUANTIFIERS for node in ast.walk(function))
-
-
-def _asserts(node: ast.AST, checking: set[str]) -> bool:
-    if isinstance(node, ast.If):  # what it finds is noted, and asserted later
-        return any(map(_notes, node.body))
-    if isinstance(node, ast.Call):
-        return _called(node) in checking or _called(node).lower().startswith(("assert", "fail"))
-    if isinstance(node, ast.Return):
-        return isinstance(node.value, ast.Constant) and node.value.value is False
-    return isinstance(node, (ast.Assert, ast.Raise))
-
-
-def _notes(node: ast.stmt) -> bool:
-    """`ok = False`, `bad += 1`, `bad.append(x)`."""
-    if isinstance(node, ast.Assign):
-        return isinstance(node.value, ast.Constant) and node.value.value is False
-    return isinstance(node, ast.AugAssign) or _called(getattr(node, "value", None)) in ("append", "add")
-
-
-def _can_only_fail(loop: Any) -> bool:
-    """Whether each round fails: the loop demands that there is nothing."""
-    for node in loop.body:
-        value: Any = node.value if isinstance(node, (ast.Expr, ast.Return)) else getattr(node, "test", None)
-        if isinstance(node, ast.Raise) or _called(value) == "fail":
-            return True
-        if isinstance(node, (ast.Assert, ast.Return)) and isinstance(value, ast.Constant) and not value.value:
-            return True
-    return False
-
-
-def _called(node: ast.AST | None) -> str:
-    called = getattr(node, "func", None)
-    return getattr(called, "attr", "") or getattr(called, "id", "")
-
-
-def _is_written(node: ast.expr) -> bool:
-    return not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(node))
-
-
 def _call(name: str, site: int, value: ast.expr | None, at: ast.AST) -> ast.Call:
     arguments: list[ast.expr] = [ast.Constant(site), *([value] if value is not None else [])]
     call = ast.Call(ast.Name(name, ast.Load()), arguments, [])
     for part in itertools.chain([call, call.func], arguments[:1]):
         ast.copy_location(part, at)
     return call
-
-
-def _base(node: ast.expr) -> ast.expr:
-    """`f(2)` of `sorted(f(2).items())`."""
-    while isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _VIEWS and not node.args:
-            node = node.func.value
-        elif getattr(node.func, "id", "") in _AROUND and node.args:
-            node = node.args[-1] if getattr(node.func, "id", "") in ("map", "filter") else node.args[0]
-        else:
-            break
-    return node
-
-
-def _denies(part: ast.expr) -> bool:
-    """`not f(2)`, `assertFalse(f(2))`."""
-    return (isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not)) or _called(part) == "assertFalse"
