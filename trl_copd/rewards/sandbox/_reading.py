@@ -61,7 +61,7 @@ class Reading:
         self.defined = _defined(nodes)
         scopes = any(type(node) in _SCOPES for node in nodes)
         unbound, self.in_classes = _unbound(code) if scopes else (uses.keys() - self.defined, set())
-        early = EarlyReads(tree)
+        early = EarlyReads(tree, nodes, self.defined & uses.keys())
         self.in_classes |= early.in_classes
         unbound = unbound | (early.names & self.defined)
         free = {name for name in unbound & uses.keys() if name not in vars(builtins) and name[:2] != "__"}
@@ -97,6 +97,9 @@ class Reading:
         used = others | by_text | (self.submission & set(uses)) | self.imported
         if not used and not leaves_check(tree):
             raise Unreadable("the tests never use the submission (name its function, or give an `entry_point`)")
+        derived = sorted(_bases(nodes) & (others | self.imported))
+        if derived:
+            raise Unreadable(f"the tests derive a class from {derived[0]!r}, which lives in the sandbox")
         self.total = count(tree)
 
     @functools.cached_property
@@ -239,6 +242,13 @@ def _starred(nodes: list[ast.AST]) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom) and node.module not in MODULES and node.names[0].name == "*"
     ]
     return {name: f"{module}:{name}" for module in modules if module for name in _public(module)}
+
+
+def _bases(nodes: list[ast.AST]) -> set[str]:
+    """Names of classes that the tests derive from, other than exceptions, which have a class on this side."""
+    bases = [base for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases]
+    names = {base.id for base in bases if isinstance(base, ast.Name)}
+    return {name for name in names if not name.endswith(("Error", "Exception", "Warning", "Exit", "Interrupt"))}
 
 
 def _given(preamble: ast.Module) -> set[str]:

@@ -4,6 +4,7 @@ Names that test code reads before it binds them itself: `f = lru_cache(f)`, `cla
 """
 
 import ast
+import functools
 from collections.abc import Iterable
 
 from ._flow import FUNCTIONS
@@ -16,6 +17,8 @@ class EarlyReads:
     """
     Args:
         tree (`ast.Module`): The test code.
+        nodes (`list[ast.AST]`): All of it.
+        names (`set[str]`): Names that it binds anywhere and reads anywhere; without any there is nothing to do.
 
     Attributes:
         names (`set[str]`): Global names that statements of the module read before any statement can have bound them.
@@ -23,15 +26,20 @@ class EarlyReads:
         with_substitute (`set[str]`): Names with a substitute of the tests: `try: f` and `except NameError: f = g`.
     """
 
-    def __init__(self, tree: ast.Module):
+    def __init__(self, tree: ast.Module, nodes: list[ast.AST], names: set[str]):
         self.names: set[str] = set()
         self.in_classes: set[str] = set()
         self.with_substitute: set[str] = set()
-        self.everywhere = _bound_outside_classes(tree)
-        bound = {
-            name for node in ast.walk(tree) if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names
-        }
-        self._block(tree.body, bound, None)
+        self.tree = tree
+        self.classes = any(type(node) is ast.ClassDef for node in nodes)
+        anywhere = self.classes or any(type(node) is ast.NamedExpr for node in nodes)
+        if names & (names if anywhere else _bound_by(tree.body)):
+            bound = {name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+            self._block(tree.body, bound, None)
+
+    @functools.cached_property
+    def everywhere(self) -> set[str]:
+        return _bound_outside_classes(self.tree)
 
     def _block(self, body: Iterable[ast.AST], bound: set[str], local: set[str] | None) -> None:
         """`bound` holds the global names bound so far, `local` those of the class whose body this is."""
@@ -43,10 +51,9 @@ class EarlyReads:
         if isinstance(node, FUNCTIONS):
             self._read([*node.decorator_list, *node.args.defaults, *node.args.kw_defaults], bound, local)
             own.add(node.name)
-            inner = self.everywhere | _bound_outside_classes(node)
-            for part in ast.walk(node):
+            for part in ast.walk(node) if self.classes else ():
                 if isinstance(part, ast.ClassDef):
-                    self._block(part.body, inner, set())
+                    self._block(part.body, self.everywhere | _bound_outside_classes(node), set())
         elif isinstance(node, ast.ClassDef):
             self._read([*node.decorator_list, *node.bases, *(word.value for word in node.keywords)], bound, local)
             self._block(node.body, bound, set())
@@ -85,6 +92,13 @@ class EarlyReads:
                     self.names.add(name)
                     if local is not None:
                         self.in_classes.add(name)
+
+
+def _bound_by(body: list[ast.stmt]) -> set[str]:
+    """Names that statements of a module bind, not counting what functions bind for themselves."""
+    named = {node.name for node in body if isinstance(node, (*FUNCTIONS, ast.ClassDef))}
+    others = (node for node in body if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Assert, ast.Import)))
+    return named.union(*map(bound_in, others))
 
 
 def _bound_outside_classes(node: ast.AST) -> set[str]:

@@ -10,6 +10,7 @@ a loop whose body can only fail.
 """
 
 import ast
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -53,9 +54,9 @@ class Sites(ast.NodeTransformer):
 
     def __init__(self, reading: Reading):
         self.reading = reading
-        self.own = {node.name: node for node in reading.nodes if isinstance(node, FUNCTIONS)}
-        self.checking = self._checking()
-        self.needed = any(map(self._may_be_site, reading.nodes))
+        kinds = set(map(type, reading.nodes))
+        may_be = not kinds.isdisjoint((*LOOPS, ast.comprehension)) or not QUANTIFIERS.isdisjoint(reading.uses)
+        self.needed = may_be and any(map(self._may_be_site, reading.nodes))
         self.asked_to_be_empty: set[str] = set()
         self.demanded: set[str] = set()
         self.looked = False
@@ -65,6 +66,11 @@ class Sites(ast.NodeTransformer):
         self.sources: list[set[str]] = []
         self.reached: set[int] = set()
         self.ran: set[int] = set()
+
+    @functools.cached_property
+    def own(self) -> dict[str, ast.AST]:
+        """Functions of the tests."""
+        return {node.name: node for node in self.reading.nodes if isinstance(node, FUNCTIONS)}
 
     @property
     def flow(self) -> Flow:
@@ -254,9 +260,9 @@ class Sites(ast.NodeTransformer):
             generators = getattr(node.args[0], "generators", []) if len(node.args) == 1 else []
             heads = [generator.iter for generator in generators] or node.args
             return getattr(node.func, "id", "") in QUANTIFIERS and not all(map(self._is_own, heads))
-        if not isinstance(node, LOOPS) or not self._asserts(node):
-            return False
-        return isinstance(node, ast.While) or not self._is_own(node.iter)
+        if isinstance(node, ast.While) or (isinstance(node, ast.For) and not self._is_own(node.iter)):
+            return self._asserts(node)
+        return isinstance(node, ast.AsyncFor)
 
     def _is_own(self, head: ast.expr) -> bool:
         """Whether a loop goes over what is written in the tests, and nothing else is done with it."""
@@ -287,7 +293,8 @@ class Sites(ast.NodeTransformer):
             if sources
         }
 
-    def _checking(self) -> set[str]:
+    @functools.cached_property
+    def checking(self) -> set[str]:
         """Functions of the tests in which something is asserted."""
         found: set[str] = set()
         for _ in range(2):
