@@ -206,8 +206,8 @@ class TestRefused:
 class TestSolution:
     @pytest.mark.parametrize(
         "solution", ["B", "b", "(B)", "B.", "B)", "**B**", r"\text{B}", " B ", "Option B", "choice (b)", r"\boxed{B}",
-                     r"$\boxed{\text{(B)}}$", "The answer is (B).", "#### B", "<answer>B</answer>", "2 + 2 = 4.\nAnswer: B",
-                     "Option B is correct."],
+                     r"$\boxed{\text{(B)}}$", "The answer is (B).", "#### B", "<answer>B</answer>",
+                     "2 + 2 = 4.\nAnswer: B", "Option B is correct."],
     )  # fmt: skip
     def test_letter(self, solution):
         assert grade("Answer: B", solution) == 1.0
