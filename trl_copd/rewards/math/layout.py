@@ -5,6 +5,7 @@ and lines of a derivation, a system or a function by pieces become `⟪x=1‖y=2
 
 import re
 
+from .bounds import MAX_CHARS
 from .brackets import closing
 
 
@@ -74,7 +75,7 @@ def operator_name(text: str) -> str | None:
     The sum, integral, limit, determinant or product of vectors before "=", in one spelling: without spaces and braces,
     and with the same letter for what runs. `None` for other texts.
     """
-    if "=" not in text or "\\" not in text:
+    if "=" not in text or "\\" not in text or len(text) > MAX_CHARS:
         return None
     text = text.strip("$ ")
     at = _equals(text)

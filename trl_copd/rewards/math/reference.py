@@ -85,6 +85,8 @@ _RESULT = re.compile(rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},? (?P<c
 _PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
 _YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
 _YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
+_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT)
+_MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
 _NONE = re.compile(
     r"(?:There (?:is|are) )?[Nn]o (?:real )?solutions?(?: ?[:,] ?\$\\(?:oslash|emptyset|varnothing)\$)?\.?"
 )
@@ -144,7 +146,7 @@ def _claim(solution: str) -> str:
     match = _SENTENCE.fullmatch(bare)
     if match:
         return match["claim"] if not _NEGATES.search(bare[: match.start("claim")]) else solution
-    for pattern in (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT):
+    for pattern in _LAST_WORDS if len(bare) <= _MAX_SOLUTION else ():
         if match := pattern.fullmatch(bare):
             return match["claim"]
     return solution

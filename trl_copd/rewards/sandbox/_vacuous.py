@@ -246,7 +246,9 @@ class Sites(ast.NodeTransformer):
                 return False  # every text holds the empty one
             return strong and (not sides.keys() >= {part.left} or compares_with_more(list(sides.items())))
         if isinstance(part, ast.Call):
-            return name not in _WEAK_CALLS and not (name in self.own and goes_over(self.own[name]))
+            if called(part) in self.own and goes_over(self.own[called(part)]):  # `same(f(2), [])` says what it wants
+                return any(ast.unparse(arg) in EMPTY for arg in part.args)
+            return name not in _WEAK_CALLS
         if isinstance(part, ast.Name):
             values = self._values(part)
             return not values or all(self._demands(value, {value: {"?"}}) for value in values)
