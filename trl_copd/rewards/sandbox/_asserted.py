@@ -5,7 +5,7 @@ from typing import Any
 
 
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
-QUANTIFIERS = {"all", "any"}
+QUANTIFIERS = {"all", "any", "sum"}
 AROUND = {"enumerate", "sorted", "list", "reversed", "iter", "set", "tuple", "zip", "range", "len", "map", "filter"}
 EMPTY = {"[]", "{}", "()", "set()", "''", "0", "None", "frozenset()", "list()", "dict()", "tuple()", "0.0", "b''"}
 Sides = list[tuple[ast.expr, set[str]]]  # what an assertion compares, and where it comes from
@@ -26,6 +26,16 @@ def asserts(node: ast.AST, checking: set[str]) -> bool:
     if isinstance(node, ast.Return):
         return isinstance(node.value, ast.Constant) and node.value.value is False
     return isinstance(node, (ast.Assert, ast.Raise))
+
+
+def guards(node: ast.If) -> bool:
+    """`if r: assert r[0] == 1`, and not `if r != 1: fail()`, which passes by not being entered."""
+    if node.orelse or can_only_fail(node):
+        return False
+    calls = (part.value for part in node.body if isinstance(part, ast.Expr))
+    return any(isinstance(part, ast.Assert) for part in node.body) or any(
+        called(call).startswith("assert") for call in calls
+    )
 
 
 def _notes(node: ast.stmt) -> bool:

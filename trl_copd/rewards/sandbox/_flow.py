@@ -116,8 +116,9 @@ class Flow:
         return found
 
     def _iterates(self, node: ast.stmt, scope: dict[str, set[str]]) -> bool:
-        """Whether a loop goes over values of free names, or has its rounds depend on one."""
-        head = getattr(node, "iter", None) or (node.test if isinstance(node, ast.While) else None)
+        """Whether a loop goes over values of free names, or a `while` or an `if` without `else` depends on them."""
+        asks = isinstance(node, ast.While) or (isinstance(node, ast.If) and not node.orelse)
+        head = getattr(node, "iter", None) or (node.test if asks else None)  # type: ignore[attr-defined]
         if head is None:
             return False
         sources = self.sources(head, scope)

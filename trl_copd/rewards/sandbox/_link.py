@@ -72,6 +72,7 @@ class Link:
         self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
+        self.awaited: set[int] = set()  # numbers of what was called and returned a coroutine
         self.filled: set[int] = set()  # numbers of what was called and returned more than an empty value
         self.hollow: set[int] = set()  # the same of what returned an empty container or text
         self.empty: dict[int, Any] = {}  # containers without elements that the submission sent, by id
@@ -171,7 +172,9 @@ class Link:
 
     def noted(self, operation: str, args: Sequence[Any], value: Any) -> Any:
         if operation == "__call__":
-            if _is_filled(value):
+            if getattr(value, "cr_code", None) is Link.drive.__code__:
+                self.awaited.add(proxy_number(args[0]))
+            elif _is_filled(value):
                 self.filled.add(proxy_number(args[0]))
             elif isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)):
                 self.hollow.add(proxy_number(args[0]))
@@ -332,7 +335,9 @@ class Link:
             self.dropped.append(number)
 
     async def drive(self, number: int) -> Any:
-        return self.request("await", self.proxy(Proxy, number))
+        value = self.request("await", self.proxy(Proxy, number))
+        self.filled |= self.awaited if _is_filled(value) else set()
+        return value
 
     def foreign_class(self, name: str, number: int, bases: list | None, methods: Any = ()) -> Any:
         """A class of the submission. An exception gets one of this process: `except` takes nothing else."""

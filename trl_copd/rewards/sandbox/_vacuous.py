@@ -2,9 +2,10 @@
 Assertions that never ran, because the answer has no elements: `for k, v in f(2).items(): assert v == k * k` and
 `assert all(x > 0 for x in f(2))` pass with `{}` and `[]`.
 
-A *site* is a loop with an assertion in it, an `all` or `any`, or a filter, over what the submission gave. A row fails
-where a site was reached and never had an element, if the tests say nothing else about that function's answers: no
-site over them ever had an element, no call returned more than an empty value, and no assertion asks for more.
+A *site* is a loop or an `if` with an assertion in it, an `all`, `any` or `sum`, or a filter, over what the submission
+gave. A row fails where a site was reached and never had an element, if the tests say nothing else about the answers of
+that function: no site over them ever had an element, no call returned more than an empty value, and no assertion asks
+for more.
 It does not fail where emptiness is asked for: `assert f(2) == []` beside the loop over `f(2)`, a loop over `f([])`, or
 a loop whose body can only fail.
 """
@@ -27,9 +28,10 @@ from ._asserted import (
     can_only_fail,
     compares_with_more,
     goes_over,
+    guards,
     is_weak,
     is_written,
-)  # fmt: skip
+)
 from ._flow import FUNCTIONS, Flow, position
 from ._link import Link
 from ._proxy import ClassProxy, Proxy, proxy_number
@@ -55,7 +57,7 @@ class Sites(ast.NodeTransformer):
     def __init__(self, reading: Reading):
         self.reading = reading
         kinds = set(map(type, reading.nodes))
-        may_be = not kinds.isdisjoint((*LOOPS, ast.comprehension)) or not QUANTIFIERS.isdisjoint(reading.uses)
+        may_be = not kinds.isdisjoint((*LOOPS, ast.If, ast.comprehension)) or not QUANTIFIERS.isdisjoint(reading.uses)
         self.needed = may_be and any(map(self._may_be_site, reading.nodes))
         self.asked_to_be_empty: set[str] = set()
         self.demanded: set[str] = set()
@@ -132,6 +134,9 @@ class Sites(ast.NodeTransformer):
 
     def visit_While(self, node: ast.While) -> ast.AST:
         return self._loop(node, "test")
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        return self._loop(node, "test") if guards(node) else self._inner(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         outer, self.loops = self.loops, []
@@ -264,6 +269,8 @@ class Sites(ast.NodeTransformer):
             return getattr(node.func, "id", "") in QUANTIFIERS and not all(map(self._is_own, heads))
         if isinstance(node, ast.While) or (isinstance(node, ast.For) and not self._is_own(node.iter)):
             return self._asserts(node)
+        if isinstance(node, ast.If):
+            return guards(node)
         return isinstance(node, ast.AsyncFor)
 
     def _is_own(self, head: ast.expr) -> bool:
