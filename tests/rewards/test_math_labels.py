@@ -40,7 +40,7 @@ SENTENCES = [
     ("$3x=6$. So $x=2$ and $y=5$.", "x=5,y=2", 0.0), ("It is the plane $2x+3y-z=0$.", "z=2x+3y", 1.0), ("It is the plane $2x+3y-z=0$.", "z=2x-3y", 0.0),
     ("Yes. It has a unique solution.", "Yes", 1.0), ("Yes. It has a unique solution.", "No", 0.0), ("No. It is not closed under addition.", r"\text{No}", 1.0),
     ("Yes. $F(x, y)=x^2y$", "F(x,y)=yx^2", 1.0), ("Yes. $F(x, y)=x^2y$", r"\text{Yes}, F(x,y)=yx^2", 1.0), ("Yes. $F(x, y)=x^2y$", r"\text{Yes}", 0.0),
-    ("There is no solution.", r"\emptyset", 1.0), (r"No solution : $\oslash$", "no solution", 1.0), ("The steady state current is 2 amps.", "2", 1.0), ("$y=$ $1$", "1", 1.0),
+    ("There is no solution.", r"\emptyset", 1.0), (r"\emptyset", r"\text{There is no solution}", 1.0), (r"No solution : $\oslash$", "no solution", 1.0), ("The steady state current is 2 amps.", "2", 1.0), ("$y=$ $1$", "1", 1.0),
     ("No. of apples: 5", "5", None), ("It is false that the area is 9.", "9", None), ("The area is not 9.", "9", None),
 ]  # fmt: skip
 
