@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _arrays, _codec, _numeric
-from ._proxy import NONE, ClassProxy, Proxy, lives_on, may_return, proxy_class, proxy_number
+from ._proxy import NONE, ClassProxy, Proxy, is_filled, lives_on, may_return, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
 
@@ -174,7 +174,7 @@ class Link:
         if operation == "__call__":
             if getattr(value, "cr_code", None) is Link.drive.__code__:
                 self.awaited.add(proxy_number(args[0]))
-            elif _is_filled(value):
+            elif is_filled(value):
                 self.filled.add(proxy_number(args[0]))
             elif isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)):
                 self.hollow.add(proxy_number(args[0]))
@@ -314,16 +314,8 @@ class Link:
 
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
-        state = {
-            "link": self,
-            "number": number,
-            "shadow": shadow,
-            "kind": kind,
-            "trust": NONE,
-            "live": False,
-            "seen": {},
-        }
-        for name, value in state.items():
+        state = {"link": self, "number": number, "shadow": shadow, "kind": kind, "trust": NONE, "live": False}
+        for name, value in (*state.items(), ("seen", {})):
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.living[number] = proxy
         self.counts[number] = self.counts.get(number, 0) + 1
@@ -336,7 +328,7 @@ class Link:
 
     async def drive(self, number: int) -> Any:
         value = self.request("await", self.proxy(Proxy, number))
-        self.filled |= self.awaited if _is_filled(value) else set()
+        self.filled |= self.awaited if is_filled(value) else set()
         return value
 
     def foreign_class(self, name: str, number: int, bases: list | None, methods: Any = ()) -> Any:
@@ -374,13 +366,6 @@ class Link:
             error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
         self.raised[id(error)] = error
         return error
-
-
-def _is_filled(value: Any) -> bool:
-    """Whether a value is neither empty nor made of empty ones."""
-    if isinstance(value, (list, tuple, dict, set, frozenset)):
-        return any(not isinstance(item, (list, tuple, dict, set, frozenset)) or _is_filled(item) for item in value)
-    return value is not None and not (isinstance(value, Proxy) or (isinstance(value, (str, bytes)) and not value))
 
 
 def _is_public(value: Any, name: Any) -> bool:

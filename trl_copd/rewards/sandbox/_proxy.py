@@ -368,3 +368,10 @@ def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type
         )
     members["__doc__"] = property(lambda self: _link(self).request("getattr", self, "__doc__"))
     return type(name, (base,), {**members, "__slots__": (), "__proxy_methods__": tuple(known)})
+
+
+def is_filled(value: Any) -> bool:
+    """Whether a value is neither empty nor made of empty ones."""
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return any(not isinstance(item, (list, tuple, dict, set, frozenset)) or is_filled(item) for item in value)
+    return value is not None and not (isinstance(value, Proxy) or (isinstance(value, (str, bytes)) and not value))
