@@ -34,6 +34,7 @@ class Job:
         adapters (`dict[str, str]`, *optional*): For each domain that starts from an adapter of the parent, the
             adapter's folder in that of the run: `"experts/up"`, or `"."` for the student. `None`: each has its own.
         frozen (`tuple[str, ...]`): The domains whose experts only teach.
+        baseline (`dict`, *optional*): What `benchmarks/baseline.py` does with the recipe in place of training it.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Job:
     recipe: str = "compare"
     adapters: dict[str, str] | None = None
     frozen: tuple[str, ...] = ()
+    baseline: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What tells two jobs apart, as JSON."""
@@ -53,6 +55,8 @@ class Job:
             described["recipe"] = self.recipe
         if self.adapters is not None:
             described |= {"adapters": self.adapters, "frozen": list(self.frozen)}
+        if self.baseline is not None:
+            described["baseline"] = self.baseline
         if self.parent:
             described |= {"parent": self.parent.describe(), "head": self.head}
         return described
