@@ -3,8 +3,8 @@ One run of a baseline that the package has no method for: `python benchmarks/bas
 
 `benchmarks/compare.py` starts it. The recipe is that of `recipes/copd.py` with one more key, `baseline`:
 
-    {"advantage": -1.0}       the recipe's own run, but what a teacher says about a token is this number: the control for
-                              every claim about teaching (`opd_loss: sampled` only)
+    {"advantage": -1.0}       the recipe's own run, but what a teacher says about a token is this number: the control
+                              for every claim about teaching (`opd_loss: sampled` only)
     {"watch": [0.25, 0.5]}    the recipe's own run, evaluated also after these shares of `max_rollouts`
     {"scale": 0.5}            task arithmetic: the base plus `scale` times the sum of the experts' deltas
     {"epochs": 4, "rollouts": 20480}
