@@ -246,7 +246,7 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-        help="the skills that conflict, the same with allocation, a control and simple baselines, a skill added later, SmolLM2",
+        help="the skills that conflict, the same with allocation, a control and baselines, a skill added, SmolLM2",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

@@ -1,8 +1,8 @@
 """
 Simple baselines of the conflict task, and the control for every claim about teaching: what is run, and their table.
 
-`benchmarks/baseline.py` carries them out. The adapters of the experts that taught `mopd-merge` were not kept, and such a
-run does not repeat to the digit on another version. So experts are trained again, with the same settings, for all
+`benchmarks/baseline.py` carries them out. The adapters of the experts that taught `mopd-merge` were not kept, and such
+a run does not repeat to the digit on another version. So experts are trained again, with the same settings, for all
 methods here, and `mopd-merge` is taught again by them.
 """
 
