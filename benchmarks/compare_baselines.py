@@ -8,13 +8,16 @@ methods here, and `mopd-merge` is taught again by them.
 
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.compare_methods import CHEAP, EXPERTS, TAIL, Job, Method, alone, taught  # noqa: E402
+from benchmarks.compare_methods import ALLOCATED, CHEAP, EXPERTS, METHODS, TAIL, Job, Method, alone, taught  # noqa: E402
+from benchmarks.compare_results import MORE_SEEDS, SEARCH_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
+from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
 WIDE_ROUNDS = 250  # as many as `copd-student` takes, one after the other
@@ -65,3 +68,46 @@ BASELINES: dict[str, Method] = {
     ),
     "mixed-wide": Method("student", tuple(_wide(rate) for rate in (5e-4, 1e-3, 2e-3))),
 }
+
+BESIDE = ("average", "mixed", "mixed-adaptive", "mopd-merge", "copd-student")  # of the tables above, for comparison
+TAUGHT = "mopd-merge-again"
+
+
+def baselines_table(results: Results, searched: Results | None = None) -> str:
+    """What each baseline has, beside methods of the other tables, with paired differences to the taught student."""
+    runs = {}
+    for name, method in (BASELINES | {name: (METHODS | ALLOCATED)[name] for name in BESIDE}).items():
+        records = chosen(method, results, searched or results)
+        if records:
+            runs[name] = method, records
+    if not set(runs) & set(BASELINES):
+        return ""
+    ours = _accuracies(*runs[TAUGHT]) if TAUGHT in runs else {}
+    method, records = next(found for name, found in runs.items() if name in BASELINES)
+    names = list(domains(method, next(iter(records.values()))))
+    lines = [f"| Method | mean | 95 % | {' | '.join(names)} | {TAUGHT} minus it | rollouts | seeds |"]
+    lines.append("|---" * (len(names) + 6) + "|")
+    for name, (method, records) in runs.items():
+        scores = _accuracies(method, records)
+        gap = paired(ours, scores) if name != TAUGHT else {}
+        rows = [domains(method, record) for record in records.values()]
+        cells = [f"{mean(scores.values()):.3f}", span(interval(list(scores.values())))]
+        cells += [f"{mean(row[domain] for row in rows):.3f}" for domain in names]
+        cells += [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else ""]
+        cells += [f"{next(iter(records.values()))['rollouts']:,}", str(len(records))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def chosen(method: Method, results: Results, searched: Results) -> dict[int, dict[str, Any]]:
+    """The runs of a method's best candidate by seed; none if it was not searched."""
+    jobs = method.candidates
+    if len(jobs) > 1 and not any(all(searched.find(job, seed) for seed in SEARCH_SEEDS) for job in jobs):
+        return {}
+    job = best(method, searched)
+    found = {seed: results.find(job, seed) for seed in SEEDS + MORE_SEEDS}
+    return {seed: record for seed, record in found.items() if record is not None}
+
+
+def _accuracies(method: Method, records: dict[int, dict[str, Any]]) -> dict[int, float]:
+    return {seed: accuracy(method, record) for seed, record in records.items()}

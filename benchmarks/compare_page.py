@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_added import added_table  # noqa: E402
+from benchmarks.compare_baselines import baselines_table  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
@@ -312,6 +313,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "settings": settings(found),
         "allocation": allocation_table(results, searched),
         "added": added_table(results, searched),
+        "baselines": baselines_table(results, searched),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,

@@ -6,14 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from compare_records import record
 from peft import LoraConfig, get_peft_model
 from test_compare import spent
 
 from benchmarks import baseline
 from benchmarks.compare import recipe
-from benchmarks.compare_baselines import BASELINES, WIDE_ROUNDS
+from benchmarks.compare_baselines import BASELINES, TAUGHT, WIDE_ROUNDS, baselines_table
 from benchmarks.compare_methods import BUDGET, EXPERTS, METHODS
-from benchmarks.compare_results import key
+from benchmarks.compare_results import Results, key
+from trl_copd.compare.intervals import interval
 from trl_copd.recipes.demo_base import build_model, build_tokenizer
 
 
@@ -113,3 +115,24 @@ def test_every_candidate_is_another_run_and_searches_are_as_large():
     assert len(set(keys)) == len(keys)
     sizes = {"mopd-merge-constant": "mopd-merge", "sft": "mopd", "mixed-wide": "mixed"}
     assert all(len(CANDIDATES[name]) == len(METHODS[like].candidates) for name, like in sizes.items())
+
+
+def test_the_table_of_baselines(tmp_path):
+    made = Results(tmp_path / "results.jsonl")
+    assert baselines_table(made) == ""
+    for name, method in BASELINES.items():
+        for place, job in enumerate(method.candidates):
+            for seed in (100, 101, 0, 1):
+                level = (1.0 if name == TAUGHT else 0.5) - place / 10 + (name == "sft") * seed % 100 / 10
+                made.add(record(job, seed, level))
+    for job in METHODS["mixed"].candidates:
+        for seed in (100, 101, 1):
+            made.add(record(job, seed, 0.25))
+    lines = baselines_table(made).splitlines()
+    assert lines[0] == (f"| Method | mean | 95 % | up | down | back | rotate | {TAUGHT} minus it | rollouts | seeds |")
+    rows = {line.split(" |")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines[2:]}
+    assert list(rows) == [*BASELINES, "mixed"]
+    assert rows[TAUGHT] == ["0.800", "[0.800, 0.800]", *["0.800"] * 4, "", "10", "2 |"]
+    low, high = interval([0.4, 0.32])
+    assert rows["sft"][-3:] == [f"+0.360 [{low:+.3f}, {high:+.3f}]", "10", "2 |"]
+    assert rows["mixed"][:2] == ["0.200", ""] and rows["mixed"][-3:] == ["+0.600", "10", "1 |"]
