@@ -16,6 +16,7 @@ ROUNDS = BUDGET // EXPERTS  # of four branches
 HEAD = 120  # of the experts, where a student is taught afterwards
 TAIL = BUDGET - EXPERTS * HEAD  # of that student
 RATES = (2.5e-4, 5e-4, 1e-3)
+SEARCH_SEEDS = (100, 101)
 CHEAP = {"max_steps": BUDGET, "overlap_every": 0, "share_prompts": True}  # same rollouts, fewer CPU seconds
 
 
@@ -70,11 +71,13 @@ class Method:
             or `"base"`.
         candidates (`tuple[Job, ...]`): What is searched; the first wins a tie.
         copd (`bool`): Whether it is a form of CoPD.
+        search (`tuple[int, ...]`): The seeds that it was searched on.
     """
 
     read: str
     candidates: tuple[Job, ...]
     copd: bool = False
+    search: tuple[int, ...] = SEARCH_SEEDS
 
 
 def alone(rate: float, rounds: int = ROUNDS, **fields: Any) -> Job:
