@@ -10,7 +10,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.compare_methods import SEARCH_SEEDS, Job, Method  # noqa: E402
+from benchmarks.compare_methods import SEARCH_SEEDS as SEARCH_SEEDS  # noqa: E402
+from benchmarks.compare_methods import Job, Method  # noqa: E402
 from trl_copd.compare import results  # noqa: E402
 
 
