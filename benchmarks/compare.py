@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
+from benchmarks.compare_anytime import ANYTIME  # noqa: E402
 from benchmarks.compare_baselines import BASELINES  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
@@ -49,6 +50,7 @@ STUDIES = {
     "conflict": METHODS,
     "allocation": ALLOCATED,
     "baselines": BASELINES,
+    "anytime": ANYTIME,
     "added": ADDED_SKILL,
     "smollm2": SMOLLM2,
 }

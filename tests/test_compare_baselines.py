@@ -12,8 +12,9 @@ from test_compare import spent
 
 from benchmarks import baseline
 from benchmarks.compare import recipe
+from benchmarks.compare_anytime import ANYTIME, SHARES, anytime_table
 from benchmarks.compare_baselines import BASELINES, TAUGHT, WIDE_ROUNDS, baselines_table
-from benchmarks.compare_methods import BUDGET, EXPERTS, METHODS
+from benchmarks.compare_methods import ALLOCATED, BUDGET, EXPERTS, METHODS
 from benchmarks.compare_results import Results, key
 from trl_copd.compare.intervals import interval
 from trl_copd.recipes.demo_base import build_model, build_tokenizer
@@ -136,3 +137,23 @@ def test_the_table_of_baselines(tmp_path):
     low, high = interval([0.4, 0.32])
     assert rows["sft"][-3:] == [f"+0.360 [{low:+.3f}, {high:+.3f}]", "10", "2 |"]
     assert rows["mixed"][:2] == ["0.200", ""] and rows["mixed"][-3:] == ["+0.600", "10", "1 |"]
+
+
+def test_how_far_a_method_is_along_the_way(tmp_path):
+    made = Results(tmp_path / "results.jsonl")
+    assert anytime_table(made) == ""
+    for name, method in ANYTIME.items():
+        (job,) = method.candidates
+        watched = {str(step): {"student": dict.fromkeys(NAMES, step / 1000)} for step in (480, 320, 160)}
+        made.add(record(job, 3, 0.5, **({"evaluations": watched} if job.baseline else {})))
+    made.add(record(ALLOCATED["mopd-merge-adaptive"].candidates[0], 3, 1.0))
+    header, _, *rows = anytime_table(made).splitlines()
+    assert header.startswith("| Method | 25% of the rollouts | 50% of the rollouts |")
+    assert rows == [
+        "| mixed-adaptive | 0.160 | 0.320 | 0.480 | 0.400 | 3 |",
+        "| copd-student-adaptive | 0.160 | 0.320 | 0.480 | 0.400 | 3 |",
+        "| mopd-merge-adaptive | 0.400 | 0.400 | 0.400 | 0.800 | 3 |",
+    ]
+    shares = [ANYTIME[f"mopd-merge-adaptive-{share:.0%}"].candidates[0].fields for share in SHARES]
+    assert [fields["max_rollouts"] for fields in shares] == [20480, 40960, 61440]
+    assert [fields["opd_steps"] for fields in shares] == [180, 360, 540] and shares[1]["rlvr_steps"] == 230
