@@ -142,7 +142,7 @@ def test_the_table_of_baselines(tmp_path):
 def test_how_far_a_method_is_along_the_way(tmp_path):
     made = Results(tmp_path / "results.jsonl")
     assert anytime_table(made) == ""
-    for name, method in ANYTIME.items():
+    for method in ANYTIME.values():
         (job,) = method.candidates
         watched = {str(step): {"student": dict.fromkeys(NAMES, step / 1000)} for step in (480, 320, 160)}
         made.add(record(job, 3, 0.5, **({"evaluations": watched} if job.baseline else {})))
