@@ -80,6 +80,8 @@ BASELINES: dict[str, Method] = {
         ),
         search=ONE,
     ),
+    # not in the plan: about as many updates as the student of `mopd-merge` has, the settings of `sft` otherwise
+    "sft-one-epoch": Method("student", (_supervised(1e-3, 1),)),
     "mixed-wide": Method("student", tuple(_wide(rate) for rate in (5e-4, 1e-3, 2e-3))),
 }
 
