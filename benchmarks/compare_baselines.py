@@ -85,12 +85,21 @@ BASELINES: dict[str, Method] = {
     "mixed-wide": Method("student", tuple(_wide(rate) for rate in (5e-4, 1e-3, 2e-3))),
 }
 
-BESIDE = ("average", "mixed", "mixed-adaptive", "mopd-merge", "copd-student")  # of the tables above, for comparison
-TAUGHT = "mopd-merge-again"
+BESIDE = (  # of the tables above, for comparison
+    "average",
+    "experts",
+    "mixed",
+    "mixed-adaptive",
+    "mopd-merge",
+    "mopd-merge-adaptive",
+    "copd-student",
+    "copd-student-adaptive",
+)
+AGAINST = ("mopd-merge-again", "sft")
 
 
 def baselines_table(results: Results, searched: Results | None = None) -> str:
-    """What each baseline has, beside methods of the other tables, with paired differences to the taught student."""
+    """What each baseline has, beside methods of the other tables, with the paired differences of `AGAINST`."""
     runs = {}
     for name, method in (BASELINES | {name: (METHODS | ALLOCATED)[name] for name in BESIDE}).items():
         records = chosen(method, results, searched or results)
@@ -98,18 +107,19 @@ def baselines_table(results: Results, searched: Results | None = None) -> str:
             runs[name] = method, records
     if not set(runs) & set(BASELINES):
         return ""
-    ours = _accuracies(*runs[TAUGHT]) if TAUGHT in runs else {}
+    scores = {name: {seed: accuracy(method, r) for seed, r in rs.items()} for name, (method, rs) in runs.items()}
     method, records = next(found for name, found in runs.items() if name in BASELINES)
     names = list(domains(method, next(iter(records.values()))))
-    lines = [f"| Method | mean | 95 % | {' | '.join(names)} | {TAUGHT} minus it | rollouts | seeds |"]
-    lines.append("|---" * (len(names) + 6) + "|")
+    titles = [f"{name} minus it" for name in AGAINST]
+    lines = [f"| Method | mean | 95 % | {' | '.join([*names, *titles])} | rollouts | seeds |"]
+    lines.append("|---" * (len(names) + len(titles) + 5) + "|")
     for name, (method, records) in runs.items():
-        scores = _accuracies(method, records)
-        gap = paired(ours, scores) if name != TAUGHT else {}
-        rows = [domains(method, record) for record in records.values()]
-        cells = [f"{mean(scores.values()):.3f}", span(interval(list(scores.values())))]
+        values, rows = list(scores[name].values()), [domains(method, record) for record in records.values()]
+        cells = [f"{mean(values):.3f}", span(interval(values))]
         cells += [f"{mean(row[domain] for row in rows):.3f}" for domain in names]
-        cells += [f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else ""]
+        for ours in AGAINST:
+            gap = paired(scores.get(ours, {}), scores[name]) if name != ours else {}
+            cells.append(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else "")
         cells += [f"{next(iter(records.values()))['rollouts']:,}", str(len(records))]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -123,7 +133,3 @@ def chosen(method: Method, results: Results, searched: Results) -> dict[int, dic
     job = best(method, searched)
     found = {seed: results.find(job, seed) for seed in SEEDS + MORE_SEEDS}
     return {seed: record for seed, record in found.items() if record is not None}
-
-
-def _accuracies(method: Method, records: dict[int, dict[str, Any]]) -> dict[int, float]:
-    return {seed: accuracy(method, record) for seed, record in records.items()}

@@ -13,7 +13,7 @@ from test_compare import spent
 from benchmarks import baseline
 from benchmarks.compare import recipe
 from benchmarks.compare_anytime import ANYTIME, SHARES, anytime_table
-from benchmarks.compare_baselines import BASELINES, TAUGHT, WIDE_ROUNDS, baselines_table
+from benchmarks.compare_baselines import AGAINST, BASELINES, WIDE_ROUNDS, baselines_table
 from benchmarks.compare_methods import ALLOCATED, BUDGET, EXPERTS, METHODS
 from benchmarks.compare_results import Results, key
 from trl_copd.compare.intervals import interval
@@ -124,19 +124,21 @@ def test_the_table_of_baselines(tmp_path):
     for name, method in BASELINES.items():
         for place, job in enumerate(method.candidates):
             for seed in (100, 101, 0, 1):
-                level = (1.0 if name == TAUGHT else 0.5) - place / 10 + (name == "sft") * seed % 100 / 10
+                level = (1.0 if name == AGAINST[0] else 0.5) - place / 10 + (name == "sft") * seed % 100 / 10
                 made.add(record(job, seed, level))
     for job in METHODS["mixed"].candidates:
         for seed in (100, 101, 1):
             made.add(record(job, seed, 0.25))
     lines = baselines_table(made).splitlines()
-    assert lines[0] == (f"| Method | mean | 95 % | up | down | back | rotate | {TAUGHT} minus it | rollouts | seeds |")
+    titles = " | ".join(f"{name} minus it" for name in AGAINST)
+    assert lines[0] == f"| Method | mean | 95 % | up | down | back | rotate | {titles} | rollouts | seeds |"
     rows = {line.split(" |")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines[2:]}
     assert list(rows) == [*BASELINES, "mixed"]
-    assert rows[TAUGHT] == ["0.800", "[0.800, 0.800]", *["0.800"] * 4, "", "10", "2 |"]
     low, high = interval([0.4, 0.32])
-    assert rows["sft"][-3:] == [f"+0.360 [{low:+.3f}, {high:+.3f}]", "10", "2 |"]
-    assert rows["mixed"][:2] == ["0.200", ""] and rows["mixed"][-3:] == ["+0.600", "10", "1 |"]
+    minus = f"[{-high:+.3f}, {-low:+.3f}]"
+    assert rows[AGAINST[0]] == ["0.800", "[0.800, 0.800]", *["0.800"] * 4, "", f"-0.360 {minus}", "10", "2 |"]
+    assert rows["sft"][-4:] == [f"+0.360 [{low:+.3f}, {high:+.3f}]", "", "10", "2 |"]
+    assert rows["mixed"][:2] == ["0.200", ""] and rows["mixed"][-4:] == ["+0.600", "+0.280", "10", "1 |"]
 
 
 def test_how_far_a_method_is_along_the_way(tmp_path):
