@@ -13,7 +13,7 @@ from test_compare import spent
 from benchmarks import baseline
 from benchmarks.compare import recipe
 from benchmarks.compare_anytime import ANYTIME, SHARES, anytime_table
-from benchmarks.compare_baselines import AGAINST, BASELINES, WIDE_ROUNDS, baselines_table
+from benchmarks.compare_baselines import AGAIN, AGAINST, BASELINES, WIDE_ROUNDS, baselines_table
 from benchmarks.compare_methods import ALLOCATED, BUDGET, EXPERTS, METHODS
 from benchmarks.compare_results import Results, key
 from trl_copd.compare.intervals import interval
@@ -126,6 +126,7 @@ def test_the_table_of_baselines(tmp_path):
             for seed in (100, 101, 0, 1):
                 level = (1.0 if name == AGAINST[0] else 0.5) - place / 10 + (name == "sft") * seed % 100 / 10
                 made.add(record(job, seed, level))
+    made.add(record(AGAIN, 1, 0.8))
     for job in METHODS["mixed"].candidates:
         for seed in (100, 101, 1):
             made.add(record(job, seed, 0.25))
@@ -133,11 +134,12 @@ def test_the_table_of_baselines(tmp_path):
     titles = " | ".join(f"{name} minus it" for name in AGAINST)
     assert lines[0] == f"| Method | mean | 95 % | up | down | back | rotate | {titles} | rollouts | seeds |"
     rows = {line.split(" |")[0].removeprefix("| "): line.split(" | ")[1:] for line in lines[2:]}
-    assert list(rows) == [*BASELINES, "mixed"]
+    assert list(rows) == ["experts-again", "average-again", *BASELINES, "mixed"]
     low, high = interval([0.4, 0.32])
     minus = f"[{-high:+.3f}, {-low:+.3f}]"
     assert rows[AGAINST[0]] == ["0.800", "[0.800, 0.800]", *["0.800"] * 4, "", f"-0.360 {minus}", "10", "2 |"]
     assert rows["sft"][-4:] == [f"+0.360 [{low:+.3f}, {high:+.3f}]", "", "10", "2 |"]
+    assert [rows[name][0] for name in ("experts-again", "average-again")] == ["0.800", "0.640"]
     assert rows["mixed"][:2] == ["0.200", ""] and rows["mixed"][-4:] == ["+0.600", "+0.280", "10", "1 |"]
 
 
