@@ -97,14 +97,20 @@ READ = {"experts-again": Method("experts", (AGAIN,)), "average-again": Method("s
 AGAINST = ("mopd-merge-again", "sft")
 
 
-def baselines_table(results: Results, searched: Results | None = None) -> str:
-    """What each baseline has, beside methods of the other tables, with the paired differences of `AGAINST`."""
+def measured_runs(results: Results, searched: Results | None = None) -> dict[str, tuple[Method, dict[int, Any]]]:
+    """Each method of the table with its runs by seed; empty unless a baseline was run."""
     runs = {}
     for name, method in (READ | BASELINES | {name: (METHODS | ALLOCATED)[name] for name in BESIDE}).items():
         records = chosen(method, results, searched or results)
         if records:
             runs[name] = method, records
-    if not set(runs) & set(BASELINES):
+    return runs if set(runs) & set(BASELINES) else {}
+
+
+def baselines_table(results: Results, searched: Results | None = None) -> str:
+    """What each baseline has, beside methods of the other tables, with the paired differences of `AGAINST`."""
+    runs = measured_runs(results, searched)
+    if not runs:
         return ""
     scores = {name: {seed: accuracy(method, r) for seed, r in rs.items()} for name, (method, rs) in runs.items()}
     method, records = next(found for name, found in runs.items() if name in BASELINES)
