@@ -35,8 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
-from benchmarks.compare_anytime import ANYTIME  # noqa: E402
-from benchmarks.compare_baselines import BASELINES  # noqa: E402
+from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
+from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
@@ -274,6 +274,9 @@ def main() -> None:
 
         if options.command == "page":
             update_page(results, searched)
+            return
+        if options.study in ("baselines", "anytime") and not options.json:
+            print(baselines_table(results, searched) if options.study == "baselines" else anytime_table(results))
             return
         found = summary(results, names, seeds, methods, searched)
         whole = options.study == "conflict" and not options.quick and not options.methods
