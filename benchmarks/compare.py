@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import compare_ablations  # noqa: E402
+from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
+from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
@@ -44,7 +46,14 @@ from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
 
-STUDIES = {"conflict": METHODS, "allocation": ALLOCATED, "added": ADDED_SKILL, "smollm2": SMOLLM2}
+STUDIES = {
+    "conflict": METHODS,
+    "allocation": ALLOCATED,
+    "baselines": BASELINES,
+    "anytime": ANYTIME,
+    "added": ADDED_SKILL,
+    "smollm2": SMOLLM2,
+}
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
 
@@ -68,6 +77,8 @@ def recipe(job: Job, folder: Path, parent: Path | None) -> dict[str, Any]:
             domain["adapter"] = str(parent / job.adapters[name])
         if name in job.frozen:
             domain["frozen"] = True
+    if job.baseline is not None:
+        fields["baseline"] = job.baseline
     if "save_steps" in fields:
         fields |= {"save_strategy": "steps", "save_total_limit": None}
     # the base is of the whole recipe, whichever domains the job has
@@ -127,7 +138,8 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
     output = target(job, seed, folder)
     settings = recipe(job, output, parent) | {"seed": seed, "model_name_or_path": base(seed, folder, job.recipe)}
     made_by = launch.commit(ROOT, "trl_copd", "recipes", "benchmarks")
-    command = (sys.executable, str(ROOT / "recipes" / "copd.py"))
+    program = ROOT / "recipes" / "copd.py" if job.baseline is None else ROOT / "benchmarks" / "baseline.py"
+    command = (sys.executable, str(program))
     left = launch.execute(command, settings, output, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
     history = left["history"]
     record = {
@@ -148,6 +160,10 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         record["head"] = head_of(settings, left, record)
     if settings.get("eval_strategy") == "steps":
         record |= {"edges": series(history, "opd/overlap"), "evaluations": evaluations(history)}
+    if "watch" in (job.baseline or {}):
+        record["evaluations"] = evaluations(history)
+    if right := [entry["right"] for entry in history if "right" in entry]:
+        record["right"] = right[0]  # rollouts that were trained on
     print(f"{output.name}: {json.dumps(job.fields)} {record['train_seconds']:.0f} s", flush=True)
     return record
 
@@ -232,7 +248,7 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-        help="the skills that conflict, the same with allocation, a skill added later, or SmolLM2-135M",
+        help="the skills that conflict, the same with allocation, a control and baselines, a skill added, SmolLM2",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
@@ -258,6 +274,9 @@ def main() -> None:
 
         if options.command == "page":
             update_page(results, searched)
+            return
+        if options.study in ("baselines", "anytime") and not options.json:
+            print(baselines_table(results, searched) if options.study == "baselines" else anytime_table(results))
             return
         found = summary(results, names, seeds, methods, searched)
         whole = options.study == "conflict" and not options.quick and not options.methods

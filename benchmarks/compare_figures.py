@@ -29,14 +29,14 @@ def draw_accuracy(scores: dict[str, list[float]], path: Path) -> None:
         figure = Figure(figsize=(8, 0.36 * len(rows) + 1.3), layout="constrained", dpi=200)
         ax = figure.subplots()
         for place, name in enumerate(rows):
-            color, middle = PALETTE[1 if METHODS[name].copd else 0], mean(scores[name])
+            color, middle = PALETTE[1 if name.startswith("copd") else 0], mean(scores[name])
             ax.plot(interval(scores[name]) or [middle, middle], [place, place], color=color, lw=2, alpha=0.6)
             ax.plot(middle, place, "D", ms=6, color=color)
             dots = [place - 0.22] * len(scores[name])  # below the bar, which would hide them
             ax.plot(scores[name], dots, "o", ms=4, color=color, alpha=0.5, mew=0)
         ax.set_yticks(range(len(rows)), rows)
         for label, name in zip(ax.get_yticklabels(), rows, strict=True):
-            label.set_color(INK if METHODS[name].copd else MUTED)
+            label.set_color(INK if name.startswith("copd") else MUTED)
         kinds = {"a form of CoPD": PALETTE[1], "not CoPD": PALETTE[0]}
         ax.legend(handles=[Line2D([], [], marker="D", color=c, label=kind) for kind, c in kinds.items()])
         counted = max(map(len, scores.values()))

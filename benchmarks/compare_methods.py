@@ -16,6 +16,7 @@ ROUNDS = BUDGET // EXPERTS  # of four branches
 HEAD = 120  # of the experts, where a student is taught afterwards
 TAIL = BUDGET - EXPERTS * HEAD  # of that student
 RATES = (2.5e-4, 5e-4, 1e-3)
+SEARCH_SEEDS = (100, 101)
 CHEAP = {"max_steps": BUDGET, "overlap_every": 0, "share_prompts": True}  # same rollouts, fewer CPU seconds
 
 
@@ -34,6 +35,7 @@ class Job:
         adapters (`dict[str, str]`, *optional*): For each domain that starts from an adapter of the parent, the
             adapter's folder in that of the run: `"experts/up"`, or `"."` for the student. `None`: each has its own.
         frozen (`tuple[str, ...]`): The domains whose experts only teach.
+        baseline (`dict`, *optional*): What `benchmarks/baseline.py` does with the recipe in place of training it.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Job:
     recipe: str = "compare"
     adapters: dict[str, str] | None = None
     frozen: tuple[str, ...] = ()
+    baseline: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What tells two jobs apart, as JSON."""
@@ -53,6 +56,8 @@ class Job:
             described["recipe"] = self.recipe
         if self.adapters is not None:
             described |= {"adapters": self.adapters, "frozen": list(self.frozen)}
+        if self.baseline is not None:
+            described["baseline"] = self.baseline
         if self.parent:
             described |= {"parent": self.parent.describe(), "head": self.head}
         return described
@@ -66,11 +71,13 @@ class Method:
             or `"base"`.
         candidates (`tuple[Job, ...]`): What is searched; the first wins a tie.
         copd (`bool`): Whether it is a form of CoPD.
+        search (`tuple[int, ...]`): The seeds that it was searched on.
     """
 
     read: str
     candidates: tuple[Job, ...]
     copd: bool = False
+    search: tuple[int, ...] = SEARCH_SEEDS
 
 
 def alone(rate: float, rounds: int = ROUNDS, **fields: Any) -> Job:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_added import added_table  # noqa: E402
+from benchmarks.compare_baselines import baselines_table, measured_runs  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
     conflict_table,
@@ -312,6 +313,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "settings": settings(found),
         "allocation": allocation_table(results, searched),
         "added": added_table(results, searched),
+        "baselines": baselines_table(results, searched),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,
@@ -334,11 +336,14 @@ def update_page(results: Results, searched: Results | None = None) -> None:
     names = list(METHODS)
     scores = dict(zip(names, by_seed(METHODS, names, results, SEEDS, searched), strict=True))
     draw_accuracy({name: list(found.values()) for name, found in scores.items() if found}, FIGURES / "compare.png")
+    if runs := measured_runs(results, searched):
+        found = {name: [accuracy(method, r) for r in records.values()] for name, (method, records) in runs.items()}
+        draw_accuracy(found, FIGURES / "compare_baselines.png")
     draw_overlap(results, searched or results, FIGURES / "compare_overlap.png")
     job = ALLOCATED["copd-student-adaptive"].candidates[0]
-    found = {seed: record for seed in SHOWN if (record := results.find(job, seed)) and "learnt" in record}
-    if found:
-        draw_learnt(found, FIGURES / "compare_learnt.png")
+    learnt = {seed: record for seed in SHOWN if (record := results.find(job, seed)) and "learnt" in record}
+    if learnt:
+        draw_learnt(learnt, FIGURES / "compare_learnt.png")
     draw_ablations(results, FEW_SEEDS, FIGURES / "compare_ablations.png")
     if studied := pilot(results, FEW_SEEDS):
         draw_pilot(studied, FIGURES / "compare_pilot.png")
