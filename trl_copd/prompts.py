@@ -239,7 +239,8 @@ def hold_out_probe(
     Args:
         train: The domain's training data.
         held_out: The domain's evaluation data, whose first rows are the probe; without it, the last rows of `train`
-            are set aside, as long as a generation batch and nine tenths of the rows remain.
+            are set aside (of a stream, the first), as long as a generation batch remains, and of known rows nine
+            tenths.
         size (`int`): Rows wanted.
         batch_size (`int`): Prompts of a full generation batch.
 
@@ -253,4 +254,6 @@ def hold_out_probe(
         size = max(0, min(size, len(train) // 10, len(train) - batch_size))
         rest = len(train) - size
         return train.select(range(rest)), [train[index] for index in range(rest, len(train))]
-    return train.skip(size), list(train.take(size))
+    ahead = list(train.take(size + batch_size))
+    size = max(0, min(size, len(ahead) - batch_size))
+    return train.skip(size), ahead[:size]

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import torch
@@ -20,6 +20,10 @@ FAILED = -math.inf  # stands for the rewards of a function that raised
 
 class RewardError(RuntimeError):
     """A reward function raised, in this process or in another: every process has this error."""
+
+
+class WrongRewards(Exception):
+    """What a reward function has returned cannot be rewards; the message says what it was."""
 
 
 class Faults:
@@ -148,28 +152,42 @@ def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
         return func
 
     def check(values: Any, rows: int) -> list[float | None]:
-        grades = [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
-        if len(grades) != rows:
-            raise ValueError(f"{len(grades)} rewards for {rows} completions")
+        if not isinstance(values, Iterable) or isinstance(values, Mapping | Set | str | bytes):
+            raise WrongRewards(f"a {type(values).__name__}")
+        values = list(values)
+        if len(values) != rows:
+            raise WrongRewards(f"{len(values)} rewards for {rows} completions")
+        grades: list[float | None] = []
+        for value in values:
+            try:
+                grades.append(None if value is None else float(value) if math.isfinite(value) else math.inf)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise WrongRewards(f"{value!r:.80} as the reward of completion {len(grades)}") from error
         return grades
 
     def fail(error: Exception, rows: int) -> list[float | None]:
-        explained = RewardError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
-        explained.__cause__ = error
+        if isinstance(error, WrongRewards):
+            what = f"returned {error}. It must return a list with a number, or None, for each completion"
+        else:
+            what = f"raised {error!r}"
+        explained = RewardError(f"{who} {what}. Mend it, then go on with resume_from_checkpoint=True.")
+        explained.__cause__ = error.__cause__ if isinstance(error, WrongRewards) else error
         failures.append(explained)
         return [FAILED] * rows
 
     def call(*args, completions, **kwargs):
+        rows = len(completions)  # before the function can change the list
         try:
-            return check(func(*args, completions=completions, **kwargs), len(completions))
+            return check(func(*args, completions=completions, **kwargs), rows)
         except Exception as error:
-            return fail(error, len(completions))
+            return fail(error, rows)
 
     async def call_async(*args, completions, **kwargs):
+        rows = len(completions)
         try:
-            return check(await func(*args, completions=completions, **kwargs), len(completions))
+            return check(await func(*args, completions=completions, **kwargs), rows)
         except Exception as error:
-            return fail(error, len(completions))
+            return fail(error, rows)
 
     return call_async if is_async_callable(func) else call
 
