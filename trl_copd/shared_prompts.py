@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from . import sharding
 from .adapters import RowGroups
 from .pixels import PER_TOKEN
-from .shared_images import PIXELS, RowImages, positions_of
+from .shared_images import PIXELS, RowImages, image_token, positions_of
 
 
 logger = get_logger(__name__)
@@ -92,7 +92,7 @@ class SharedPrompts:
             self._tell(obstacle)
             return forward(**inputs)
         length, sees = start - 1, inputs.get("pixel_values") is not None
-        images = RowImages.found(inputs, length, self.causal_lm.config.image_token_id) if sees else None
+        images = RowImages.found(inputs, length, image_token(self.causal_lm.config)) if sees else None
         if sees and images is None:
             self._tell("it cannot be told which image belongs to which row")
             return forward(**inputs)

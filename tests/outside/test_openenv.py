@@ -30,19 +30,24 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
+def answers(url):
+    try:
+        return requests.get(f"{url}/health", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
 @contextmanager
 def serving(*command, port, folder=HERE):
     """A server as a process of its own; its address."""
     server = subprocess.Popen([sys.executable, *command, str(port)], cwd=folder)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        until = time.monotonic() + 300  # of a machine with much else to do
+        while not answers(url):
             assert server.poll() is None, "the server has ended"
-            try:
-                requests.get(f"{url}/health", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.2)
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.2)
         yield url
     finally:
         server.terminate()

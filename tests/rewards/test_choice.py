@@ -204,19 +204,44 @@ class TestRefused:
 
 
 class TestSolution:
-    @pytest.mark.parametrize("solution", ["B", "b", "(B)", "B.", "B)", "**B**", r"\text{B}", " B "])
+    @pytest.mark.parametrize(
+        "solution", ["B", "b", "(B)", "B.", "B)", "**B**", r"\text{B}", " B ", "Option B", "choice (b)", r"\boxed{B}",
+                     r"$\boxed{\text{(B)}}$", "The answer is (B).", "#### B", "<answer>B</answer>",
+                     "2 + 2 = 4.\nAnswer: B", "Option B is correct."],
+    )  # fmt: skip
     def test_letter(self, solution):
         assert grade("Answer: B", solution) == 1.0
         assert grade("Answer: C", solution) == 0.0
 
     # Where the solution gives the option's text, an answer that gives one too must give the same
-    @pytest.mark.parametrize("solution", ["B) Paris", "(B) Paris", "B. Paris", "B: Paris"])
+    @pytest.mark.parametrize(
+        "solution", ["B) Paris", "(B) Paris", "B. Paris", "B: Paris", "B - Paris", r"\boxed{B) Paris}"]
+    )
     def test_letter_with_option(self, solution):
         assert [grade(f"Answer: {text}", solution) for text in ("B", "B) Paris", "(B) paris.")] == [1.0] * 3
         assert [grade(f"Answer: {text}", solution) for text in ("C", "B) London", "C) Paris")] == [0.0] * 3
 
     # No letter can be read from these. The completion has no say in it
-    @pytest.mark.parametrize("solution", ["Paris", "", "AB", "A, B", "A dog", "7", "?", 1, True, ["B"]])
+    @pytest.mark.parametrize(
+        "solution",
+        [
+            "Paris",
+            "",
+            "AB",
+            "A, B",
+            "A dog",
+            "7",
+            "?",
+            1,
+            True,
+            ["B"],
+            "A or B",
+            "A) 5 or B) 6",
+            r"\boxed{A} or \boxed{B}",
+            "The answer is not B",
+            "Option 2",
+        ],
+    )
     @pytest.mark.parametrize("completion", ["B", "", "Paris"])
     def test_unreadable(self, solution, completion):
         assert grade(completion, solution) is None
@@ -228,7 +253,7 @@ class TestSolution:
 class TestMultiple:
     reward = ChoiceReward(multiple=True)
 
-    @pytest.mark.parametrize("solution", [["A", "C"], ["C", "A"], "A, C", "AC", "A and C", "(A), (C)"])
+    @pytest.mark.parametrize("solution", [["A", "C"], ["C", "A"], "A, C", "AC", r"\boxed{A, C}"])
     @pytest.mark.parametrize("answer", ["A, C", "C, A", "AC", "A and C", "(A), (C)", "A C", "A; C", "A & C"])
     def test_exactly_the_set(self, solution, answer):
         assert grade(rf"\boxed{{{answer}}}", solution, self.reward) == 1.0

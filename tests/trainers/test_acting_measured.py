@@ -221,3 +221,22 @@ def test_arguments_of_the_template_are_an_expert_s(tmp_path):
         for policy, domain in ((branch, name), (branch.taught, other)):
             ids = policy.rollouts[0][0]
             assert {tokenizer.decode(row)[-1] for row in ids} == {"h" if domain == "one" else "="}
+
+
+def test_the_reward_of_some_environments_as_trl_has_it(tmp_path):
+    """One function for a class of environments under several names; `None` for those of another class."""
+
+    class Scored(Counter):
+        def get_reward(self):
+            return 0.5
+
+    trainer = copd(
+        tmp_path,
+        [Expert("one", rows().map(lambda row, index: {"environment": ["x", "y", "plain"][index % 3]},
+                                  with_indices=True), talk_reward,
+                environment_factory={"x": Scored, "y": Scored, "plain": Counter})],
+        topology="mutual", opd_steps=0, max_steps=1,
+    )  # fmt: skip
+    branch = trainer.branches["one"]
+    assert branch.reward_func_names == ["talk_reward", "Scored"] and branch.reward_weights.tolist() == [1.0, 1.0]
+    assert branch.reward_funcs[1](environments=[Scored(), Counter()]) == [0.5, None]

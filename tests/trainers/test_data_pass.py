@@ -190,10 +190,3 @@ def test_rows_that_a_transform_makes(tmp_path):
     trainer = build_trainer(tmp_path, [Expert("math", data, letter_reward)])
     row = trainer.branches["math"].prompts.native.take(1)[0]
     assert row["prompt"].endswith("+1=") and row["solution"] in "ab"
-
-
-def test_a_short_stream_keeps_a_generation_batch(tmp_path):
-    stream = rows(0, 5).to_iterable_dataset()  # P = 2 prompts are trained on; 4 rows to measure on are wanted
-    trainer = build_trainer(tmp_path, [Expert("math", stream, letter_reward), Expert("code", rows(1), letter_reward)])
-    assert len(trainer.overlap.probes["math"]) == 3
-    assert len(trainer.branches["math"].prompts.native.take(4)) == 4

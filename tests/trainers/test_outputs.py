@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict, IterableDatasetDict
 from peft import PeftModel
 from tiny import build_experts, build_trainer, letter_reward, rows, tiny_model, tiny_tokenizer
 from transformers import TrainerCallback
@@ -179,6 +179,22 @@ def test_async_rewards_weights_and_pooled_data(tmp_path):
     log = next(log for log in trainer.state.log_history if "phase" in log)
     assert log["pooled/rewards/slow/mean"] == 0.5
     assert log["pooled/reward"] == pytest.approx(log["pooled/rewards/letter_reward/mean"] + 0.05)
+
+
+def test_held_out_domains_as_a_dictionary_of_datasets_splits_or_streams(tmp_path):
+    """As `GRPOTrainer` takes them."""
+    parts = {"low": rows(40, 4), "high": rows(45, 4)}
+    streams = {domain: part.to_iterable_dataset() for domain, part in parts.items()}
+    matrices = []
+    for held_out in (parts, DatasetDict(parts), streams, IterableDatasetDict(streams)):
+        expert = Expert("pooled", rows(0, 20), letter_reward, eval_dataset=held_out)
+        matrices.append(build_trainer(tmp_path, [expert], topology="mutual", opd_steps=0).capability_matrix())
+    assert list(matrices[0]["base"]) == ["low", "high"] and all(matrix == matrices[0] for matrix in matrices)
+
+
+def test_rows_are_not_given_to_evaluate(tmp_path):
+    with pytest.raises(ValueError, match="belong to `Expert\\(eval_dataset=...\\)`"):
+        build_trainer(tmp_path).evaluate(eval_dataset=rows(40, 4))
 
 
 def test_start_from_a_trained_adapter(tmp_path, run):

@@ -3,11 +3,12 @@ Runs TRL's own tests of GRPO against `CoPDTrainer`, without a network.
 
     python tests/trl_own/run.py FOLDER --experts 2 [PYTEST OPTIONS]
 
-FOLDER is `tests` of a checkout of TRL; nothing of it is part of this repository. The names `GRPOTrainer` and
-`GRPOConfig` that its `test_grpo_trainer.py` imports are taken by `CoPDTrainer` with so many experts, all on the data,
-rewards and tools that a test gives. With `--experts 0` they are TRL's own with a LoRA adapter, where a test brings
-none: what fails there is no fault of CoPD's. The models and rows that the tests would fetch are made here (`made.py`);
-tests of models that are not, of vLLM and of Liger are left out.
+FOLDER is `tests` of a checkout of TRL; nothing of it is part of this repository. `make test-trl` fetches it, runs all
+numbers of experts and compares them (`compare.py`). The names `GRPOTrainer` and `GRPOConfig` that its
+`test_grpo_trainer.py` imports are taken by `CoPDTrainer` with so many experts, all on the data, rewards and tools that
+a test gives. With `--experts 0` they are TRL's own with a LoRA adapter, where a test brings none: what fails there is
+no fault of CoPD's. The models and rows that the tests would fetch are made here (`made.py`); tests of models that are
+not, of vLLM and of Liger are left out.
 
 A test that compares all parameters sees those that are trained. What it reads of a policy (rewards, logs, tools) is
 the first expert's, and it finds that expert's metrics without the name in front. Tests replace `generate` by a
@@ -75,10 +76,18 @@ def copd_trainer(experts: int) -> type:
             if any(value is not None for value in keywords.values()):
                 args.overlap_every = 0  # the tests' `generate` knows no probe rows
                 args.num_train_epochs = 1
+            if isinstance(keywords.get("environment_factory"), dict) and experts > 1:
+                args.topology = "mopd"  # nor cross rows among an expert's own
             keywords |= {"reward_processing_classes": reward_processing_classes, "reward_weights": args.reward_weights}
             args.reward_weights = None
+            if isinstance(model, PeftModel):  # an adapter to go on from is in a folder here
+                keywords["adapter"] = tempfile.mkdtemp(dir=args.output_dir)
+                model.save_pretrained(keywords["adapter"])
+                model, peft_config = model.unload(), model.peft_config["default"]
+            named = isinstance(eval_dataset, dict)  # domains, of which no two experts have the same
             several = [
-                Expert(f"e{index}", train_dataset, reward_funcs, eval_dataset, **keywords) for index in range(experts)
+                Expert(f"e{index}", train_dataset, reward_funcs, None if named and index else eval_dataset, **keywords)
+                for index in range(experts)
             ]
             run = CoPDTrainer(
                 model, several, args, processing_class, callbacks, optimizers, quantization_config,
@@ -87,18 +96,38 @@ def copd_trainer(experts: int) -> type:
             run.engine.stacks = False
             show_trained(run.model)
             vars(self)["run"] = run
+            self.keep_logs(run.branches["e0"])
+            if experts > 1:
+                log_own_loss(run.branches["e0"])
+
+        def keep_logs(self, policy):
+            """What has gone into the table of completions is no longer with the branch; TRL keeps it."""
+            hand_over = policy.hand_over_logs
+
+            def keep():
+                native, cross = hand_over()
+                if native["prompt"]:
+                    vars(self)["logs"] = native
+                return native, cross
+
+            policy.hand_over_logs = keep
 
         def train(self, *args, **kwargs):
             result = self.run.train(*args, **kwargs)
             for entry in self.run.state.log_history:
-                entry |= {name[3:]: value for name, value in entry.items() if name[:3] == "e0/"} | entry
+                own = {name[3:]: value for name, value in entry.items() if name[:3] == "e0/"}
+                entry |= own | {name: value for name, value in entry.items() if name != "loss" or "loss" not in own}
             return result
 
         def __getattribute__(self, name):
             own = object.__getattribute__(self, "__dict__")
-            if "run" not in own or name in ("run", "train", "__dict__", "__class__"):
+            if "run" not in own or name in ("run", "train", "keep_logs", "__dict__", "__class__"):
                 return object.__getattribute__(self, name)
             policy = own["run"].branches["e0"]
+            if name == "eval_dataset":
+                return policy.expert.eval_dataset
+            if name == "_logs" and "logs" in own:
+                return own["logs"]
             if name in OF_AN_ACTOR and "e0" in policy.actors:
                 actor = policy.actors["e0"]
                 return actor.world.spare if name == "_environment_pool" else getattr(actor, name)
@@ -115,7 +144,27 @@ def copd_trainer(experts: int) -> type:
 
 
 def copd_config(experts: int):
-    return lambda *args, **fields: CoPDConfig(*args, **OF_EXPERTS[experts] | fields)
+    def config(*args, **fields):
+        own, accumulation = OF_EXPERTS[experts], fields.get("gradient_accumulation_steps", 1)
+        # a generation lies in one phase
+        rounds = fields.get("num_iterations", 1) * fields.get("steps_per_generation", accumulation) // accumulation
+        if experts > 1 and rounds > 1:
+            own = own | {"rlvr_steps": rounds, "opd_steps": rounds}
+        return CoPDConfig(*args, **own | fields)
+
+    return config
+
+
+def log_own_loss(policy: Any) -> None:
+    """A run logs the mean of its branches' losses."""
+    learn = policy.training_step
+
+    def training_step(*args):
+        loss = learn(*args)
+        policy._metrics["train"]["loss"].append(loss.item() * policy.args.gradient_accumulation_steps)
+        return loss
+
+    policy.training_step = training_step
 
 
 def show_trained(model: torch.nn.Module) -> None:

@@ -16,7 +16,7 @@ from ..adapters import RowGroups, grouped, only
 from ..forwards import Forwards, run_lengths
 from ..pixels import PER_TOKEN
 from ..sharding import gathered
-from ..shared_images import RowImages
+from ..shared_images import RowImages, image_token
 from ..shared_prompts import drops
 from .cache import make_room
 
@@ -147,7 +147,7 @@ def shared_prefill(model: PeftModel, groups: RowGroups) -> Iterator[None]:
         if args or rows != {sum(groups.rows)} or not _can_share(inputs):  # beams have rows of their own
             return forward(*args, **inputs)
         seen = (inputs.get(FEATURES) or {}).get("image")
-        images = None if seen is None else RowImages.seen(seen, inputs["input_ids"], causal_lm.config.image_token_id)
+        images = None if seen is None else RowImages.seen(seen, inputs["input_ids"], image_token(causal_lm.config))
         if seen is not None and images is None:
             return forward(**inputs)
         cache = inputs["past_key_values"]

@@ -110,9 +110,10 @@ class ChoiceReward(VerifierReward):
     r"""
     Reward 1.0 for the letter in the column `solution`, else 0.0; see [`VerifierReward`] for `None`.
 
-    `solution` is a letter from A to Z, in either case: `"B"`, `"(B)"`, `"B."`; or a letter with its option, such as
-    `"B) Paris"`. In the second form, an answer that also gives a text must give this one. Numbers and texts without a
-    letter are unreadable: use [`ExactMatchReward`] for those.
+    `solution` is a letter from A to Z, in either case: `"B"`, `"(B)"`, `"B."`, `"Option B"`, `"\boxed{B}"`, or a
+    worked solution that states one as an answer does; or a letter with its option, such as `"B) Paris"`. In the second
+    form, an answer that also gives a text must give this one. Numbers and texts without a letter are unreadable: use
+    [`ExactMatchReward`] for those.
 
     The answer is what follows the last of `\boxed{`, `<answer>`, `####`, "answer:", "answer is", "correct option is",
     "my choice:" after any `</think>`; or the last line, if it is only an answer. It must be one letter; two, joined by
@@ -152,11 +153,29 @@ def _gold(solution: Any, multiple: bool) -> tuple[frozenset[str], str | None] | 
     text = _clean(unicodedata.normalize("NFKC", solution))
     if multiple:
         letters = _several(text)
+        if letters is None:
+            stated = _statement(unicodedata.normalize("NFKC", solution), True)
+            letters = _several(stated[0]) if stated and not stated[1] else None
         return None if letters is None else (letters, None)
-    match = re.fullmatch(r"[(\[]?([a-z])[)\]]?(?:[).:]*|[).:]\s+(\S.*)|\)\s*(\S.*))", text, re.IGNORECASE | re.DOTALL)
-    if not match:
+    direct = _letter_with_option(text)
+    if direct is None:  # a worked solution, `\boxed{B}`, "The answer is B."
+        stated = _statement(unicodedata.normalize("NFKC", solution), False)
+        direct = _letter_with_option(stated[0]) if stated and not stated[1] else None
+    return direct
+
+
+_GOLD = re.compile(
+    r"(?:option |choice )?[(\[]?([a-z])[)\]]?(?:[).:]*|[).:]\s+(\S.*)|\)\s*(\S.*)|(?<=[)\]]) (\S.*)| [-–—] (\S.*))",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _letter_with_option(text: str) -> tuple[frozenset[str], str | None] | None:
+    match = _GOLD.fullmatch(text)
+    option = next((group for group in match.groups()[1:] if group), None) if match else None
+    if not match or option and re.search(r"\b(?:or|and) \(?[A-Z]\)", option):
         return None
-    return frozenset(match[1].upper()), match[2] or match[3]
+    return frozenset(match[1].upper()), option
 
 
 def _statement(text: str, multiple: bool) -> tuple[str, frozenset[str]] | None:

@@ -151,11 +151,15 @@ def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
     if isinstance(func, nn.Module):
         return func
 
-    def check(values: Any, rows: int) -> list[float | None]:
+    # only TRL's call has `completions`; others may ask an environment's own reward about environments alone, as in TRL
+    def count(given: dict[str, Any]) -> int | None:
+        return len(given["completions"]) if "completions" in given else None
+
+    def check(values: Any, rows: int | None) -> list[float | None]:
         if not isinstance(values, Iterable) or isinstance(values, Mapping | Set | str | bytes):
             raise WrongRewards(f"a {type(values).__name__}")
         values = list(values)
-        if len(values) != rows:
+        if rows is not None and len(values) != rows:
             raise WrongRewards(f"{len(values)} rewards for {rows} completions")
         grades: list[float | None] = []
         for value in values:
@@ -165,27 +169,29 @@ def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
                 raise WrongRewards(f"{value!r:.80} as the reward of completion {len(grades)}") from error
         return grades
 
-    def fail(error: Exception, rows: int) -> list[float | None]:
+    def fail(error: Exception, rows: int | None) -> list[float | None]:
         if isinstance(error, WrongRewards):
             what = f"returned {error}. It must return a list with a number, or None, for each completion"
         else:
             what = f"raised {error!r}"
         explained = RewardError(f"{who} {what}. Mend it, then go on with resume_from_checkpoint=True.")
         explained.__cause__ = error.__cause__ if isinstance(error, WrongRewards) else error
+        if rows is None:
+            raise explained
         failures.append(explained)
         return [FAILED] * rows
 
-    def call(*args, completions, **kwargs):
-        rows = len(completions)  # before the function can change the list
+    def call(*args, **given):
+        rows = count(given)  # before the function can change the list
         try:
-            return check(func(*args, completions=completions, **kwargs), rows)
+            return check(func(*args, **given), rows)
         except Exception as error:
             return fail(error, rows)
 
-    async def call_async(*args, completions, **kwargs):
-        rows = len(completions)
+    async def call_async(*args, **given):
+        rows = count(given)
         try:
-            return check(await func(*args, completions=completions, **kwargs), rows)
+            return check(await func(*args, **given), rows)
         except Exception as error:
             return fail(error, rows)
 

@@ -5,6 +5,7 @@ and lines of a derivation, a system or a function by pieces become `⟪x=1‖y=2
 
 import re
 
+from .bounds import MAX_CHARS
 from .brackets import closing
 
 
@@ -46,14 +47,49 @@ _OPERATOR = re.compile(r"\s*(?:\\displaystyle\s*)?\\(?:i*nt|oint|sum|prod|lim|su
 
 def without_operator(text: str) -> str:
     r"""What `\int_0^1 x dx = …` is said to be: a sum, integral or limit before "=" names the value, as `x` would."""
-    if not _OPERATOR.match(text):
-        return text
+    at = _equals(text) if _OPERATOR.match(text) else None
+    return text if at is None else text[at + 1 :]
+
+
+def _equals(text: str) -> int | None:
+    """Place of the first "=" outside of brackets that something follows."""
     depth = 0
     for index, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
         if char == "=" and depth == 0 and text[index + 1 :].strip():
-            return text[index + 1 :]
-    return text
+            return index
+    return None
+
+
+_DETERMINANT = re.compile(r"\s*\\(?:det|operatorname\s*\{\s*(?:det|tr|rank|rk)\s*\})(?![A-Za-z])")
+_OF_VECTORS = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol)\b.*\\(?:times|cdot|bullet)\b")
+_UNSEEN = frozenset(
+    r"\, \; \: \! \left \right \displaystyle \limits \nolimits \mathrm \text \operatorname \mathbf \boldsymbol \vec"
+    r" \quad \qquad { } $ \( \[".split()
+)
+_DUMMY = (r"\\i*nt .*d ([a-zθφ])$", r"\\(?:sum|prod) _ ([a-z]) =", r"\\lim _ ([a-z]) \\to")
+
+
+def operator_name(text: str) -> str | None:
+    r"""
+    The sum, integral, limit, determinant or product of vectors before "=", in one spelling: without spaces and braces,
+    and with the same letter for what runs. `None` for other texts.
+    """
+    if "=" not in text or "\\" not in text or len(text) > MAX_CHARS:
+        return None
+    text = text.strip("$ ")
+    at = _equals(text)
+    name = text[:at] if at is not None else ""
+    if not (_OPERATOR.match(name) or _DETERMINANT.match(name) or _OF_VECTORS.search(name)):
+        return None
+    name = re.sub(r"\\(?:long)?rightarrow(?![A-Za-z])|→", r"\\to", re.sub(r"\\[dt]frac", r"\\frac", name))
+    name = re.sub(r"\+\s*(?=\\infty)", "", name)
+    tokens = [token for token in re.findall(r"\\[A-Za-z]+|\\.|\S", name) if token not in _UNSEEN]
+    name = " ".join(tokens)
+    for pattern in _DUMMY:
+        if match := re.search(pattern, name):
+            name = " ".join("#" if token == match[1] else token for token in name.split(" "))
+    return re.sub(r"\( ([A-Za-z]) \)", r"\1", name)
 
 
 _MATRIX = re.compile(

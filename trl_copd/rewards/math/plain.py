@@ -113,6 +113,8 @@ _TENS = {
 _SPOKEN = re.compile(rf"({'|'.join(_TENS)})(?:[ -](one|two|three|four|five|six|seven|eight|nine))?")
 _SYNONYMS = {
     **dict.fromkeys(("no solutions", "no real solution", "no real solutions", "empty set", "∅", "⦃⦄"), "no solution"),
+    **dict.fromkeys(("there is no solution", "there are no solutions", "there is no real solution"), "no solution"),
+    "there are no real solutions": "no solution",
     **dict.fromkeys(("dne", "undefined"), "does not exist"),
     **dict.fromkeys(("all reals", "all real number", "real numbers", "all real numbers"), "ℝ"),
 }

@@ -69,6 +69,28 @@ _SENTENCE = re.compile(
     r"(?:The|Its)(?: (?:[A-Za-z'-]+|\$[^$=]*\$|\\\([^=]*?\\\)))+? (?:is|are|equals|has (?:length|area|volume|radius))"
     r" (?P<claim>\$[^$]+\$(?: [a-z]+){0,2}|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
 )
+# A worked reference that closes with a sentence that says the value: "… The area is $8\sqrt3$.", "So $x=3$ and $y=2$."
+_FORMULAS = r"(?:\$[^$]+\$(?:,? and \$[^$]+\$|, \$[^$]+\$)*|\$\$[^$]+\$\$|-?[0-9][0-9.,/]*)(?: [a-z]+){0,2}"
+_THEN = r"(?:So|Thus|Therefore|Hence|And so|and therefore|and so|which gives|It follows that)"
+_QUANTITY = (
+    r"(?:area|volume|probability|determinant|length|distance|angle|speed|velocity|rank|dimension|slope|height|radius|sum"
+    r"|value|current|matrix|solution|average|mean|median|variance|force|work|time|cost|number|projection|approximation)"
+)
+_CONCLUSION = re.compile(
+    rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|^){_THEN}?,? ?(?:the|The|its|Its) (?:[a-z]+ ){{0,3}}?{_QUANTITY}"
+    rf"(?: (?:of|to|in|from) [a-z -]+?)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
+    r"(?: It means [^$]*)?"
+)
+_RESULT = re.compile(rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},? (?P<claim>{_FORMULAS})\s*\.?")
+_PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
+_YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
+_YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
+_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT)
+_MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
+_NONE = re.compile(
+    r"(?:There (?:is|are) )?[Nn]o (?:real )?solutions?(?: ?[:,] ?\$\\(?:oslash|emptyset|varnothing)\$)?\.?"
+)
+_SPLIT_FORMULA = re.compile(r"(?<=[=+,-])\s*\$\s+\$")  # "$y=$ $1$"
 _NEGATES = re.compile(r"\b(?:not|no|never|neither|cannot|if|when|or)\b", re.IGNORECASE)
 
 
@@ -78,8 +100,11 @@ _PREFIX = re.compile(
 )
 
 
+_AGREES = re.compile(r"^«?Yes»? ?[,.:;] ?(?=[^ ].*=)")  # "Yes, F(x) = …"
+
+
 def without_prefix(text: str) -> str:
-    return _PREFIX.sub("", text)
+    return _AGREES.sub("", _PREFIX.sub("", text))
 
 
 def counted_noun(text: str, odd: str = "", reference: bool = False) -> str:
@@ -114,8 +139,17 @@ def _claim(solution: str) -> str:
     """What a sentence says, where its words cannot change that."""
     if match := _SOLUTION.match(solution):
         return solution[match.end() :]
-    match = _SENTENCE.fullmatch(solution.strip())
-    return match["claim"] if match and not _NEGATES.search(solution[: match.start("claim")]) else solution
+    solution = _SPLIT_FORMULA.sub(" ", solution)
+    bare = solution.strip()
+    if _NONE.fullmatch(bare):
+        return "no solution"
+    match = _SENTENCE.fullmatch(bare)
+    if match:
+        return match["claim"] if not _NEGATES.search(bare[: match.start("claim")]) else solution
+    for pattern in _LAST_WORDS if len(bare) <= _MAX_SOLUTION else ():
+        if match := pattern.fullmatch(bare):
+            return match["claim"]
+    return solution
 
 
 def _closed(solution: str) -> str:

@@ -14,6 +14,7 @@ from ..pool import Outcome, shared_pool
 from . import grade as math_grade
 from .bounds import Unreadable
 from .extract import bare_answer, final_answer, last_boxed
+from .layout import operator_name
 from .plain import approximates, number, words
 from .reference import Gold, counted_noun, plain_reference, read_reference, without_prefix
 from .text import normalise
@@ -171,6 +172,9 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
     if _bare(raw) in (_bare(gold.raw), _bare(gold.sentence or gold.raw)):
         return Verdict(True, "the text of the reference")
+    names = operator_name(gold.raw), operator_name(raw)
+    if all(names) and names[0] != names[1]:
+        return Verdict(False, f"{names[1]!r:.100} is not {names[0]!r:.100}, whatever its value")
     if gold.symbolic:
         return Verdict(True, "the text of the reference") if "".join(raw.split()) == "".join(gold.raw.split()) else raw
     try:

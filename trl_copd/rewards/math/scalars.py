@@ -12,7 +12,7 @@ from .points import proportional, same_value
 from .symbols import ACCENTS, MARKS
 from .units import Unit
 from .value import as_float, constant
-from .vocabulary import AMOUNTS
+from .vocabulary import AMOUNTS, QUANTITIES
 
 
 # A formula of these, "x + y = 5", may be a line or a circle, which its right side alone is not
@@ -59,9 +59,26 @@ def same_label(gold: Reading, given: Reading) -> bool:
         # y = 2x + 1 and x = (y − 1)/2 are one line; f(x) = … and y = … one function
         functions = [label for label in (gold.label, given.label) if "(" in label or label == "y"]
         return len(functions) == 2 and "y" in functions
-    return not all(
-        LABEL.fullmatch(name) or re.fullmatch(r"\\?[A-Za-z]+_\S+", name) for name in (gold.label, given.label)
-    )
+    return not all(map(_is_name, (gold.label, given.label))) and not _other_quantity(gold.label, given.label)
+
+
+def _is_name(label: str) -> bool:
+    return bool(LABEL.fullmatch(label.replace("^-1", "")) or re.fullmatch(r"\\?[A-Za-z]+_\S+", label))
+
+
+def _other_quantity(gold: str, given: str) -> bool:
+    """Whether words before an equals sign say different things: the mean and the median, the areas of ABC and ABD."""
+    if _is_name(gold) or _is_name(given):
+        return False
+    known = [
+        {QUANTITIES[word] for word in re.findall("[a-z]+", name.lower()) if word in QUANTITIES}
+        for name in (gold, given)
+    ]
+    points = [
+        {"".join(sorted(word)) for word in re.findall(r"(?<![a-z])[A-Z]{2,4}(?![a-z])", name)}
+        for name in (gold, given)
+    ]
+    return any(all(sets) and sets[0].isdisjoint(sets[1]) for sets in (known, points))
 
 
 _SEGMENT = re.compile(rf"\|([A-Z])([A-Z])[{MARKS}]?\||([A-Z])([A-Z]){ACCENTS['overline']}?")

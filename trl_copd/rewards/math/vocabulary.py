@@ -40,6 +40,17 @@ _COMPARES = frozenset(
     "unknown around approximate estimated opposite opposites always besides thereabouts yes this its as has "
     "does was afterwards cent".split()
 )
+# Words before "=" that say which of several values is meant, by what they mean
+_QUANTITIES = (
+    "mean average expectation", "median", "mode", "range", "variance", "deviation", "area", "perimeter circumference",
+    "volume", "radius radii", "diameter", "length", "width breadth", "height altitude", "speed velocity", "distance",
+    "time", "probability chance", "sum total", "product", "difference", "quotient", "remainder",
+    "maximum largest greatest biggest highest max", "minimum smallest least lowest min", "domain", "slope gradient",
+    "intercept", "vertex", "focus", "directrix", "numerator", "denominator", "determinant", "trace", "rank", "mass",
+    "weight", "force", "energy", "power", "acceleration", "cost price", "profit", "loss", "interest", "first",
+    "second", "last",
+)  # fmt: skip
+QUANTITIES = {word: meaning for meaning, words in enumerate(_QUANTITIES) for word in words.split()}
 # Adjectives that may stand before a noun, and never for one
 _ADJECTIVES = frozenset("right possible distinct real".split())
 # Things that are also amounts: coins, or 0.25 each. An answer may name them only where the reference does

@@ -30,6 +30,8 @@ class Flow:
         units (`list[set[str]]`): For each comparison, the free names in what it compares.
         arguments (`dict[Position, set[str]]`): For each call, the free names in its arguments.
         parts (`dict[Position, list[set[str]]]`): The same for each positional argument.
+        iterated (`dict[Position, set[str]]`): For what each loop goes over, or asks before each round, the free names.
+        asserted (`list`): What is asserted outside of loops over values of free names, with each side and its names.
     """
 
     def __init__(self, tree: ast.Module, free: set[str]):
@@ -39,9 +41,13 @@ class Flow:
         self.parts: dict[Position, list[set[str]]] = {}
         self.parameters: dict[str, set[str]] = {}  # of the tests' functions: what they are called with
         self.places: dict[tuple[str, int | str], set[str]] = {}  # the same for each parameter, by place and by name
+        self.iterated: dict[Position, set[str]] = {}
+        self.asserted: list[tuple[ast.expr, list[tuple[ast.expr, set[str]]]]] = []
+        self.within = 0  # loops over values of free names
         self.owner = ""  # class whose methods are read
         for _ in range(3):  # again with what the functions of the tests were seen to be called with
             self.units.clear()
+            self.asserted.clear()
             self._block(tree.body, {})
 
     def sources(self, node: ast.AST | None, scope: dict[str, set[str]]) -> set[str]:
@@ -70,6 +76,7 @@ class Flow:
             return found
         self._spread(headers, found, scope, changes=not isinstance(node, (ast.Assert, ast.If, ast.While)))
         self._compared(node, scope)
+        theirs = self._iterates(node, scope)
         for handler in getattr(node, "handlers", ()):
             tried = self._block(node.body, scope)  # type: ignore[attr-defined]
             scope.update({handler.name: tried} if handler.name else {})
@@ -77,7 +84,10 @@ class Flow:
         for case in getattr(node, "cases", ()):
             found = found | self._block(case.body, scope)
         inner = [*getattr(node, "body", ()), *getattr(node, "orelse", ()), *getattr(node, "finalbody", ())]
-        return found | self._block(inner, scope)
+        self.within += theirs
+        found = found | self._block(inner, scope)
+        self.within -= theirs
+        return found
 
     def _definition(
         self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, scope: dict[str, set[str]]
@@ -105,6 +115,16 @@ class Flow:
                 scope[name] = scope.get(name, set()) | inner.get(name, set())
         return found
 
+    def _iterates(self, node: ast.stmt, scope: dict[str, set[str]]) -> bool:
+        """Whether a loop goes over values of free names, or a `while` or an `if` without `else` depends on them."""
+        asks = isinstance(node, ast.While) or (isinstance(node, ast.If) and not node.orelse)
+        head = getattr(node, "iter", None) or (node.test if asks else None)  # type: ignore[attr-defined]
+        if head is None:
+            return False
+        sources = self.sources(head, scope)
+        self.iterated[position(head)] = self.iterated.get(position(head), set()) | sources
+        return bool(sources)
+
     def _compared(self, node: ast.stmt, scope: dict[str, set[str]]) -> None:
         """What an `assert`, a call such as `self.assertEqual(...)`, or `if ...: raise` is about."""
         parts: list[ast.expr] = []
@@ -117,6 +137,8 @@ class Flow:
         elif isinstance(node, ast.If) and any(isinstance(part, ast.Raise) for part in node.body):
             parts = [node.test]
         self.units.extend(self.sources(part, scope) for part in parts)
+        for part in parts if not self.within else ():
+            self.asserted.append((part, [(side, self.sources(side, scope)) for side in _sides(part)]))
 
     def _spread(
         self, parts: Iterable[ast.AST], found: set[str], scope: dict[str, set[str]], changes: bool = True
@@ -141,7 +163,10 @@ class Flow:
 
     def _calls(self, node: ast.AST, scope: dict[str, set[str]]) -> None:
         for call in ast.walk(node):
-            if isinstance(call, ast.Call):
+            if isinstance(call, ast.comprehension):
+                head = position(call.iter)
+                self.iterated[head] = self.iterated.get(head, set()) | self.sources(call.iter, scope)
+            elif isinstance(call, ast.Call):
                 parts = [*call.args, *(keyword.value for keyword in call.keywords)]
                 each = [self.sources(part, scope) for part in parts]
                 given: set[str] = set().union(*each)
@@ -160,3 +185,15 @@ class Flow:
             keys = ["*"] * len(keys)
         for key, sources in zip(keys, each, strict=True):
             self.places[name, key] = self.places.get((name, key), set()) | sources
+
+
+def _sides(part: ast.expr) -> list[ast.expr]:
+    """What an assertion compares, or is about."""
+    if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not):
+        part = part.operand
+    if isinstance(part, ast.Compare):
+        return [part.left, *part.comparators]
+    if isinstance(part, ast.Call) and part.args:
+        name = getattr(part.func, "attr", "") or getattr(part.func, "id", "")
+        return part.args if name.lower().startswith("assert") else [part]
+    return [part]

@@ -11,11 +11,11 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _arrays, _codec, _numeric
-from ._proxy import NONE, ClassProxy, Proxy, lives_on, may_return, proxy_class, proxy_number
+from ._proxy import NONE, ClassProxy, Proxy, is_filled, lives_on, may_return, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
 
@@ -72,6 +72,9 @@ class Link:
         self.calls = 0
         self.given: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self.numbers: dict[int, int] = {}
+        self.awaited: set[int] = set()  # numbers of what was called and returned a coroutine
+        self.filled: set[int] = set()  # numbers of what was called and returned more than an empty value
+        self.hollow: set[int] = set()  # the same of what returned an empty container or text
         self.empty: dict[int, Any] = {}  # containers without elements that the submission sent, by id
 
     def fail(self, reason: str) -> SubmissionFailed:
@@ -157,8 +160,8 @@ class Link:
                 same = given[reply["same"]]
                 if type(same) not in (list, dict, set, bytearray):  # never an object: it would come back with trust
                     raise _codec.Malformed("not an argument that can be handed back")
-                return same
-            value = self.decode(reply["value"])
+                return self.noted(operation, args, same)
+            value = self.noted(operation, args, self.decode(reply["value"]))
             if type(value) is str and value.strip().lower().lstrip("+-") == "nan" and not self.allow_nan:
                 raise self.fail("the answer is the text of a NaN, of which the tests say nothing")
             return value
@@ -166,6 +169,16 @@ class Link:
             if isinstance(error, _codec.Malformed) or not isinstance(error, KeyError) and "error" not in reply:
                 raise self.fail(f"malformed message: {error}") from None
             raise
+
+    def noted(self, operation: str, args: Sequence[Any], value: Any) -> Any:
+        if operation == "__call__":
+            if getattr(value, "cr_code", None) is Link.drive.__code__:
+                self.awaited.add(proxy_number(args[0]))
+            elif is_filled(value):
+                self.filled.add(proxy_number(args[0]))
+            elif isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)):
+                self.hollow.add(proxy_number(args[0]))
+        return value
 
     def take_back(self, reply: dict) -> None:
         """Containers in attributes of the tests' objects, as the submission has changed them."""
@@ -301,16 +314,8 @@ class Link:
 
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
-        state = {
-            "link": self,
-            "number": number,
-            "shadow": shadow,
-            "kind": kind,
-            "trust": NONE,
-            "live": False,
-            "seen": {},
-        }
-        for name, value in state.items():
+        state = {"link": self, "number": number, "shadow": shadow, "kind": kind, "trust": NONE, "live": False}
+        for name, value in (*state.items(), ("seen", {})):
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.living[number] = proxy
         self.counts[number] = self.counts.get(number, 0) + 1
@@ -322,7 +327,9 @@ class Link:
             self.dropped.append(number)
 
     async def drive(self, number: int) -> Any:
-        return self.request("await", self.proxy(Proxy, number))
+        value = self.request("await", self.proxy(Proxy, number))
+        self.filled |= self.awaited if is_filled(value) else set()
+        return value
 
     def foreign_class(self, name: str, number: int, bases: list | None, methods: Any = ()) -> Any:
         """A class of the submission. An exception gets one of this process: `except` takes nothing else."""

@@ -25,6 +25,7 @@ Two objects of the submission are compared by the submission, unless one is `NON
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from types import MethodType
 from typing import Any
 
 from ._runner import OPERATORS, REFLECTED
@@ -361,5 +362,16 @@ def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type
     members: dict[str, Any] = {
         method: _method(method) for method in {*known, *_ALWAYS} - {"__eq__", "__ne__", "__hash__"}
     }
+    if name == "function" and base is Proxy:  # in a class of the tests it is a method, as a function is
+        members["__get__"] = lambda self, instance, owner=None: (
+            self if instance is None else MethodType(self, instance)
+        )
     members["__doc__"] = property(lambda self: _link(self).request("getattr", self, "__doc__"))
     return type(name, (base,), {**members, "__slots__": (), "__proxy_methods__": tuple(known)})
+
+
+def is_filled(value: Any) -> bool:
+    """Whether a value is neither empty nor made of empty ones."""
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return any(not isinstance(item, (list, tuple, dict, set, frozenset)) or is_filled(item) for item in value)
+    return value is not None and not (isinstance(value, Proxy) or (isinstance(value, (str, bytes)) and not value))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from . import _library
 from ._flow import CANDIDATE, FUNCTIONS, Flow, names_in
+from ._scopes import EarlyReads, named_in_texts
 
 
 MODULES = ("solution", "submission")  # what tests may import the submission as
@@ -22,7 +23,7 @@ _SCOPES = {*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.comprehension}
 _COMPARING_BUILTINS = {
     "abs", "all", "any", "bool", "bytes", "callable", "dict", "enumerate", "float", "frozenset", "getattr", "hasattr",
     "id", "int", "isinstance", "issubclass", "iter", "list", "next", "print", "range", "repr", "round", "set", "str",
-    "super", "tuple", "type", "vars", "zip", "len", "sorted",
+    "super", "tuple", "type", "vars", "zip", "len", "sorted", "staticmethod", "classmethod", "property",
 }  # fmt: skip
 
 
@@ -60,8 +61,15 @@ class Reading:
         self.defined = _defined(nodes)
         scopes = any(type(node) in _SCOPES for node in nodes)
         unbound, self.in_classes = _unbound(code) if scopes else (uses.keys() - self.defined, set())
+        early = EarlyReads(tree, nodes, self.defined & uses.keys())
+        self.in_classes |= early.in_classes
+        unbound = unbound | (early.names & self.defined)
         free = {name for name in unbound & uses.keys() if name not in vars(builtins) and name[:2] != "__"}
-        sure = self.imported | self.entry
+        if not (free or self.imported or self.entry):
+            free = early.with_substitute & uses.keys()
+        by_text = named_in_texts(nodes, uses) - self.defined - vars(builtins).keys() if not free else set()
+        self.in_classes |= by_text
+        sure = self.imported | self.entry | by_text
         self.preamble = {name for name in _given(preamble) & free if name not in sure} if preamble else set()
         starred = _starred(nodes)
         origins = {
@@ -69,7 +77,7 @@ class Reading:
         }
         self.library = {name: origin for name, origin in origins.items() if origin is not None}
         others = free - sure - self.preamble - set(self.library)
-        self._free = free | self.imported | self.entry
+        self._free = free | sure
         tested = sure | others | ({CANDIDATE} if leaves_check(tree) else set())
         self.submission = sure | others | self._tested_too(tested, uses)
         self.library = {name: origin for name, origin in self.library.items() if name not in self.submission}
@@ -86,9 +94,12 @@ class Reading:
                 name.startswith("assert") and self.submission > {name}
             ):
                 raise Unreadable(f"the tests use {name!r}, which they neither define nor import")
-        used = others | (self.submission & set(uses)) | self.imported
+        used = others | by_text | (self.submission & set(uses)) | self.imported
         if not used and not leaves_check(tree):
             raise Unreadable("the tests never use the submission (name its function, or give an `entry_point`)")
+        derived = sorted(_bases(nodes) & (others | self.imported))
+        if derived:
+            raise Unreadable(f"the tests derive a class from {derived[0]!r}, which lives in the sandbox")
         self.total = count(tree)
 
     @functools.cached_property
@@ -231,6 +242,13 @@ def _starred(nodes: list[ast.AST]) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom) and node.module not in MODULES and node.names[0].name == "*"
     ]
     return {name: f"{module}:{name}" for module in modules if module for name in _public(module)}
+
+
+def _bases(nodes: list[ast.AST]) -> set[str]:
+    """Names of classes that the tests derive from, other than exceptions, which have a class on this side."""
+    bases = [base for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases]
+    names = {base.id for base in bases if isinstance(base, ast.Name)}
+    return {name for name in names if not name.endswith(("Error", "Exception", "Warning", "Exit", "Interrupt"))}
 
 
 def _given(preamble: ast.Module) -> set[str]:

@@ -23,6 +23,7 @@ from ._calls import Calls, functions
 from ._link import TESTS, Link, SubmissionFailed
 from ._names import Names, Submission
 from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
+from ._vacuous import Sites
 
 
 _CAN_FAIL = ("assert", "raise", "except", "exit", "fail")  # test code without any of these words can only pass
@@ -75,9 +76,14 @@ class Grading:
         try:
             given = _parse(preamble, "preamble") if preamble else None
             self.reading = Reading(self.tree, code, self.entry_point, given)
-            self.statements = _compile(self.reading)
+            self.sites = Sites(self.reading)
+            self.statements = _compile(self.reading, self.sites)
         except _BROKEN as error:
             raise Unreadable(f"`entry_point` or the tests do not compile: {error}") from None
+        except Exception as error:  # of ours, which must not look like a submission that failed
+            raise (
+                error if isinstance(error, Unreadable) else Unreadable(f"reading them failed: {_show(error)}")
+            ) from None
         if not self.reading.total and not any(isinstance(node, ast.ClassDef) for node in self.tree.body):
             raise Unreadable("the tests contain no test")
         allow_nan = _NAN.search(code) is not None
@@ -86,7 +92,7 @@ class Grading:
         self.source, self.preamble = code, preamble
         bare = any(origin.startswith("numpy") for origin in self.reading.library.values())
         _arrays.guard(code, allow_nan, self.link.fail, numpy=bare)
-        self.names.update(functions(self.link))
+        self.names.update(functions(self.link) | self.sites.functions())
 
     def _own_class(self, name: str) -> type | None:
         return self.names.own_class(name)
@@ -159,6 +165,12 @@ class Grading:
             self._count_the_rest()
         if link.failed:
             passed, reason = passed if self.to_the_end else 0, link.failed if passed == done - 1 else reason
+        vacuous = None
+        if passed:
+            with contextlib.suppress(RecursionError):  # tests that are too deep to tell
+                vacuous = self.sites.trouble(self.names, self.link)
+        if vacuous:
+            passed, reason = 0, vacuous
         total = max(done, self.reading.total if self.collected is None else self.collected)
         return {"passed": passed, "total": total, "reason": reason}
 
@@ -221,10 +233,27 @@ class Grading:
         return eval(compile(self.entry_point, "<entry point>", "eval", dont_inherit=True), found)
 
 
-def _compile(reading: Reading) -> list[tuple[ast.stmt, types.CodeType]]:
+def _compile(reading: Reading, sites: Sites) -> list[tuple[ast.stmt, types.CodeType]]:
     calls = Calls(reading)
-    body = [calls.visit(node) for node in reading.tree.body] if calls.needed else reading.tree.body
-    return [(node, compile(ast.Module([node], []), _FILE, "exec", dont_inherit=True)) for node in body]
+    body = sites.mark(reading.tree.body) if sites.needed else reading.tree.body
+    body = [calls.visit(node) for node in body] if calls.needed else body
+    flags = _future_flags(body)
+    return [(node, compile(ast.Module([node], []), _FILE, "exec", flags, dont_inherit=True)) for node in body]
+
+
+def _future_flags(body: list[ast.stmt]) -> int:
+    """What `from __future__ import ...` asks for: each statement is compiled by itself."""
+    names = [
+        alias.name
+        for node in body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for alias in node.names
+    ]
+    if not names:
+        return 0
+    import __future__
+
+    return sum({getattr(__future__, name).compiler_flag for name in names if name in __future__.all_feature_names})
 
 
 def _only_function(link: Link) -> str | None:
@@ -254,8 +283,9 @@ def _methods(name: str, cls: type) -> Iterator[tuple[str, Callable[[], Any]]]:
         for method in unittest.TestLoader().getTestCaseNames(cls):
             yield f"{name}.{method}", partial(_run_case, cls(method))
     elif name.startswith("Test"):
-        for method in [attribute for attribute in vars(cls) if attribute.startswith("test")]:
-            for args in _parameters(vars(cls)[method], skip=1):
+        members = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+        for method in [name for name in members if name.startswith("test")]:
+            for args in _parameters(members[method], skip=1):
 
                 def test(method: str = method, args: dict = args) -> None:
                     instance = cls()
