@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from peft import IA3Config, PeftModel
+from peft import IA3Config, PeftModel, VeraConfig
 from peft.tuners.lora import LoraLayer
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, weights
 from transformers import DynamicCache
@@ -193,6 +193,26 @@ def test_adapters_of_different_ranks_are_stacked(tmp_path, caplog):
     trainer.forwards.stackable[frozenset(["math", "code"])] = False
     assert together == trainer.engine.generate(prompts, names, greedy=True)[0]
     assert len({tuple(row) for row in together}) > 2
+
+
+def test_adapters_with_shared_projections_are_saved_whole(tmp_path):
+    config = VeraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    trainer = build_trainer(tmp_path, build_experts(2), peft_config=config)
+    for parameter in trainer.branches["math"].parameters:
+        parameter.data.add_(0.3)
+    trainer.save_model()
+    loaded = PeftModel.from_pretrained(tiny_model(), tmp_path, subfolder="experts/math").eval()
+    ids = torch.arange(4, 12)[None]
+    with torch.no_grad(), adapters.only(trainer.peft_model.eval(), "math"):
+        assert torch.equal(trainer.model(ids).logits, loaded(ids).logits)
+        assert not torch.equal(loaded(ids).logits, tiny_model()(ids).logits)
+
+
+def test_a_target_that_fits_no_layer_is_told(tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        build_trainer(tmp_path, build_experts(2), peft_config=lora(target_modules=["q_proj", "v_prj"]))
+    assert "`target_modules` names ['v_prj'], which fit no layer" in caplog.text
+    assert "q_proj'" not in caplog.text
 
 
 FALLBACKS = {

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from datasets import Dataset, DatasetDict
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
+from peft import AdaLoraConfig, EvaConfig, IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, settings, tiny_model, tiny_tokenizer
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
@@ -49,6 +49,14 @@ EXPERTS = {
     "no prompt": (lambda: Expert("a", rows().rename_column("prompt", "question"), letter_reward), ValueError,
                   "no column 'prompt'"),
     "empty dataset": (lambda: Expert("a", rows().take(0), letter_reward), ValueError, "is empty"),
+    "empty stream": (lambda: Expert("a", rows().to_iterable_dataset().filter(lambda row: False), letter_reward),
+                     ValueError, "yields no row"),
+    "number for a domain": (lambda: Expert("a", rows(), letter_reward, eval_dataset={1: rows()}), TypeError,
+                            "names a domain.*not 1"),
+    "rows of pandas": (lambda: Expert("a", rows().with_format("pandas"), letter_reward), TypeError,
+                       r"a pandas DataFrame, not a dictionary.*`.with_format\(None\)`"),
+    "hidden column": (lambda: Expert("a", rows().with_format(None, columns=["prompt"]), letter_reward), ValueError,
+                      r"no column 'solution' in .*\(found: prompt; its format hides solution\)"),
     "dataset type": (lambda: Expert("a", [{"prompt": "1"}], letter_reward), TypeError, "datasets.Dataset"),
     "images": (lambda: Expert("a", Dataset.from_list([{"prompt": "1", "image": 1, "solution": "1"}]), letter_reward),
                ValueError, "row 0 of `train_dataset`: it has an image, but its prompt is a text"),
@@ -60,6 +68,13 @@ EXPERTS = {
     "all splits held out": (lambda: Expert("a", rows(), letter_reward,
                                            eval_dataset=DatasetDict(train=rows(), test=rows())),
                             TypeError, "several splits \\(train, test\\).*those that are held out"),
+    "no other arguments": (lambda: Expert("a", rows(), lambda completions: [1.0]), TypeError,
+                           r"'<lambda>' takes no 'prompts', but TRL passes that to every reward.*`\*\*kwargs`"),
+    "one completion": (lambda: Expert("a", rows(), lambda completion, **k: 1.0), TypeError,
+                       "reads 'completion', but TRL calls it once for all rows, with the list 'completions'"),
+    "by position": (lambda: Expert("a", rows(), lambda completions, /, **k: [1.0]), TypeError, "Drop the '/'"),
+    "columns of two lambdas": (lambda: Expert("a", rows(), [lambda tests, **k: [1.0], lambda solution, **k: [1.0]]),
+                               ValueError, "no column 'tests'"),
     "weights": (lambda: Expert("a", rows(), letter_reward, reward_weights=[1.0, 2.0]), ValueError, "one weight per"),
     "rate": (lambda: Expert("a", rows(), letter_reward, learning_rate=-1.0), ValueError, "> 0"),
     "rate type": (lambda: Expert("a", rows(), letter_reward, learning_rate="1e-3"), TypeError, "float"),
@@ -168,6 +183,8 @@ RUNS = {
     "no edge": ({"experts": one(), "topology": "mutual"}, ValueError, "opd_steps=0"),
     "mopd untrained": ({"topology": "mopd", "rlvr_steps": 0}, ValueError, "Expert\\(adapter=PATH\\)"),
     "too few rows": ({"experts": one(), "per_device_train_batch_size": 64}, ValueError, "12 training rows.* 16 "),
+    "short stream": ({"experts": [Expert("s", rows(0, 1).to_iterable_dataset(), letter_reward)]}, ValueError,
+                     "1 training rows.* 2 different prompts"),
     "stream without max_steps": ({"experts": [Expert("s", rows().to_iterable_dataset(), letter_reward)],
                                   "max_steps": -1}, ValueError, "max_steps"),
     "beta of nobody": ({"opd_beta": {"physics": 1.0}}, ValueError, "not a branch"),
@@ -191,8 +208,15 @@ RUNS = {
     "prompts": ({"peft_config": PrefixTuningConfig(task_type="CAUSAL_LM")}, ValueError, "prompts"),
     "bias": ({"peft_config": lora(bias="all")}, ValueError, "bias='none'"),
     "base rewritten": ({"peft_config": lora(init_lora_weights="pissa")}, ValueError, "rewrites the base"),
+    "one adapter alone": ({"peft_config": AdaLoraConfig(total_step=9)}, ValueError, "allows one trainable adapter"),
+    "factors from data": ({"peft_config": lora(init_lora_weights="eva", eva_config=EvaConfig())}, ValueError,
+                          "plain LoRA would be trained"),
     "merge of no LoRA": ({"peft_config": IA3Config(), "topology": "mutual"}, ValueError, "merges LoRA"),
     "merge of DoRA": ({"peft_config": LoraConfig(use_dora=True), "topology": "mutual"}, ValueError, "DoRA"),
+    "adapters of another trainer": ({"model": get_peft_model(tiny_model(), lora()).base_model.model}, ValueError,
+                                    "has adapters in its layers.*load the base anew"),
+    "no weights": ({"model": tiny_model().to("meta")}, ValueError, "built on the meta device"),
+    "home in a path": ({"model": "~/"}, ValueError, "nothing replaces the '~'. Write '/"),
     "model type": ({"model": 3}, TypeError, "PreTrainedModel"),
     "tools": ({"extra": {"tools": [print]}}, ValueError, "belong to an expert"),
     "rollout_func": ({"extra": {"rollout_func": print}}, ValueError, "belongs to an expert"),
@@ -275,6 +299,8 @@ def test_output_dir_that_cannot_be(tmp_path, inside):
     (tmp_path / "taken").touch()
     with pytest.raises(ValueError, match="taken' is not a folder"):
         build(tmp_path.joinpath("taken", *inside))
+    with pytest.raises(ValueError, match="variables of the environment are not replaced"):
+        build(tmp_path.joinpath("$HOME", *inside))
 
 
 def test_wrong_args_class(tmp_path):

@@ -24,6 +24,7 @@ ROOMS = [
         "randomness",
         "run.folder",
         "pictures",
+        "reward_calls",
         "worlds",
         "environments",
         "experts",

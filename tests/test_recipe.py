@@ -18,7 +18,7 @@ from trl_copd import CoPDConfig
 from trl_copd.recipes.build import build_experts, find_reward, pool
 from trl_copd.recipes.demo_base import _grade, build_base
 from trl_copd.recipes.domains import DOMAINS, make_domain, make_split, split_of
-from trl_copd.train import PARSED, RecipeParser, check_model, loading_options, main
+from trl_copd.train import PARSED, RecipeParser, check_model, loading_options, main, prepare
 
 
 ROOT = Path(__file__).parent.parent
@@ -214,6 +214,19 @@ BAD_DOMAINS = {
     "reward not in its module": (BUILTIN | {"rewards": ["trl_copd.rewards.math_rewrd"]}, "cannot be imported"),
     "reward without a name": (BUILTIN | {"rewards": [{"ignore_case": True}]}, "with a `name`"),
     "options of an instance": (BUILTIN | {"rewards": [{"name": "math_reward", "answer": "boxed"}]}, "Name its class"),
+    "name": (BUILTIN | {"name": 1}, "name must be a text, got int: 1. Quote it"),
+    "no file": (ROWS | {"dataset": ["rows.jsonl"]}, "dataset must be a text, got list"),
+    "a word for a truth value": (ROWS | {"chat": "no"}, "chat must be true or false, got str: 'no'"),
+    "system": (ROWS | {"system": ["x"]}, "system must be a text"),
+    "tools": (ROWS | {"tools": "json.loads"}, "tools must be a list"),
+    "options of a file": (ROWS | {"options": {"a": 1}}, "`options` belong to a `builtin`"),
+    "no such folder": (ROWS | {"dataset": "./rose/"}, "Domain 'a': './rose/' cannot be loaded: Couldn't find any"),
+    "empty file": (ROWS | {"dataset": "empty.jsonl"}, "Domain 'a': 'empty.jsonl' is empty"),
+    "header alone": (ROWS | {"dataset": "header.csv"}, "Domain 'a': 'header.csv' cannot be loaded: .* no data"),
+    "format": (ROWS | {"solution": "{solution:d}"}, "'{solution:d}', which cannot be filled with {'solution': 'x'}"),
+    "attribute": (ROWS | {"solution": "{prompt.x}"}, "cannot be filled with {'prompt': 'p'}: .* no attribute 'x'"),
+    "domain of a reward": (ROWS | {"rewards": None}, "Domain 'a': A reward is a name"),
+    "weight": (ROWS | {"reward_weights": ["much"]}, "must be a list of numbers"),
     "no such option": (BUILTIN | {"rewards": [{"name": "MathReward", "anwser": 1}]}, "cannot be built with.*anwser"),
 }
 
@@ -225,9 +238,54 @@ def test_a_bad_domain_says_what_is_wrong(case, tmp_path, monkeypatch):
     write_rows(tmp_path / "holes.jsonl", [{"prompt": "p", "solution": "x"}, {"prompt": None, "solution": "x"}] * 20)
     (tmp_path / "torn.jsonl").write_text('{"prompt": "p",')
     (tmp_path / "rows.txt").write_text("p")
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "header.csv").write_text("prompt,solution\n")
     domain, message = BAD_DOMAINS[case]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         build_experts([domain], 0)
+
+
+def test_cells_of_a_csv_file_are_texts(tmp_path):
+    """pandas would make numbers, truth values and missing cells of these answers."""
+    answers = ["007", "1e5", "1.50", "True", "None", "NA", "null", "12", '""']
+    lines = [f"{number},{answer},{number if number else 'NA'}" for number, answer in enumerate(answers * 2)]
+    (tmp_path / "Rows.CSV").write_text("\n".join(["question,answer,level", *lines]))
+    domain = {"name": "a", "dataset": str(tmp_path / "Rows.CSV"), "prompt": "{question}", "solution": "{answer}",
+              "chat": False, "n_eval": 9, "reward_weights": ["1e-1"], "subset": None}  # fmt: skip
+    expert = build_experts([domain], seed=0)[0]
+    rows = [*expert.train_dataset, *expert.eval_dataset]
+    assert {row["prompt"]: row["solution"] for row in rows} == {
+        str(number): answer.strip('"') or None for number, answer in enumerate(answers * 2)
+    }
+    assert all(row["level"] == (int(row["prompt"]) or None) for row in rows)  # other columns: as `datasets` has them
+    assert expert.reward_weights == [0.1]
+
+
+def test_rows_that_datasets_has_saved(tmp_path):
+    Dataset.from_list([{"prompt": "p", "solution": "x"}] * 9).save_to_disk(tmp_path / "saved")
+    domain = {"name": "a", "dataset": str(tmp_path / "saved"), "split": "train[:8]", "n_eval": 2}
+    assert len(build_experts([domain | {"split": "train"}], seed=0)[0].train_dataset) == 7
+    write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "solution": "x"}] * 20)
+    expert = build_experts([domain | {"dataset": str(tmp_path / "rows.jsonl")}], seed=0)[0]
+    assert len(expert.train_dataset) == 6
+
+
+BAD_LINES = {
+    "tabs": ("a:\n\t- b", [], "cannot be read as YAML: while scanning"),
+    "two documents": ("a: 1\n---\nb: 2", [], "cannot be read as YAML: expected a single document"),
+    "domains by name": ("domains: {a: {dataset: rows.jsonl}}", [], "`domains` must be a list of mappings"),
+    "domains on the line": ("domains: []", ["--domains", "a"], "cannot be set on the command line"),
+    "a path alone": ("domains: []", ["my.yaml"], "Unexpected argument 'my.yaml'.*a recipe follows --config"),
+    "no JSON": ("domains: []", ["--chat_template_kwargs", "{a: 1}"], "'{a: 1}' is no JSON.*enable_thinking"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_a_recipe_or_a_command_line_that_cannot_be_read(case, tmp_path):
+    text, words, message = BAD_LINES[case]
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        prepare([*words, "--config", str(tmp_path / "r.yaml")])
 
 
 def test_a_recipe_without_domains():

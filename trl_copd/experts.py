@@ -1,37 +1,25 @@
 """An expert: a domain (dataset and reward functions) and the adapter that learns it, checked before a model loads."""
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from torch import nn
-from trl.trainer.utils import get_callable_name
 
 from . import rewards
-from .pictures import check_pictures
+from .pictures import check_pictures, transformed
+from .reward_calls import TAKEN_COLUMNS, check_parameters, columns_read
 from .rewards.base import AsyncReward, VerifierReward
 from .spelling import suggesting
 from .worlds import check_acting, check_rows_to_act_on, take_prompts_from_environment
 
 
 RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
-# What TRL hands to every reward function besides the columns of the dataset
-TRL_REWARD_ARGS = {
-    "prompts",
-    "completions",
-    "completion_ids",
-    "trainer_state",
-    "log_extra",
-    "log_metric",
-    "environments",
-}
-# Of these, the ones that a column of the same name would clash with; TRL leaves out columns named as the others
-TAKEN_COLUMNS = {"prompts", "completions", "trainer_state", "log_extra", "log_metric"}
 EvalDatasets: TypeAlias = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
 
 
@@ -124,6 +112,11 @@ class Expert:
                 "training rows among them. Pass one of them, or a dictionary of those that are held out."
             )
         for domain, dataset in self.eval_datasets.items():
+            if not isinstance(domain, str) or not domain:
+                raise TypeError(
+                    f"Expert {self.name!r}: a key of `eval_dataset` names a domain in tables and files. Use a "
+                    f"non-empty str, not {domain!r}."
+                )
             self.sees |= _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
         check_rows_to_act_on(self)
 
@@ -146,7 +139,7 @@ class Expert:
         if self.rollout_func is not None:  # it gives rewards further values, and only when it runs
             return {}
         funcs: Any = self.reward_funcs  # a list, once checked
-        return {get_callable_name(func): _required_columns(func) for func in funcs if callable(func)}
+        return columns_read(funcs)
 
     def _check_name(self) -> None:
         if not isinstance(self.name, str):
@@ -197,11 +190,12 @@ class Expert:
         self._check_processing_classes(funcs)
         self.reward_funcs = list(funcs)
         for func in funcs:
+            check_parameters(func, self.name)
             if isinstance(func, (VerifierReward, AsyncReward)):
                 func.check()  # a prover or sandbox that is missing: now, not after the model is loaded
         if self.reward_weights is not None:
             weights = self.reward_weights
-            if not isinstance(weights, (list, tuple)) or not all(isinstance(w, (int, float)) for w in weights):
+            if not isinstance(weights, (list, tuple)) or not all(isinstance(w, Real) for w in weights):
                 raise TypeError(f"Expert {self.name!r}: `reward_weights` must be a list of numbers, got {weights!r}.")
             if not all(math.isfinite(weight) for weight in weights):
                 raise ValueError(f"Expert {self.name!r}: `reward_weights` must be finite, got {weights}.")
@@ -246,10 +240,11 @@ class Expert:
             )
         rate = self.learning_rate
         if rate is not None:
-            if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+            if isinstance(rate, bool) or not isinstance(rate, Real):
                 raise TypeError(f"Expert {self.name!r}: `learning_rate` must be a float, got {type(rate).__name__}.")
             if not (rate > 0 and math.isfinite(rate)):
                 raise ValueError(f"Expert {self.name!r}: `learning_rate` must be finite and > 0, got {rate}.")
+            self.learning_rate = float(rate)
 
 
 def check_experts(experts: Any) -> dict[str, Expert]:
@@ -266,7 +261,7 @@ def check_experts(experts: Any) -> dict[str, Expert]:
     if isinstance(experts, Expert):
         raise TypeError("`experts` must be a list of `Expert`, got one. Wrap it in a list: `experts=[Expert(...)]`.")
     if not isinstance(experts, (list, tuple)) or not all(isinstance(expert, Expert) for expert in experts):
-        raise TypeError(f"`experts` must be a list of `Expert`, got {experts!r:.200}.")
+        raise TypeError(f"`experts` must be a list of `Expert`, got {type(experts).__name__}: {experts!r:.200}.")
     if not experts:
         raise ValueError("`experts` is empty: there is nothing to train. Pass at least one `Expert`.")
     names = [expert.name for expert in experts]
@@ -285,19 +280,6 @@ def check_experts(experts: Any) -> dict[str, Expert]:
     return {expert.name: expert for expert in experts}
 
 
-def _required_columns(func: Callable) -> set[str]:
-    """Columns a reward reads: its `columns` attribute, else its parameters that have no default."""
-    if hasattr(func, "columns"):
-        return set(func.columns)
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # builtins and some compiled callables have no signature
-        return set()
-    return {
-        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    } - TRL_REWARD_ARGS
-
-
 def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: Mapping[str, set[str]]) -> bool:
     """Refuse what cannot be trained on, naming what is there and what is missing; whether it holds pictures."""
     if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
@@ -312,12 +294,19 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
         )
     if isinstance(dataset, Dataset) and len(dataset) == 0:
         raise ValueError(f"Expert {expert!r}: `{argument}` is empty. Give it at least one row.")
-    found = dataset.column_names
-    if found is None:  # a streamed dataset may not know its columns before its first row
-        found = list(next(iter(dataset.take(1)), {}))
-        if not found:
-            raise ValueError(f"Expert {expert!r}: `{argument}` yields no row. Give it at least one.")
+    first = next(iter(dataset.take(1)), None)
+    if first is None:
+        raise ValueError(f"Expert {expert!r}: `{argument}` yields no row. Give it at least one.")
+    if not isinstance(first, Mapping):
+        raise TypeError(
+            f"Expert {expert!r}: a row of `{argument}` is a {type(first).__module__.split('.')[0]} "
+            f"{type(first).__name__}, not a dictionary. Pass the dataset with `.with_format(None)`."
+        )
+    found = list(first)  # a format or a transform of the dataset decides, not the columns of its table
     shown = ", ".join(found)
+    hidden = {*(dataset.column_names or found)} - {*found}
+    if hidden:
+        shown += f"; its format hides {', '.join(sorted(hidden))}"
     if "prompt" not in found:
         raise ValueError(
             f"Expert {expert!r} has no column 'prompt' in `{argument}` (found: {shown}). Rename the column that holds "
@@ -336,20 +325,19 @@ def _check_dataset(dataset: Any, expert: str, argument: str, columns_by_reward: 
             f"Expert {expert!r}: `{argument}` has a column {taken[0]!r} (found: {shown}), but TRL passes something "
             "else to every reward function under this name. Rename the column."
         )
-    _check_prompts(dataset, expert, argument)
+    _check_prompts(dataset, first["prompt"], expert, argument)
     return check_pictures(dataset, expert, argument)
 
 
-def _check_prompts(dataset: Dataset | IterableDataset, expert: str, argument: str) -> None:
+def _check_prompts(dataset: Dataset | IterableDataset, prompt: Any, expert: str, argument: str) -> None:
     """The first prompt is a text or messages, and none is missing (as far as that can be seen without a pass)."""
-    prompt = next(iter(dataset.take(1)))["prompt"]
     messages = isinstance(prompt, list) and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in prompt)
     if not (isinstance(prompt, str) or (messages and prompt)):
         raise TypeError(
             f"Expert {expert!r}: a prompt must be a text or a list of messages with 'role' and 'content'; the first "
             f"one in `{argument}` is {prompt!r:.80}."
         )
-    if isinstance(dataset, Dataset):
+    if isinstance(dataset, Dataset) and not transformed(dataset):
         empty = dataset.select_columns("prompt").with_format("arrow")[:]["prompt"].null_count
         if empty:
             raise ValueError(f"Expert {expert!r}: {empty} rows of `{argument}` have no prompt (None). Leave them out.")

@@ -1,7 +1,7 @@
 """Pictures in a dataset's rows: where they may stand, how they are opened, how they come into the messages."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -52,7 +52,7 @@ def without_columns(row: dict[str, Any]) -> dict[str, Any]:
 
 def pictures_of(prompt: Any) -> "list[Image.Image]":
     """The pictures of a prepared prompt, in their order."""
-    if isinstance(prompt, str):
+    if not isinstance(prompt, list):  # a text, or none at all
         return []
     return [part["image"] for part in _parts(prompt) if part["type"] == "image"]
 
@@ -106,7 +106,7 @@ def check_pictures(dataset: Dataset | IterableDataset, expert: str, argument: st
         return _check_row(lambda: next(iter(dataset)), expert, f"the first row of `{argument}`")
     if not may_hold_pictures(dataset):
         return False
-    rows = dataset.select_columns([name for name in ("prompt", *COLUMNS) if name in dataset.column_names])
+    rows = narrowed(dataset, ("prompt", *COLUMNS))
     seen = [_check_row(partial(rows.__getitem__, i), expert, f"row {i} of `{argument}`") for i in range(len(rows))]
     return any(seen)
 
@@ -119,12 +119,24 @@ def _check_row(read: Callable[[], Any], expert: str, place: str) -> bool:
 
 
 def may_hold_pictures(dataset: Dataset) -> bool:
-    """Whether there may be pictures: a column for them, or messages whose content is more than a text."""
-    if any(name in dataset.column_names for name in COLUMNS):
+    """Whether there may be pictures: a column for them, messages whose content is more than a text, or a transform."""
+    if transformed(dataset) or any(name in dataset.column_names for name in COLUMNS):
         return True
     message = getattr(dataset.features["prompt"], "feature", None)  # of a list of messages
     content = message.get("content") if isinstance(message, dict) else message
     return content is not None and getattr(content, "dtype", None) != "string"
+
+
+def transformed(dataset: Dataset) -> bool:
+    """Whether a function makes its rows (`with_transform`): the columns of its table then tell nothing about them."""
+    return dataset.format["type"] == "custom"
+
+
+def narrowed(dataset: Dataset, columns: Collection[str]) -> Dataset:
+    """The dataset with no other columns, so that these alone are read; a transform may need all of them."""
+    if transformed(dataset):
+        return dataset
+    return dataset.select_columns([name for name in columns if name in dataset.column_names])
 
 
 def _column_pictures(row: dict[str, Any]) -> list[Any]:

@@ -122,7 +122,13 @@ class RecipeParser(TrlParser):
         # argparse compares with `True` and `False` themselves where "auto" is possible, too
         given = {name: [*map(_capital, tokens)] if name in BOOL_OR_WORD else tokens for name, tokens in given.items()}
         argv = [token for tokens in given.values() for token in tokens]
-        return super().parse_args_and_config(argv, **options)
+        try:
+            return super().parse_args_and_config(argv, **options)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{error.doc!r} is no JSON: {error}. On the command line, an option that takes a mapping takes JSON, "
+                "such as '{\"enable_thinking\": false}'."
+            ) from error
 
     def set_defaults_with_config(self, **config: Any) -> list[str]:
         return super().set_defaults_with_config(**{**self.preset, **config, **self._overruled(config)})
@@ -267,9 +273,21 @@ def with_recipe(argv: list[str]) -> list[str]:
 def check_keys(argv: list[str]) -> None:
     """Refuse unknown options, unknown keys of the YAML file, and a hub without a name; say what there is to choose."""
     path = Path(argv[argv.index("--config") + 1])
-    recipe = yaml.safe_load(path.read_text()) if path.is_file() else None
+    try:
+        recipe = yaml.safe_load(path.read_text()) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(recipe, dict):
         return  # TRL's parser says what is wrong
+    if "domains" in _given(argv):
+        raise ValueError(f"`domains` cannot be set on the command line. Change them in a copy of {path}.")
+    if not isinstance(recipe.get("domains") or [], list):
+        raise ValueError(
+            f"{path}: `domains` must be a list of mappings, each with a `name`, as docs/recipes.md shows."
+        )
+    alone = _given(argv).get("", [])
+    if alone:
+        raise ValueError(f"Unexpected argument {alone[0]!r}. Options begin with --, and a recipe follows --config.")
     known = {"env", *(field.name for parsed in PARSED for field in dataclasses.fields(parsed))}
     for arg in argv:
         name = arg.removeprefix("--").split("=")[0].replace("-", "_")

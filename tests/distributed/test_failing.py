@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).with_name("failing.py")
 AGREED = {
     "reward": "RewardError: In another process: Expert 'math': the reward 'broken' raised ValueError('the grader is",
     "async": "RewardError: In another process: Expert 'math': the reward 'broken_later' raised ValueError(",
-    "short": "RewardError: In another process: Expert 'math': the reward 'short' raised ValueError('3 rewards for 4",
+    "short": "RewardError: In another process: Expert 'math': the reward 'short' returned 3 rewards for 4 compl",
 }
 STUCK = {
     "callback": "process 1 raised KeyError('in a callback')",

@@ -4,6 +4,7 @@ import math
 import types
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,7 +12,7 @@ from tiny import build_trainer, distance, length_reward, letter_reward, replay_c
 from transformers import TrainerCallback
 
 from trl_copd import Expert, adapters, last_checkpoint
-from trl_copd.trainers.faults import MOST_IN_A_ROW
+from trl_copd.trainers.faults import MOST_IN_A_ROW, RewardError, guarded
 
 
 class Snapshots(TrainerCallback):
@@ -126,12 +127,31 @@ def test_asynchronous_reward_raises(tmp_path):
         build(tmp_path, broken_reward).train()
 
 
-def test_reward_returns_words(tmp_path):
-    def wordy_reward(completions, **kwargs):
-        return ["good"] * len(completions)
+RETURNED = {
+    "words": (lambda rows: ["good"] * rows, "returned 'good' as the reward of completion 0"),
+    "nothing": (lambda rows: None, "returned a NoneType"),
+    "one number": (lambda rows: 1.0, "returned a float"),
+    "a dictionary": (lambda rows: dict.fromkeys(range(rows), 1.0), "returned a dict"),
+    "lists": (lambda rows: [0.5, [1.0]] + [0.0] * (rows - 2), r"returned \[1.0\] as the reward of completion 1"),
+    "too many": (lambda rows: [1.0] * (rows + 1), "returned 5 rewards for 4 completions"),
+}
 
-    with pytest.raises(RuntimeError, match="'wordy_reward' raised TypeError"):
-        build(tmp_path, wordy_reward).train()
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_what_a_reward_returns_cannot_be_rewards(case):
+    make, message = RETURNED[case]
+    failures = []
+    call = guarded(lambda completions, **_: make(len(completions)), "Expert 'a': the reward 'f'", failures)
+    assert call(completions=[""] * 4) == [-math.inf] * 4
+    with pytest.raises(RewardError, match=f"Expert 'a': the reward 'f' {message}. It must return a list with a num"):
+        raise failures[0]
+
+
+@pytest.mark.parametrize("of", [list, tuple, np.array, torch.tensor, iter], ids=lambda of: of.__name__)
+def test_what_a_reward_may_return(of):
+    failures = []
+    call = guarded(lambda completions, **_: of([1, True, 0.5, math.nan]), "f", failures)
+    assert call(completions=[""] * 4) == [1.0, 1.0, 0.5, math.inf] and not failures
 
 
 def test_no_row_is_graded(tmp_path, healthy, proved):

@@ -66,6 +66,18 @@ def test_one_expert_is_grpo_bit_for_bit(tmp_path, overrides):
     assert [log.get("reward") for log in theirs] == [log.get("math/reward") for log in ours]
 
 
+def test_train_again_is_grpos(tmp_path):
+    """A second `train` starts another run from the weights at hand: as in TRL, with the first prompts."""
+    short = {"max_steps": 1, "max_completion_length": 3}
+    reference = grpo(tmp_path, rows(), **short)
+    reference.train(), reference.train()
+    trainer = build_trainer(
+        tmp_path / "copd", [Expert("math", rows(), letter_reward)], topology="mutual", opd_steps=0, **short
+    )
+    trainer.train(), trainer.train()
+    assert distance(weights(reference, "default"), weights(trainer, "math")) == 0.0
+
+
 def test_one_expert_with_dropout_weighted_rewards_and_a_stream(tmp_path):
     def constant(completions, **kwargs):
         return [0.5] * len(completions)

@@ -176,3 +176,17 @@ def test_a_path_with_a_typo_is_said_in_python_too(tmp_path):
             CoPDTrainer("./modles/mine", [Expert("math", rows(), letter_reward)],
                         CoPDConfig(**settings(tmp_path, topology="mutual", opd_steps=0)),
                         peft_config=lora())  # fmt: skip
+
+
+def test_rows_that_a_transform_makes(tmp_path):
+    """Prompt and solution are in no column of the table; row 3 has no prompt."""
+    made = {"prompt": lambda n: f"{n}+1=" if n != 3 else None, "solution": lambda n: "ab"[n % 2]}
+    data = Dataset.from_dict({"n": range(30)}).with_transform(
+        lambda batch: {name: [make(n) for n in batch["n"]] for name, make in made.items()}
+    )
+    with pytest.raises(ValueError, match="train_dataset of expert 'math', row 3: it has no prompt"):
+        build_trainer(tmp_path, [Expert("math", data, letter_reward)])
+    made["prompt"] = lambda n: f"{n}+1="
+    trainer = build_trainer(tmp_path, [Expert("math", data, letter_reward)])
+    row = trainer.branches["math"].prompts.native.take(1)[0]
+    assert row["prompt"].endswith("+1=") and row["solution"] in "ab"

@@ -165,6 +165,18 @@ def test_completions_of_each_branch_with_the_edges_of_cross_rows(tmp_path, capsy
 # ---- When overlap is measured ---------------------------------------------------------------------------------------
 
 
+def test_rewards_of_one_name_are_told_apart(tmp_path):
+    """TRL would put both into one metric, and the table would have two columns in one."""
+    pair = [lambda completions, **_: [1.0] * len(completions), lambda completions, **_: [0.25] * len(completions)]
+    trainer = build_trainer(tmp_path, [Expert("math", rows(0), pair)], topology="mutual", opd_steps=0, max_steps=1,
+                            log_completions=True, max_completion_length=2)  # fmt: skip
+    trainer.train()
+    log = trainer.state.log_history[0]
+    assert log["rewards/<lambda>/mean"] == 1.0 and log["math/rewards/<lambda>_2/mean"] == 0.25
+    table = pd.read_parquet(next((tmp_path / "completions").glob("*.parquet")))
+    assert set(table["<lambda>"]) == {1.0} and set(table["<lambda>_2"]) == {0.25}
+
+
 def test_overlap_is_logged_at_the_round_that_it_is_measured_at(tmp_path):
     measured = {"overlap_every": 2, "overlap_edges": "all"}
     trainer = build_trainer(tmp_path, rlvr_steps=2, opd_steps=2, max_steps=4, logging_steps=4, **measured)

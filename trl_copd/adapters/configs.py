@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import file_exists, try_to_load_from_cache
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
@@ -27,6 +28,12 @@ PLAIN = frozenset(
     # they say how a kind of `init_lora_weights` or of layer works that is not used
     "loftq_config qalora_group_size megatron_core".split()
 )
+# Kinds of adapters that cannot stand beside others of their kind
+ALONE = {
+    PeftType.ADALORA: "allows one trainable adapter",
+    PeftType.XLORA: "mixes finished adapters",
+    PeftType.POLY: "needs the task of every row",
+}
 MORE_THAN_PAIRS = {
     "use_dora": "trains DoRA's magnitudes, which cannot be averaged exactly",
     "modules_to_save": "holds whole modules",
@@ -53,6 +60,11 @@ def check_peft_config(
         )
     if not isinstance(model, (str, Path, PreTrainedModel)):
         raise TypeError(f"`model` must be a model id, a path or a PreTrainedModel, got {type(model).__name__}.")
+    if isinstance(model, PreTrainedModel) and any(isinstance(part, BaseTunerLayer) for part in model.modules()):
+        raise ValueError(
+            "`model` has adapters in its layers, from another trainer or from `add_adapter`. Every branch is an "
+            "adapter on the plain base: load the base anew, or pass what `trainer.model.unload()` returns."
+        )
     if peft_config is None:
         raise ValueError(
             "`peft_config` is None, but every branch is an adapter on one shared base. Pass for example "
@@ -64,6 +76,11 @@ def check_peft_config(
         raise ValueError(
             f"{type(peft_config).__name__} learns prompts, but branches share a batch and their prompts would mix. "
             "Use `LoraConfig`."
+        )
+    if peft_config.peft_type in ALONE:
+        raise ValueError(
+            f"{type(peft_config).__name__} {ALONE[peft_config.peft_type]}, but every branch trains an adapter of its "
+            "own on one base. Use `LoraConfig`."
         )
     targets = getattr(peft_config, "target_modules", None)
     on_head = re.fullmatch(targets, "lm_head") if isinstance(targets, str) else "lm_head" in (targets or ())

@@ -8,7 +8,7 @@ down`, of shape `(E, d_out, d_in)`.
 from collections.abc import Sequence
 
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from peft.tuners.lora import Embedding, LoraLayer, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
@@ -69,6 +69,15 @@ def check_layers(model: PeftModel) -> None:
                 f"An adapter cannot be on {path}: {type(base).__name__} returns a {type(output).__name__}, and PEFT "
                 f"can add only to a tensor. Leave it out: LoraConfig(..., exclude_modules=[{name!r}])."
             )
+
+
+def targets_of_no_layer(model: PeftModel, config: PeftConfig) -> list[str]:
+    """Names in `target_modules` that no adapted layer bears: PEFT passes over them as long as another one fits."""
+    targets = getattr(config, "target_modules", None) or ()
+    found = [f".{path}" for path in model.base_model.targeted_module_names]
+    return (
+        [] if isinstance(targets, str) else sorted(t for t in targets if not any(p.endswith(f".{t}") for p in found))
+    )
 
 
 def _check_alike(model: PeftModel, experts: Sequence[str], setting: str, instead: str, scaling: bool) -> None:

@@ -21,9 +21,12 @@ from .parts import branch_parameters
 def _named_weights(model: PeftModel, adapter: str) -> dict[str, nn.Parameter] | None:
     """
     The adapter's parameters under the names that PEFT saves them with, found by structure: PEFT itself searches names
-    for the adapter's, and takes an expert called `layers` for a part of a path. `None` where whole modules are saved.
+    for the adapter's, and takes an expert called `layers` for a part of a path. `None` where more is saved: whole
+    modules, or the projections of VeRA, which all layers share.
     """
-    weights = {}
+    weights: dict[str, nn.Parameter] = {}
+    if getattr(model.peft_config[adapter], "save_projection", False):
+        return None
     for path, module in model.named_modules():
         if isinstance(module, AuxiliaryTrainingWrapper):
             return None

@@ -27,6 +27,12 @@ DOMAIN_KEYS = {
     "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "frozen", "learning_rate",
     "base_accuracy", "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
 }  # fmt: skip
+KINDS = {
+    str: ("name builtin dataset subset split eval_dataset eval_split prompt system solution adapter", "a text"),
+    bool: ("chat frozen", "true or false"),
+    dict: ("options", "a mapping"),
+    list: ("tools", "a list"),
+}
 
 
 def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]) -> str:
@@ -116,6 +122,8 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
     if unknown:
         near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
         raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
+    domain = {key: value for key, value in domain.items() if value is not None or key in ("name", "rewards")}
+    _check_kinds(domain)
     _check_base_accuracy(domain)
     if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
         from .agent import agent_expert
@@ -123,23 +131,53 @@ def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
         return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
     train, held_out = _load_rows(domain, seed)
     own = [] if "environment" in domain else ["exact_match_reward"]  # an environment may have a reward of its own
-    rewards, rate = domain.get("rewards", own), domain.get("learning_rate")
+    rewards = domain.get("rewards", own)
+    rewards = rewards if isinstance(rewards, list) else [rewards]
     acting = {key: domain[key] for key in ("max_tool_calling_iterations", "tool_timeout") if key in domain}
     if "environment" in domain:
         acting["environment_factory"] = find_environment(domain["environment"])
     if "tools" in domain:
         acting["tools"] = [import_path(path, "tool") for path in domain["tools"]]
+    try:
+        funcs = [find_reward(reward) for reward in rewards]
+    except ValueError as error:
+        raise ValueError(f"Domain {domain['name']!r}: {error}") from error
+    weights = domain.get("reward_weights")
     return Expert(
         name=domain["name"],
         train_dataset=train,
-        reward_funcs=[find_reward(reward) for reward in (rewards if isinstance(rewards, list) else [rewards])],
-        reward_weights=domain.get("reward_weights"),
+        reward_funcs=funcs,
+        reward_weights=[*map(_number, weights)] if isinstance(weights, list) else weights,
         eval_dataset=held_out,
         adapter=domain.get("adapter"),
         frozen=domain.get("frozen", False),
-        learning_rate=float(rate) if isinstance(rate, str) else rate,  # YAML reads 1e-3 as text, 1.0e-3 as a number
+        learning_rate=_number(domain.get("learning_rate")),
         **acting,
     )
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-3 as text, 1.0e-3 as a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:  # `Expert` says what it must be
+        return value
+
+
+def _check_kinds(domain: dict[str, Any]) -> None:
+    """Refuse a value of the wrong kind, and a key that would have no effect."""
+    for kind, (keys, called) in KINDS.items():
+        for key in keys.split():
+            if key in domain and not isinstance(domain[key], kind):
+                value = domain[key]
+                hint = " Quote it." if kind is str and isinstance(value, int | float) else ""
+                raise ValueError(
+                    f"Domain {domain['name']!r}: {key} must be {called}, got {type(value).__name__}: {value!r}.{hint}"
+                )
+    if "options" in domain and "dataset" in domain:
+        raise ValueError(
+            f"Domain {domain['name']!r}: `options` belong to a `builtin`, not to a `dataset`. Remove them."
+        )
 
 
 def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:

@@ -1,17 +1,24 @@
 """From a domain's `dataset` to rows with a `prompt`, a `solution` and the dataset's other columns."""
 
+import os
 import re
 import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Value, load_dataset
+from datasets import Dataset, DatasetDict, Value, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
+from pandas import read_csv
 
 from ..pictures import COLUMNS
 
 
+# What pandas reads as a missing cell
+MISSING = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
 FILES = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}  # ending: builder of `datasets`
 
 
@@ -45,22 +52,56 @@ def load_rows(domain: dict[str, Any], n_train: int, n_eval: int, seed: int) -> t
 
 
 def _load(domain: dict[str, Any], source: str, split: str) -> Dataset:
+    source = os.path.expanduser(source)
     path = Path(source)
-    kind = FILES.get(path.suffix[1:])
-    if kind is not None and path.is_file():
-        try:
-            return load_dataset(kind, data_files={split: source}, split=split)
-        except DatasetGenerationError as error:
-            raise ValueError(
-                f"Domain {domain['name']!r}: {source!r} cannot be read as {kind}: {error.__cause__}."
-            ) from error
-    if kind is not None or path.is_file():
+    kind = FILES.get(path.suffix[1:].lower())
+    if (kind is not None or path.is_file()) and not (kind is not None and path.is_file()):
         found = "is of another kind" if path.is_file() else f"is not there (looked in {Path.cwd()})"
         raise ValueError(
             f"Domain {domain['name']!r}: the file {source!r} {found}. A dataset is a file that ends in "
             f"{', '.join('.' + ending for ending in FILES)}, a folder, or a Hub id."
         )
-    return load_dataset(source, domain.get("subset"), split=split)
+    try:
+        if kind is not None:
+            options = _texts_of_csv(domain, source) if kind == "csv" else {}
+            named = split.partition("[")[0]  # a file is its only split; `train[:100]` is a part of it
+            return load_dataset(kind, data_files={named: source}, split=split, **options)
+        if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            saved = load_from_disk(source)
+            return saved[split] if isinstance(saved, DatasetDict) else saved
+        return load_dataset(source, domain.get("subset"), split=split)
+    except DatasetGenerationError as error:
+        reason, cause = f"cannot be read as {kind or 'a dataset'}: {error.__cause__}", error
+    except StopIteration as error:
+        reason, cause = "is empty", error
+    except (OSError, ValueError, KeyError) as error:  # no such folder, id, subset or split, or no network
+        reason, cause = f"cannot be loaded: {error}", error
+    raise ValueError(f"Domain {domain['name']!r}: {source!r} {reason.rstrip('.')}.") from cause
+
+
+def _texts_of_csv(domain: dict[str, Any], source: str) -> dict[str, Any]:
+    """
+    Options with which pandas leaves the texts of a domain as they stand: elsewhere it takes `007` for 7, and `None`
+    for a missing cell.
+    """
+    texts = _text_columns(domain)
+    missing = {name: [""] if name in texts else MISSING for name in read_csv(source, nrows=0).columns}
+    return {"converters": dict.fromkeys(texts, str), "keep_default_na": False, "na_values": missing}
+
+
+def _text_columns(domain: dict[str, Any]) -> set[str]:
+    """The columns that the domain's `prompt` and `solution` are made of."""
+    templates = [domain.get(key, f"{{{key}}}") for key in ("prompt", "solution")]
+    try:
+        return {name for template in templates for name in _names(template)}
+    except ValueError:  # `_filler` says what is wrong
+        return set()
+
+
+def _names(template: str) -> set[str]:
+    """The columns that a template names; ValueError for one that is none."""
+    fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    return {re.split(r"[.\[]", field)[0] for field in fields}
 
 
 def _shape(domain: dict[str, Any], dataset: Dataset) -> Dataset:
@@ -101,8 +142,7 @@ def _filler(domain: dict[str, Any], key: str, dataset: Dataset) -> Callable[[dic
     """A function that fills the template `domain[key]`, by default the column `key`; `None` where a column is."""
     template = domain.get(key, f"{{{key}}}")
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
-        names = {re.split(r"[.\[]", field)[0] for field in fields}
+        names = _names(template)
     except ValueError as error:
         names = set()
         problem = str(error)
@@ -117,6 +157,14 @@ def _filler(domain: dict[str, Any], key: str, dataset: Dataset) -> Callable[[dic
 
     def fill(row: dict[str, Any]) -> str | None:
         values = {name: row[name] for name in names}  # no others: to read a picture is to decode it
-        return None if any(value is None for value in values.values()) else template.format(**values)
+        if any(value is None for value in values.values()):
+            return None
+        try:
+            return template.format(**values)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(
+                f"Domain {domain['name']!r}: `{key}` is {template!r}, which cannot be filled with {values!r:.200}: "
+                f"{error}. Mend the template."
+            ) from error
 
     return fill

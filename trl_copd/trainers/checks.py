@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.logging import get_logger
-from datasets import IterableDataset
+from datasets import Dataset, IterableDataset
 from peft import PeftConfig
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
@@ -132,6 +132,12 @@ def plan_run(
     frozen = tuple(name for name, expert in checked.items() if expert.frozen)
     topology = build_topology(args.topology, tuple(checked), args.hub, frozen)
     adapters.check_peft_config(peft_config, model, topology, args.student_init)
+    if getattr(peft_config, "init_lora_weights", None) == "eva":  # of a trained adapter it says how it began
+        raise ValueError(
+            "init_lora_weights='eva' computes factors from data with PEFT's `initialize_lora_eva_weights`, which is "
+            "not called here: plain LoRA would be trained. Use True, or initialise and save an adapter, and start "
+            "each expert from it with `Expert(adapter=PATH)`."
+        )
     peft_config = check_vision(checked, args, model, peft_config)
     check_run(checked, args, topology, peft_config)
     betas = args.learner_betas(topology)
@@ -230,6 +236,10 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
 
 
 def _check_output_dir(output_dir: str) -> None:
+    if os.path.expandvars(output_dir) != output_dir:
+        raise ValueError(
+            f"output_dir={output_dir!r}: variables of the environment are not replaced. Write their value."
+        )
     there = Path(output_dir).absolute()
     while not there.exists():
         there = there.parent
@@ -242,14 +252,14 @@ def _check_data(experts: dict[str, Expert], args: CoPDConfig) -> None:
     prompts = args.generation_batch_size // args.num_generations
     for name, expert in experts.items():
         dataset = expert.train_dataset
-        if isinstance(dataset, IterableDataset):
-            if args.max_steps <= 0:
-                raise ValueError(
-                    f"Expert {name!r} streams its data, so the number of rounds is unknown. Set `max_steps` > 0."
-                )
-        elif len(dataset) < prompts:
+        if isinstance(dataset, IterableDataset) and args.max_steps <= 0:
             raise ValueError(
-                f"Expert {name!r} has {len(dataset)} training rows, but a generation batch takes {prompts} different "
+                f"Expert {name!r} streams its data, so the number of rounds is unknown. Set `max_steps` > 0."
+            )
+        count = len(dataset) if isinstance(dataset, Dataset) else sum(1 for _ in dataset.take(prompts))
+        if count < prompts:
+            raise ValueError(
+                f"Expert {name!r} has {count} training rows, but a generation batch takes {prompts} different "
                 "prompts (generation batch size / num_generations). Add rows, or lower the batch size."
             )
     if args.eval_strategy != "no" and not any(expert.eval_datasets for expert in experts.values()):

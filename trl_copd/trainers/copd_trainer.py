@@ -139,8 +139,10 @@ class CoPDTrainer(GRPOTrainer):
         """
         with ending(self):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
-            if folder is None and self.is_world_process_zero():
-                warn_of_earlier(self.args.output_dir)
+            if folder is None:
+                self.round.restart()
+                if self.is_world_process_zero():
+                    warn_of_earlier(self.args.output_dir)
             with self.interruption.listening():
                 result = super().train(folder, *args, **kwargs)
                 end_if_told(self)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import CoPDConfig
 from ..experts import Expert
-from ..pictures import COLUMNS, may_hold_pictures, prepared
+from ..pictures import COLUMNS, may_hold_pictures, narrowed, prepared
 
 
 logger = get_logger(__name__)
@@ -198,7 +198,7 @@ class DataPass:
     def _faults(self, rows: Dataset, bar: tqdm, check: PromptCheck) -> dict[int, str]:
         """The faults of a dataset by row, of all processes."""
         columns = ("prompt", *COLUMNS) if may_hold_pictures(rows) else ("prompt",)
-        prompts = rows.select_columns([name for name in columns if name in rows.column_names])
+        prompts = narrowed(rows, columns)
         messages, found = isinstance(prompts[0]["prompt"], list), {}
         before = check.with_unknown
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index

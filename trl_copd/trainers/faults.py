@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import torch
@@ -20,6 +20,10 @@ FAILED = -math.inf  # stands for the rewards of a function that raised
 
 class RewardError(RuntimeError):
     """A reward function raised, in this process or in another: every process has this error."""
+
+
+class WrongRewards(Exception):
+    """What a reward function has returned cannot be rewards; the message says what it was."""
 
 
 class Faults:
@@ -148,31 +152,48 @@ def guarded(func: Callable, who: str, failures: list[Exception]) -> Callable:
         return func
 
     # only TRL's call has `completions`; others may ask an environment's own reward about environments alone, as in TRL
-    def check(values: Any, completions: list | None) -> list[float | None]:
-        grades = [None if v is None else float(v) if math.isfinite(v) else math.inf for v in values]
-        if completions is not None and len(grades) != len(completions):
-            raise ValueError(f"{len(grades)} rewards for {len(completions)} completions")
+    def count(given: dict[str, Any]) -> int | None:
+        return len(given["completions"]) if "completions" in given else None
+
+    def check(values: Any, rows: int | None) -> list[float | None]:
+        if not isinstance(values, Iterable) or isinstance(values, Mapping | Set | str | bytes):
+            raise WrongRewards(f"a {type(values).__name__}")
+        values = list(values)
+        if rows is not None and len(values) != rows:
+            raise WrongRewards(f"{len(values)} rewards for {rows} completions")
+        grades: list[float | None] = []
+        for value in values:
+            try:
+                grades.append(None if value is None else float(value) if math.isfinite(value) else math.inf)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise WrongRewards(f"{value!r:.80} as the reward of completion {len(grades)}") from error
         return grades
 
-    def fail(error: Exception, completions: list | None) -> list[float | None]:
-        explained = RewardError(f"{who} raised {error!r}. Mend it, then go on with resume_from_checkpoint=True.")
-        explained.__cause__ = error
-        if completions is None:
+    def fail(error: Exception, rows: int | None) -> list[float | None]:
+        if isinstance(error, WrongRewards):
+            what = f"returned {error}. It must return a list with a number, or None, for each completion"
+        else:
+            what = f"raised {error!r}"
+        explained = RewardError(f"{who} {what}. Mend it, then go on with resume_from_checkpoint=True.")
+        explained.__cause__ = error.__cause__ if isinstance(error, WrongRewards) else error
+        if rows is None:
             raise explained
         failures.append(explained)
-        return [FAILED] * len(completions)
+        return [FAILED] * rows
 
     def call(*args, **given):
+        rows = count(given)  # before the function can change the list
         try:
-            return check(func(*args, **given), given.get("completions"))
+            return check(func(*args, **given), rows)
         except Exception as error:
-            return fail(error, given.get("completions"))
+            return fail(error, rows)
 
     async def call_async(*args, **given):
+        rows = count(given)
         try:
-            return check(await func(*args, **given), given.get("completions"))
+            return check(await func(*args, **given), rows)
         except Exception as error:
-            return fail(error, given.get("completions"))
+            return fail(error, rows)
 
     return call_async if is_async_callable(func) else call
 

@@ -80,6 +80,7 @@ class Learner(Policy):
             taught_inputs=None,  # inputs of the loss at hand, if they hold a teacher's hidden states
             **{attribute: getattr(run, attribute)[rewards] for attribute in REWARDS},
         )
+        self.reward_func_names = distinct(self.reward_func_names)
         # TRL has loaded and checked them all for the run; an error in one of them names its expert
         self.reward_funcs = [
             guarded(func, f"Expert {name!r}: the reward {label!r}", self.faults.failures)
@@ -327,6 +328,12 @@ class Learner(Policy):
         self._metrics = fresh_metrics()
         self._metrics["train"].update({key: list(values) for key, values in state["metrics"].items()})
         vars(self).update({name: state[name] for name in CHECKPOINTED})
+
+
+def distinct(names: list[str]) -> list[str]:
+    """The names with a number where one comes again, as of lambdas and partials: metrics and tables go by names."""
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [name if times == 0 else f"{name}_{times + 1}" for name, times in zip(names, before, strict=True)]
 
 
 def signals(

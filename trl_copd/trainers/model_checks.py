@@ -20,6 +20,10 @@ def check_model_path(name: str, argument: str = "model") -> None:
         ModelNotFoundError: It looks like a path, and there is no folder.
     """
     like_a_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if name.startswith("~") and Path(name).expanduser().is_dir():
+        raise ModelNotFoundError(
+            f"{argument}={name!r}: nothing replaces the '~'. Write {str(Path(name).expanduser())!r}."
+        )
     if like_a_path and not Path(name).is_dir():
         raise ModelNotFoundError(f"{argument}={name!r} is neither a folder (looked in {Path.cwd()}) nor a Hub id.")
 
@@ -35,6 +39,11 @@ def check_model(model: PreTrainedModel, peft_config: PeftConfig) -> None:
         raise ValueError(
             f"{type(model).__name__} is an encoder-decoder, whose completions come only from the decoder. TRL's GRPO "
             "takes the tokens after the prompt and would train on one token. Use a causal language model."
+        )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            "The base has no weights: it was built on the meta device. Load it with `from_pretrained`, without "
+            "`device_map='meta'` or `torch.device('meta')`."
         )
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     if tied and getattr(peft_config, "trainable_token_indices", None):
@@ -68,8 +77,13 @@ def check_tokenizer(processing_class: Any) -> None:
     Refuse a tokenizer without an end token: no completion could end, and none could be told from a cut one.
 
     Raises:
-        ValueError: With what to do.
+        TypeError, ValueError: With what to do.
     """
+    if isinstance(processing_class, str):
+        raise TypeError(
+            f"`processing_class` must be a tokenizer or a processor, got the str {processing_class!r}. Load it with "
+            "`AutoTokenizer.from_pretrained`."
+        )
     tokenizer: PreTrainedTokenizerBase = getattr(processing_class, "tokenizer", processing_class)
     if getattr(tokenizer, "eos_token_id", None) is None:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from accelerate.logging import get_logger
 from peft import PeftModel
 from transformers import Trainer
 from trl import GRPOTrainer
@@ -32,6 +33,9 @@ from .round import Round
 from .teaching import Teaching
 
 
+logger = get_logger(__name__)
+
+
 @dataclass
 class Parts:
     """See the classes."""
@@ -53,6 +57,9 @@ class Parts:
 def create_adapters(model: PeftModel, plan: Plan) -> None:
     """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
     trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
+    missed = adapters.targets_of_no_layer(model, plan.peft_config)
+    if missed:
+        logger.warning(f"`target_modules` names {missed}, which fit no layer of the base: nothing is trained there.")
     adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
     adapters.check_layers(model)
     adapters.check_mergeable(model, plan.topology, plan.args.student_init, plan.args.merge_method)

@@ -77,6 +77,7 @@ class Round:
         self.measured = -1  # the last round at whose start the edges were measured
         self._told_of_processes = False
         self.planned: tuple[int, dict[str, BranchPlan]] | None = None  # the round that was planned last
+        self._start = self._position()
 
     @property
     def micro_steps(self) -> int:
@@ -118,21 +119,14 @@ class Round:
     def _all_or_nothing(self, state: TrainerState) -> Iterator[None]:
         """Put prompts and random numbers back if the engine fails, so that a resumed run draws them again."""
         numbers, live, logged = random_state(), self.live, len(state.log_history)
-        measured, phases, rollouts = self.measured, self.schedule.state_dict(), self.rollouts
-        allocated = self.allocation and self.allocation.state_dict()
-        positions = {name: branch.prompts.position() for name, branch in self.branches.items()}
+        measured, position = self.measured, self._position()
         try:
             yield
         except EngineUnavailable:
             set_random_state(numbers)
-            self.live, self.measured, self.rollouts = live, measured, rollouts
-            if self.allocation:
-                self.allocation.load_state_dict(allocated)
-            self.schedule.load_state_dict(phases)
-            self.planned = None
+            self._move_to(position)
+            self.live, self.measured = live, measured
             del state.log_history[logged:]  # the resumed run measures again
-            for name, position in positions.items():
-                self.branches[name].prompts.move_to(position)
             raise
 
     def _generate(self, index: int, total: int) -> None:
@@ -288,6 +282,27 @@ class Round:
         return torch.stack(norms).norm() if len(norms) > 1 else norms[0]
 
     # ---- State ------------------------------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Go back to the first round: `train` may be called again, and TRL then draws the same prompts once more."""
+        self._move_to(self._start)
+
+    def _position(self) -> dict[str, Any]:
+        """Where the run stands: prompts, phases, rollouts."""
+        return {
+            "prompts": {name: branch.prompts.position() for name, branch in self.branches.items()},
+            "schedule": self.schedule.state_dict(),
+            "allocation": self.allocation and self.allocation.state_dict(),
+            "rollouts": self.rollouts,
+        }
+
+    def _move_to(self, position: dict[str, Any]) -> None:
+        for name, place in position["prompts"].items():
+            self.branches[name].prompts.move_to(place)
+        self.schedule.load_state_dict(position["schedule"])
+        if self.allocation:
+            self.allocation.load_state_dict(position["allocation"])
+        self.rollouts, self.measured, self.planned = position["rollouts"], -1, None
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a resume after micro-step `step` needs of schedule and branches besides weights and moments."""
