@@ -1,5 +1,6 @@
 """From a domain's `dataset` to rows with a `prompt`, a `solution` and the dataset's other columns."""
 
+import csv
 import os
 import re
 import string
@@ -9,7 +10,6 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, Value, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
-from pandas import read_csv
 
 from ..pictures import COLUMNS
 
@@ -85,7 +85,8 @@ def _texts_of_csv(domain: dict[str, Any], source: str) -> dict[str, Any]:
     for a missing cell.
     """
     texts = _text_columns(domain)
-    missing = {name: [""] if name in texts else MISSING for name in read_csv(source, nrows=0).columns}
+    with open(source, newline="", encoding="utf-8-sig") as file:
+        missing = {name: [""] if name in texts else MISSING for name in next(csv.reader(file))}
     return {"converters": dict.fromkeys(texts, str), "keep_default_na": False, "na_values": missing}
 
 
