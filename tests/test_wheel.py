@@ -79,7 +79,7 @@ def test_train_plan_report_and_export(run):
     assert "summary.png" in run("trl-copd", "report", "runs/demo")
     run("trl-copd", "export", "runs/demo", "--output", "merged")
     assert (run.folder / "merged/model.safetensors").is_file()
-    assert (run.folder / "runs/demo/experts/sort/adapter_model.safetensors").is_file()
+    assert (run.folder / "runs/demo/experts/up/adapter_model.safetensors").is_file()
 
 
 def test_through_accelerate_and_a_recipe_of_ones_own(run):
