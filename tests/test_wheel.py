@@ -86,9 +86,10 @@ def test_through_accelerate_and_a_recipe_of_ones_own(run):
     from trl_copd.recipes import find_recipe
 
     text = find_recipe("demo").read_text().replace("output_dir: runs/demo", "output_dir: runs/mine")
-    (run.folder / "mine.yaml").write_text(text.replace("max_steps: 200", "max_steps: 1"))
+    assert "max_rollouts: 81920" in text  # else the whole demonstration would run
+    (run.folder / "mine.yaml").write_text(text.replace("max_rollouts: 81920", "max_rollouts: 640"))
     launch = ["accelerate", "launch", "--num_processes", "1", "--cpu", "-m", "trl_copd.train", "--config", "mine.yaml"]
-    run(*launch, "--per_device_train_batch_size", "32")
+    run(*launch, "--per_device_train_batch_size", "32", "--final_opd_steps", "2")
     assert (run.folder / "runs/mine/capability_matrix.json").is_file()
 
 
