@@ -60,7 +60,7 @@ def launch(config, base_dir, output_dir, *extra, launcher=()):
         pytest.param([], marks=pytest.mark.slow),
         pytest.param(["--no_opd"], marks=pytest.mark.slow),
         ["--method", "mixed"],
-        ["--topology", "student"],
+        pytest.param(["--topology", "student"], marks=pytest.mark.slow),
     ],
 )
 def test_methods(config, base_dir, tmp_path, extra):

@@ -48,7 +48,8 @@ def run(folder: Path, where: str) -> tuple[str, str, str]:
     return *(path.read_text() if path.exists() else "" for path in errors), printed
 
 
-@pytest.mark.parametrize("where", ["short", *(pytest.param(w, marks=pytest.mark.slow) for w in ("reward", "async"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["short", "reward", "async"])
 def test_a_reward_that_fails_in_one_process_is_an_error_in_both(tmp_path, where):
     """A reward function that raises in one process is an error in both, which says whose it is."""
     first, second, _ = run(tmp_path, where)

@@ -19,9 +19,8 @@ def build(folder, topology):
     return build_trainer(folder, experts, topology=topology, **SETTINGS)
 
 
-@pytest.mark.parametrize(
-    ("topology", "edges"), [pytest.param("mutual", 8 * 7, marks=pytest.mark.slow), ("student", 8 + 8 * 7)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("topology", "edges"), [("mutual", 8 * 7), ("student", 8 + 8 * 7)])
 def test_eight_experts_train_measure_and_resume(tmp_path, topology, edges):
     trainer = build(tmp_path / "run", topology)
     before = {name: weights(trainer, name) for name in trainer.branches}

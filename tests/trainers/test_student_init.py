@@ -95,7 +95,8 @@ class Kill(TrainerCallback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("save_steps", [2, 3])  # before the student restarts, and after
+# before the student restarts, and after
+@pytest.mark.parametrize("save_steps", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_resumes(tmp_path, save_steps):
     settings = {"student_init": "merge", "rlvr_steps": 2, "opd_steps": 2, "max_steps": 8, "save_strategy": "steps"}
 
