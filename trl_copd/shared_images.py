@@ -106,6 +106,11 @@ class RowImages:
         return given if self.grids is None else given | {"image_grid_thw": self.grids[chosen]}
 
 
+def has_pixels(inputs: dict[str, Any]) -> bool:
+    """Whether a forward is given images."""
+    return inputs.get("pixel_values") is not None
+
+
 def _places(ids: torch.Tensor, token: int) -> list[int]:
     return (ids == token).sum(1).tolist()
 
@@ -147,7 +152,7 @@ def positions_of(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor | Non
     if computed is None:
         return None
     ids, positions = inputs["input_ids"], None
-    if inputs.get("pixel_values") is not None:
+    if has_pixels(inputs):
         fields = ("image_grid_thw", "attention_mask", "mm_token_type_ids")
         given = {name: inputs.get(name) for name in fields}
         others = dict.fromkeys(("video_grid_thw", "inputs_embeds", "past_key_values"))

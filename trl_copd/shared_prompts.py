@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from . import sharding
 from .adapters import RowGroups
 from .pixels import PER_TOKEN
-from .shared_images import PIXELS, RowImages, image_token, positions_of
+from .shared_images import PIXELS, RowImages, has_pixels, image_token, positions_of
 
 
 logger = get_logger(__name__)
@@ -91,7 +91,7 @@ class SharedPrompts:
         if obstacle is not None:
             self._tell(obstacle)
             return forward(**inputs)
-        length, sees = start - 1, inputs.get("pixel_values") is not None
+        length, sees = start - 1, has_pixels(inputs)
         images = RowImages.found(inputs, length, image_token(self.causal_lm.config)) if sees else None
         if sees and images is None:
             self._tell("it cannot be told which image belongs to which row")
@@ -153,7 +153,7 @@ class SharedPrompts:
     def _check(self, forward: Callable, inputs: dict[str, Any], output: Any) -> None:
         scored, plain = output.label_mask, forward(**inputs).log_probs
         difference = (output.log_probs - plain)[scored].abs().mean().item()
-        sees = inputs.get("pixel_values") is not None
+        sees = has_pixels(inputs)
         self.trusted[sees] = difference <= ROUNDING.get(self._dtype(inputs), ROUNDING_HALF)
         if not self.trusted[sees]:
             self._tell(f"{self._name} gives other log-probabilities then (by {difference:.2g} nats on average)")
@@ -164,7 +164,7 @@ class SharedPrompts:
         """Why rows of one prompt cannot share it in the forward at hand, or `None` if they can."""
         if self._impossible is not None:
             return self._impossible
-        if self.trusted.get(inputs.get("pixel_values") is not None) is False:
+        if self.trusted.get(has_pixels(inputs)) is False:
             return f"{self._name} gives other log-probabilities with sharing"
         others = sorted(key for key, value in inputs.items() if key not in INPUTS and value is not None)
         if others:
