@@ -16,6 +16,8 @@ CPU time, which a busy machine changes little; wall time stands beside it.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
   other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other. The rows are those of a
   round: four rollouts of each prompt.
+- `--prompt 80` (SmolLM2 only) puts worked examples before each question, until the prompt has so many tokens; without
+  it the prompts have 22 to 36. Prompts are what the rows of a group share.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
   each in a process of its own, with an allocator that gives freed memory back; `memory_ratio_net`: the same above what
   a process holds after its imports; `memory_ratio_malloc`: with glibc's default, which keeps what it cannot reuse.
@@ -30,6 +32,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from statistics import median
@@ -44,7 +47,9 @@ os.environ.setdefault(
 )  # two threads beside another busy process can be 5 times slower than one (LOG.md)
 
 import torch  # noqa: E402
+from datasets import Dataset  # noqa: E402
 from peft import LoraConfig  # noqa: E402
+from transformers import AutoTokenizer, PreTrainedTokenizerBase  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 from benchmarks.clock import PARTS, Clock, interleave, ratio, timed  # noqa: E402
@@ -65,10 +70,31 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
+PROMPT = int(os.environ.get("ROUND_COST_PROMPT", 0))  # least tokens of a prompt; of the processes that measure, too
 QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
 
 def experts(base: str, count: int):
+    found = plain_experts(base, count)
+    if PROMPT:
+        tokenizer = AutoTokenizer.from_pretrained(ROOT / "runs" / "bases" / "smollm2-raw")
+        for expert in found:
+            expert.train_dataset = expert.train_dataset.map(partial(with_examples, expert.train_dataset, tokenizer))
+    return found
+
+
+def with_examples(rows: Dataset, tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose prompt has at least `PROMPT` tokens: solved questions stand before its own."""
+    message, solved = row["prompt"][-1], []
+    while True:
+        asked = [{**message, "content": "\n\n".join([*solved, message["content"]])}]
+        if len(tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]) >= PROMPT:
+            return {"prompt": asked}
+        example = rows[len(solved) % len(rows)]
+        solved.append(f"{example['prompt'][-1]['content']}\n{example['solution']}")
+
+
+def plain_experts(base: str, count: int):
     kinds = DOMAINS[base]
     domains = [
         {"name": f"e{i}", "builtin": kinds[i % len(kinds)][0], "options": kinds[i % len(kinds)][1], "n_train": 400,
@@ -127,7 +153,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
     args = CoPDConfig(**settings(base, steps, tokens), **args)
     trainer = CoPDTrainer(model, experts(base, count), args, peft_config=lora())
     if trainer.forwards.shared_prompts is not None:
-        trainer.forwards.shared_prompts.trusted = True  # what a run makes sure of once is no part of a round
+        trainer.forwards.shared_prompts.trusted[False] = True  # what a run makes sure of once is no part of a round
     return trainer
 
 
@@ -309,6 +335,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=numbers, help="completion tokens, such as 24,128 (default: the base's)")
     parser.add_argument("--experts", type=numbers, default=list(EXPERTS), help="numbers of experts, such as 2,3")
     parser.add_argument("--only", choices=("rounds", "memory", "rollouts", "k1"), help="this group of figures only")
+    parser.add_argument("--prompt", type=int, default=0, help="least tokens of a prompt (default: as they come)")
     for hidden in ("--model", "--memory", "--job"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -318,6 +345,9 @@ def main() -> None:
     if options.job:
         print(json.dumps(measure(options)))
         return
+    if options.prompt:
+        os.environ["ROUND_COST_PROMPT"] = str(options.prompt)
+        options.base = "smollm2"  # the demonstration's questions leave no room for examples
     results = {}
     for base in [options.base] if options.base else BASES:
         folder = ROOT / "runs" / "bases"

@@ -25,6 +25,9 @@ ROOT = Path(__file__).parent.parent
 FEW = ["--max_steps", "3", "--rlvr_steps", "2", "--opd_steps", "1", "--per_device_train_batch_size", "8",
        "--num_generations", "4"]  # fmt: skip
 
+# what a run is called in its summary, by the first argument; the recipe's own topology is mutual
+METHOD_OF = {None: "copd-mutual", "--no_opd": "experts", "--method": "mixed", "--topology": "copd"}
+
 
 @pytest.fixture(scope="module")
 def base_dir(tmp_path_factory):
@@ -65,7 +68,7 @@ def launch(config, base_dir, output_dir, *extra, launcher=()):
 )
 def test_methods(config, base_dir, tmp_path, extra):
     summary = launch(config, base_dir, tmp_path, *extra)
-    assert summary["method"] == {"--no_opd": "experts", "--method": "mixed"}.get(*extra[:1] or [None], "copd")
+    assert summary["method"] == METHOD_OF[extra[0] if extra else None]
     matrix = json.loads((tmp_path / "capability_matrix.json").read_text())
     assert list(matrix["student"]) == ["sort", "rev", "count"]
     state = json.loads((tmp_path / "trainer_state.json").read_text())
@@ -106,7 +109,9 @@ def test_answers_are_right():
     by_hand = {"sort": lambda q: "".join(sorted(q)), "rev": lambda q: q[::-1],
                "count": lambda q: "".join(str(q.count(c)) for c in "xyz"),
                "up": lambda q: "".join(sorted(q)), "down": lambda q: "".join(sorted(q))[::-1],
-               "back": lambda q: q[::-1], "rotate": lambda q: q[2:] + q[:2]}  # fmt: skip
+               "back": lambda q: q[::-1], "rotate": lambda q: q[2:] + q[:2],
+               "both": lambda q: "".join(sorted(q)) + q[::-1],
+               "turns": lambda q: "".join((q + q)[i : i + 6] for i in range(5))}  # fmt: skip
     for name in DOMAINS:
         for row in make_split(name, "eval", 50, 0):
             question = row["prompt"].split(":")[1].rstrip("=")
