@@ -211,8 +211,18 @@ def test_adapters_with_shared_projections_are_saved_whole(tmp_path):
 def test_a_target_that_fits_no_layer_is_told(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         build_trainer(tmp_path, build_experts(2), peft_config=lora(target_modules=["q_proj", "v_prj"]))
-    assert "`target_modules` names ['v_prj'], which fit no layer" in caplog.text
+    assert "`target_modules` names ['v_prj'], which fit no adapted layer" in caplog.text
     assert "q_proj'" not in caplog.text
+
+
+def test_a_pattern_that_fits_no_layer_is_told(tmp_path, caplog):
+    config = lora(r=4, rank_pattern={"q_proj": 2, "q_prj": 8}, alpha_pattern={r"layers\.\d+\.self_attn\.v_proj": 3})
+    with caplog.at_level("WARNING"):
+        trainer = build_trainer(tmp_path, build_experts(2), peft_config=config)
+    assert "`rank_pattern` names ['q_prj'], which fit no adapted layer" in caplog.text
+    assert "alpha_pattern" not in caplog.text and {2} == {
+        module.r["math"] for name, module in trainer.model.named_modules() if name.endswith("q_proj")
+    }
 
 
 FALLBACKS = {

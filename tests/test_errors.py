@@ -271,6 +271,12 @@ def test_layers_that_are_replicated_for_every_adapter_are_refused(tmp_path, sett
         build(tmp_path, peft_config=lora(layer_replication=[(0, 2), (0, 2)]), **setting)
 
 
+@pytest.mark.parametrize("setting", [{"lora_alpha": 0}, {"r": 4, "lora_alpha": 0.0}])
+def test_an_adapter_that_is_multiplied_by_nothing_is_refused(tmp_path, setting):
+    with pytest.raises(ValueError, match="train nothing: r is the rank, at least 1, and every adapter is multiplied"):
+        build(tmp_path, peft_config=lora(**setting))
+
+
 LOADED = {
     "bias": (lora(lora_bias=True), "q_proj .Linear. has other parameters"),
     "DoRA": (lora(use_dora=True), "q_proj .Linear. has other parameters"),

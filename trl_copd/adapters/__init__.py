@@ -12,7 +12,7 @@ from .configs import (
 from .groups import HALVES, QUANTISED_LAYERS, RowGroups, grouped, stacking_obstacle
 from .language import BEYOND, adapts_language_alone, is_multimodal, on_language_model, reaches_beyond_language
 from .merging import merged_student, set_to_average
-from .pairs import check_layers, check_mergeable, targets_of_no_layer, unpaired
+from .pairs import check_layers, check_mergeable, fits_no_layer, unpaired
 from .parts import BASE, INITIAL, base_weights, branch_parameters
 from .saving import (
     AdapterCopy,
@@ -48,6 +48,7 @@ __all__ = [
     "copy_adapter",
     "create_branches",
     "export_adapter",
+    "fits_no_layer",
     "grouped",
     "is_multimodal",
     "reaches_beyond_language",
@@ -62,7 +63,6 @@ __all__ = [
     "set_to_average",
     "set_trainable",
     "stacking_obstacle",
-    "targets_of_no_layer",
     "unpaired",
     "weights_digest",
     "widened",

@@ -106,6 +106,11 @@ def check_peft_config(
             f"init_lora_weights={peft_config.init_lora_weights!r} rewrites the base weights, which all branches "
             "share. Use True or 'gaussian'."
         )
+    if isinstance(peft_config, LoraConfig) and (peft_config.r < 1 or peft_config.lora_alpha == 0):
+        raise ValueError(
+            f"r={peft_config.r} and lora_alpha={peft_config.lora_alpha} train nothing: r is the rank, at least 1, and "
+            "every adapter is multiplied by lora_alpha / r. Set for example r=16, lora_alpha=32."
+        )
     if not topology.has_student_branch:
         _check_mergeable(peft_config, f"topology={topology.name!r}", "topology='student'")
     elif student_init == "merge":

@@ -5,13 +5,14 @@ Shapes: E fused experts of a layer (1 for an ordinary layer), r rank, d features
 down`, of shape `(E, d_out, d_in)`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.lora import Embedding, LoraLayer, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
+from peft.utils.other import get_pattern_key
 from torch import nn
 
 from ..topology import Topology
@@ -71,13 +72,24 @@ def check_layers(model: PeftModel) -> None:
             )
 
 
-def targets_of_no_layer(model: PeftModel, config: PeftConfig) -> list[str]:
-    """Names in `target_modules` that no adapted layer bears: PEFT passes over them as long as another one fits."""
+def fits_no_layer(model: PeftModel, config: PeftConfig) -> dict[str, list[str]]:
+    """
+    Names in `target_modules`, `rank_pattern` and `alpha_pattern` that no adapted layer bears, by field: PEFT passes
+    over them.
+    """
+    layers = model.base_model.targeted_module_names
     targets = getattr(config, "target_modules", None) or ()
-    found = [f".{path}" for path in model.base_model.targeted_module_names]
-    return (
-        [] if isinstance(targets, str) else sorted(t for t in targets if not any(p.endswith(f".{t}") for p in found))
-    )
+    found = {} if isinstance(targets, str) else {"target_modules": sorted(set(targets) - _borne(targets, layers))}
+    for field in ("rank_pattern", "alpha_pattern"):
+        patterns = getattr(config, field, None) or {}
+        # PEFT's own reading of a pattern
+        used = {get_pattern_key(patterns, layer) for layer in layers}
+        found[field] = sorted(set(patterns) - used)
+    return {field: names for field, names in found.items() if names}
+
+
+def _borne(names: Iterable[str], layers: Iterable[str]) -> set[str]:
+    return {name for name in names if any(f".{layer}".endswith(f".{name}") for layer in layers)}
 
 
 def _check_alike(model: PeftModel, experts: Sequence[str], setting: str, instead: str, scaling: bool) -> None:

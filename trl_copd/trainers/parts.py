@@ -57,9 +57,8 @@ class Parts:
 def create_adapters(model: PeftModel, plan: Plan) -> None:
     """Give every branch an adapter, as a copy of the one that TRL has created or from `Expert(adapter=...)`."""
     trained = {name: str(expert.adapter) for name, expert in plan.experts.items() if expert.adapter is not None}
-    missed = adapters.targets_of_no_layer(model, plan.peft_config)
-    if missed:
-        logger.warning(f"`target_modules` names {missed}, which fit no layer of the base: nothing is trained there.")
+    for field, missed in adapters.fits_no_layer(model, plan.peft_config).items():
+        logger.warning(f"`{field}` names {missed}, which fit no adapted layer of the base: PEFT passes over them.")
     adapters.create_branches(model, plan.topology.branches, trained, plan.args.student_init == "merge")
     adapters.check_layers(model)
     adapters.check_mergeable(model, plan.topology, plan.args.student_init, plan.args.merge_method)
