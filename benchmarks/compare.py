@@ -25,7 +25,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
-from benchmarks.compare_tests import TESTS, table_of  # noqa: E402
+from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.recipes.build import build_base  # noqa: E402
@@ -54,7 +53,7 @@ STUDIES = {
     "baselines": BASELINES,
     "anytime": ANYTIME,
     "added": ADDED_SKILL,
-    **TESTS,
+    "unequal": UNEQUAL,
     "smollm2": SMOLLM2,
 }
 _BUILDING = threading.Lock()
@@ -252,7 +251,7 @@ def main() -> None:
         choices=STUDIES,
         default="conflict",
         help="the skills that conflict, the same with allocation, a control and baselines, their accuracy on the "
-        "way, a skill added, one made of two others, domains of unequal kinds, SmolLM2",
+        "way, a skill added, domains of unequal kinds, SmolLM2",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
@@ -279,9 +278,7 @@ def main() -> None:
         if options.command == "page":
             update_page(results, searched)
             return
-        own = {"baselines": baselines_table, "anytime": anytime_table} | {
-            name: partial(table_of, name) for name in TESTS
-        }
+        own = {"baselines": baselines_table, "anytime": anytime_table, "unequal": unequal_table}
         if options.study in own and not options.json:
             print(own[options.study](results, searched))
             return

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare_ablations import SEEDS as FEW_SEEDS  # noqa: E402
 from benchmarks.compare_added import added_table  # noqa: E402
+from benchmarks.compare_anytime import anytime_table  # noqa: E402
 from benchmarks.compare_baselines import baselines_table, measured_runs  # noqa: E402
 from benchmarks.compare_curves import (  # noqa: E402
     ablation_tables,
@@ -35,6 +36,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
+from benchmarks.compare_unequal import unequal_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
@@ -314,6 +316,8 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "allocation": allocation_table(results, searched),
         "added": added_table(results, searched),
         "baselines": baselines_table(results, searched),
+        "anytime": anytime_table(results),
+        "unequal": unequal_table(results, searched),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,

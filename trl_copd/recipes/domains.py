@@ -3,7 +3,7 @@ Procedural skills for the character-level bases: short to ask, short to answer, 
 
 `sort`, `rev` and `count` are the demonstration's, and what one asks never looks like another. The comparison's, `up`,
 `down`, `back` and `rotate`, conflict: all ask for an order of the same six digits, and one letter says for which.
-`both` is made of two of them, and `turns` has a long answer.
+`turns` is one more of the kind, with a long answer.
 
 A problem belongs to one split for good: the split is a hash of its prompt, so no seed and no number of rows can carry
 a problem from the warm start or the training rows into the evaluation.
@@ -50,11 +50,6 @@ def _digits(prefix: str, order: Callable[[str], Iterable[str]], rng: random.Rand
     return f"{prefix}:{digits}=", "".join(order(digits))
 
 
-def _both(digits: str) -> str:
-    """`ab:418265=` -> `124568562814`: rising, then backwards."""
-    return "".join(sorted(digits)) + digits[::-1]
-
-
 def _turns(digits: str) -> str:
     """`t:418265=` -> `418265182654826541...`: the six digits, rotated by one again and again, 30 in all."""
     return "".join(digits[turn:] + digits[:turn] for turn in range(5))
@@ -69,7 +64,6 @@ DOMAINS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
     "down": partial(_digits, "d", partial(sorted, reverse=True)),
     "back": partial(_digits, "b", reversed),
     "rotate": partial(_digits, "r", lambda digits: digits[2:] + digits[:2]),
-    "both": partial(_digits, "ab", _both),
     "turns": partial(_digits, "t", _turns),
 }
 DEMO = ("sort", "rev", "count")
