@@ -19,6 +19,7 @@ from .matrices import matrix_formula
 from .plain import number
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .same import same
+from .spaces import read_basis, read_eigen
 from .special import special
 from .units import split_unit
 from .vocabulary import labels
@@ -79,8 +80,10 @@ def read(text: str) -> Reading:
         claims, arrows = split(text, re.compile("⇒"))
         if arrows:
             return final_claim([read_or_none(claim) for claim in claims if claim] if claims[-1] else [])
-    if text[0] == "«" and (found := read_features(text, read)):
+    if text[0] == "«" and (found := _space(text) or read_features(text, read)):
         return found
+    if "↔" in text:
+        return read_eigen(text, read)
     if ":" in text and (found := _twice(text)):
         return found
     if found := special(text):
@@ -99,6 +102,25 @@ def read(text: str) -> Reading:
     if len(parts) > 1:
         return _list([read(part) for part in parts], joints)
     return _item(text)
+
+
+_SPACE = re.compile(r"«(?:(?P<eigen>eigen)|(?:an? |the |orthonormal )*basis(?: is)?:?)» ?:? ?(?P<of>.+)")
+
+
+def _space(text: str) -> Reading | None:
+    match = _SPACE.fullmatch(text)
+    return (read_eigen if match["eigen"] else read_basis)(match["of"], read) if match else None
+
+
+def readings_for(references: tuple[Reading, ...], text: str) -> tuple[Reading, ...]:
+    """As `readings` of an answer; where the reference is a space, its vectors may stand as they like."""
+    how = {"eigen": read_eigen, "basis": read_basis}.get(references[0].kind)
+    if how is not None:
+        try:
+            return (how(text, read),)
+        except Unreadable:
+            pass
+    return readings(text, answer=True)
 
 
 def read_or_none(text: str) -> Reading | None:

@@ -18,7 +18,7 @@ class Reading:
             `"scalar"`, `"words"`, `"choice"` (a letter and its value), `"based"`, `"clock"`, `"ratio"`, `"list"`,
             `"set"`, `"tuple"`, `"matrix"`, `"region"` (of the real line), `"equation"`, `"inequality"`, `"order"` (of
             several numbers), `"chain"` (of equals), `"congruence"`, `"family"` (one for each whole
-            number), `"pieces"`, `"proportion"` (of formulas).
+            number), `"pieces"`, `"proportion"` (of formulas), `"basis"` (of a space), `"eigen"` (values with vectors).
         value (`Any`): The tree, words, ends of intervals …, by kind.
         items (`tuple[Reading, ...]`): Members of a list, set, tuple or matrix.
         label (`str`, *optional*): What it was said to be: `x` in "x = 5".

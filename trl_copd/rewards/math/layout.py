@@ -52,10 +52,12 @@ def without_operator(text: str) -> str:
 
 
 def _equals(text: str) -> int | None:
-    """Place of the first "=" outside of brackets that something follows."""
+    """Place of the first "=" outside of brackets that something follows, if no comma comes first."""
     depth = 0
     for index, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
+        if char in ",;" and depth == 0 and text[index - 1 : index] != "\\":
+            return None
         if char == "=" and depth == 0 and text[index + 1 :].strip():
             return index
     return None

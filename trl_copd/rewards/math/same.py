@@ -12,6 +12,7 @@ from .plain import words
 from .points import check_value, proportional, same_value
 from .region import region_of
 from .scalars import COORDINATES, asked, same_equation, same_label, same_scalar
+from .spaces import as_basis, as_eigen, same_basis, same_eigen
 from .value import constant
 
 
@@ -26,6 +27,12 @@ def same(gold: Reading, given: Reading) -> bool:
         return gold == Reading("words", given.value) or _is_letter(gold, given.value) or same(gold, given.items[0])
     if gold.kind == "choice" and given.kind != "choice":
         return same(given, gold)
+    if gold.kind == "basis":
+        return same_basis(gold, as_basis(given))
+    if gold.kind == "eigen":
+        return same_eigen(gold, as_eigen(given))
+    if given.kind in ("basis", "eigen"):
+        return False
     if (gold.kind, given.kind) == ("clock", "ratio") and gcd(*gold.value[:2]) != 1:
         return False  # 10:30 is a time of day; as a ratio it would be 1:3
     if (gold.kind, given.kind) == ("list", "set") and _is_assigned(gold):

@@ -64,8 +64,8 @@ SYMBOLS = {
                     r"\text"),
     **dict.fromkeys("Rightarrow implies Longrightarrow Leftrightarrow iff Longleftrightarrow".split(), "⇒"),
     "equiv": "≡", **dict.fromkeys("pmod mod bmod".split(), "₥"), "triangle": "△", "angle": "∠", "perp": "⊥",
-    "parallel": "∥", "odot": "⊙", "oplus": "⊕", "partial": "∂",
-    **dict.fromkeys("cdots ldots dots dotsb dotsc".split(), "…"),
+    "parallel": "∥", "leftrightarrow": "↔", "odot": "⊙", "oplus": "⊕", "partial": "∂",
+    **dict.fromkeys("cdots ldots dots dotsb dotsc".split(), "…"), "sum": "∑", "prod": "∏",
     # what they are applied to is named, not computed
     **{name: f" «{name}» " for name in "det dim deg arg Re Im Pr ker".split()},
 }  # fmt: skip

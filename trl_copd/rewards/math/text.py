@@ -159,7 +159,7 @@ def _command(match: re.Match) -> str:
     if name in FUNCTIONS or name in GREEK or name in ACCENTS:
         return f"\\{name} "
     # an angle or a segment would be a product of letters to math-verify, in any order
-    kind = NoGrammar if name in ("sum", "prod", "int", "lim") else Unreadable
+    kind = NoGrammar if name in ("int", "lim") else Unreadable
     raise kind(f"the command \\{name} is not known")
 
 

@@ -1,0 +1,99 @@
+"""What a worked reference claims: the formula that a sentence gives, where its words cannot change that."""
+
+import re
+
+
+# "Solution is: x = 2", and a sentence that ends in the one formula that it gives: "The mode is $1/3$."
+_SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"(?:The|Its)(?: (?:[A-Za-z'-]+|\$[^$=]*\$|\\\([^=]*?\\\)))+? (?:is|are|equals|has (?:length|area|volume|radius))"
+    r" (?P<claim>-?[0-9][0-9.,]*[0-9](?: [a-z]+){1,2}|\$[^$]+\$(?: [a-z]+){0,2}|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
+)
+# A worked reference that closes with a sentence that says the value: "… The area is $8\sqrt3$.", "So $x=3$ and $y=2$."
+_FORMULAS = r"(?:\$[^$]+\$(?:,? and \$[^$]+\$|, \$[^$]+\$)*|\$\$[^$]+\$\$|-?[0-9][0-9.,/]*)(?: [a-z]+){0,2}"
+_THEN = r"(?:So|Thus|Therefore|Hence|And so|and therefore|and so|and hence|so|hence|which gives|It follows that)"
+_QUANTITY = (
+    r"(?:area|volume|probability|determinant|length|distance|angle|speed|velocity|rank|dimension|slope|height|radius|sum"
+    r"|value|current|matrix|solution|average|mean|median|variance|force|work|time|cost|number|projection|approximation)"
+)
+_CONCLUSION = re.compile(
+    rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|^){_THEN}?,? ?(?:the|The|its|Its) (?:[a-z]+ ){{0,3}}?{_QUANTITY}"
+    rf"(?: (?:of|to|in|from|that|at) [A-Za-z0-9 -]+?| desired| required| needed)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
+    r"(?: It means [^$]*)?"
+)
+_RESULT = re.compile(rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},? (?P<claim>{_FORMULAS})\s*\.?")
+_PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
+_YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
+_YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
+_MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
+_NONE = re.compile(
+    r"(?:There (?:is|are) )?[Nn]o (?:real )?solutions?(?: ?[:,] ?\$\\(?:oslash|emptyset|varnothing)\$)?\.?"
+)
+_SPLIT_FORMULA = re.compile(r"(?<=[=+,-])\s*\$\s+\$")  # "$y=$ $1$"
+_NEGATES = re.compile(r"\b(?:not|no|never|neither|cannot|if|when|or)\b", re.IGNORECASE)
+_NO_INVERSE = re.compile(
+    r"(?s:.*)\b(?:has no inverse|is not invertible|is noninvertible|is singular) (?:exactly |only |precisely )?"
+    r"(?:when|if|for) (?P<claim>\$[^$]+\$)\.?"
+)
+_REDUCES = re.compile(
+    rf"(?s:.*)(?:{_THEN}|which implies|implying|so),? (?:that )?(?:the|this) expression"
+    rf" (?:equals|is|reduces to|is equal to) (?P<claim>{_FORMULAS})\s*\.?(?: [A-Z][^$]*)?"
+)
+# "$3(2^5)-3=93$ (we subtract 3 because …)", "$\hat\mu^3=32.8$ is the MLE"
+_REMARK = re.compile(r"(?P<claim>\$[^$]+\$) (?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE)\.?")
+_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK)
+# "maximum speed is 1" in a list, "P-value $=0.6$ and 0.95-confidence interval is $(4,5)$"
+_NAMED_IS = re.compile(r"(?<=[,;] )((?:maximum|minimum|average|total) [a-z]+) is (?=[$0-9\\])")
+_TEST = re.compile(
+    r"(?:\$\\mathrm\{P\}\$|\$P\$|[Pp]) ?-value (?:\$?=|is \$?)(?P<p>[^$=]+)\$ and (?:an? |the )?[0-9.%\\]* ?-?"
+    r"confidence interval is (?P<interval>\$[^$]+\$)\.?"
+)
+# Vectors that stand for what they span, for `spaces.py`
+_EIGEN = re.compile(
+    r"(?s:.*?)\b[Ee]igenvectors\b[^$:]*:?\s*(?P<claim>\$\$.*?\$\$|\$[^$]*\$)(?s:.*)", re.DOTALL
+)  # fmt: skip
+_EIGEN_LISTS = re.compile(
+    r"[Ee]igenvalues:? (?P<values>[^.]+)\. (?:[A-Za-z]+ )?[Ee]igenvectors:? (?P<vectors>\$[^$]+\$)\.?(?s:.*)"
+)
+_OF_EIGEN = re.compile(r"\\leftrightarrow|eigenvalue")
+_BASIS = re.compile(
+    r"(?s:.*)\b(?:A|a|An|an|The|the)(?: orthonormal)? basis(?: for (?:the|its) [a-z ]+?)? is(?: given by)?:?\s*"
+    r"(?P<claim>\$\$[^$]+\$\$|\$[^$]+\$)\.?"
+)
+
+
+def claim(solution: str) -> str:
+    """What a sentence says, where its words cannot change that."""
+    if found := _space(solution):
+        return found
+    if match := _SOLUTION.match(solution):
+        return solution[match.end() :]
+    solution = _SPLIT_FORMULA.sub(" ", solution)
+    bare = solution.strip()
+    if _NONE.fullmatch(bare):
+        return "no solution"
+    if match := _TEST.fullmatch(bare):
+        return f"${match['p']}$, {match['interval']}"
+    solution = _NAMED_IS.sub(r"\1 = ", solution)
+    match = _SENTENCE.fullmatch(bare)
+    if match:
+        return match["claim"] if not _NEGATES.search(bare[: match.start("claim")]) else solution
+    for pattern in _LAST_WORDS if len(bare) <= _MAX_SOLUTION else ():
+        if match := pattern.fullmatch(bare):
+            return match["claim"]
+    return solution
+
+
+def _space(solution: str) -> str | None:
+    """Eigenvectors with eigenvalues, or a basis, marked as such."""
+    if len(solution) > _MAX_SOLUTION:
+        return None
+    if "igenvectors" in solution:
+        match = _EIGEN.fullmatch(solution)
+        if match and _OF_EIGEN.search(match["claim"]):
+            return rf"\text{{eigen}} {match['claim']}"
+        if match := _EIGEN_LISTS.fullmatch(solution.strip()):
+            return rf"\text{{eigen}} {match['values']}, {match['vectors']}"
+    if " basis" in solution and (match := _BASIS.fullmatch(solution.strip())):
+        return rf"\text{{basis}} {match['claim']}"
+    return None
