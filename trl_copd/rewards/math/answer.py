@@ -161,7 +161,7 @@ def _without_constant(text: str) -> str:
     for pattern in _CONSTANT:
         match = pattern.fullmatch(bare)
         names = re.split(" ?, ?", match["k"]) if match else []
-        if match and all(re.search(rf"(?:=|^\().*(?<![A-Za-z\\]){name}", match[1]) for name in names):
+        if match and all(re.search(rf"(?:=|^[(⟦]).*(?<![A-Za-z\\]){name}", match[1]) for name in names):
             return match[1].strip()
     return text
 

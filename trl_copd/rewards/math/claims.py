@@ -2,6 +2,10 @@
 
 import re
 
+from .bounds import MAX_CHARS
+from .brackets import closing
+from .layout import undecorated
+
 
 # "Solution is: x = 2", and a sentence that ends in the one formula that it gives: "The mode is $1/3$."
 _SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
@@ -82,6 +86,37 @@ def claim(solution: str) -> str:
         if match := pattern.fullmatch(bare):
             return match["claim"]
     return solution
+
+
+_WRAPPED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|(?=\{)")
+_SIZE = re.compile(r"\\(?:Large|large|LARGE|Huge|huge|small|displaystyle|textstyle)(?![A-Za-z])\s*")
+_ANSWER_IS = re.compile(r"\\text\s*\{ ?(?:The|the) (?:final |correct )?answer is:? ?\}\s*")
+_CONTRADICTS = re.compile(r"\b(?:yes|no|maybe|perhaps|or|either)\b", re.IGNORECASE)
+
+
+def unwrapped(text: str) -> str:
+    """An answer without boxes, sizes and colours around all of it."""
+    before = None
+    while text != before:
+        before = text
+        text = _ANSWER_IS.sub("", _SIZE.sub("", undecorated(text).strip(), count=1), count=1).strip()
+        start = match.end() if (match := _WRAPPED.match(text)) else -1
+        if start >= 0 and closing(text, start) == len(text) - 1:
+            text = text[start + 1 : -1]
+        if "$" not in text and text.startswith("\\(") and text.endswith("\\)"):
+            text = text[2:-2]
+    return text
+
+
+def answer_claim(answer: str) -> str:
+    """What an answer claims, if it is a sentence as references are; not where the sentence takes it back."""
+    if len(answer) > MAX_CHARS:
+        return answer
+    sentence = re.sub(r"\s+(?=[,.](?:\s|$))", "", answer.replace("−", "-"))
+    sentence = re.sub(r"\.+$", ".", sentence.strip())
+    found = claim(sentence)
+    rest = sentence[len(found) :] if sentence.startswith(found) else ""
+    return answer if _CONTRADICTS.search(rest) else found
 
 
 def _space(solution: str) -> str | None:

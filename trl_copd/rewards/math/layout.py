@@ -7,6 +7,7 @@ import re
 
 from .bounds import MAX_CHARS
 from .brackets import closing
+from .symbols import scripts
 
 
 _COLOR = re.compile(r"^\s*\\color\s*(?:\[\w*\])?\s*\{\s*#?\w*\s*\}")
@@ -65,6 +66,7 @@ def _equals(text: str) -> int | None:
 
 _DETERMINANT = re.compile(r"\s*\\(?:det|operatorname\s*\{\s*(?:det|tr|rank|rk)\s*\})(?![A-Za-z])")
 _OF_VECTORS = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol)\b.*\\(?:times|cdot|bullet)\b")
+_PLAIN = {ord("∞"): r"\infty ", ord("π"): r"\pi ", ord("−"): "-"}
 _UNSEEN = frozenset(
     r"\, \; \: \! \left \right \displaystyle \limits \nolimits \mathrm \text \operatorname \mathbf \boldsymbol \vec"
     r" \quad \qquad { } $ \( \[".split()
@@ -79,7 +81,7 @@ def operator_name(text: str) -> str | None:
     """
     if "=" not in text or "\\" not in text or len(text) > MAX_CHARS:
         return None
-    text = text.strip("$ ")
+    text = scripts(text.strip("$ ")).translate(_PLAIN)
     at = _equals(text)
     name = text[:at] if at is not None else ""
     if not (_OPERATOR.match(name) or _DETERMINANT.match(name) or _OF_VECTORS.search(name)):

@@ -18,7 +18,7 @@ from .units import split_unit
 class Gold:
     """
     A reference: its text as found and normalised, its value if it is a plain number, its words if it is words, the
-    sentence around it, and what it counts, in `9 (apples)`.
+    sentence around it, what it counts, in `9 (apples)`, and whether a sentence claimed it.
     """
 
     raw: str
@@ -28,6 +28,7 @@ class Gold:
     symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
     sentence: str | None = None
     noun: str = ""
+    claimed: bool = False  # a sentence said it, so that an answer may say it in one, too
 
     @property
     def key(self) -> str:
@@ -117,13 +118,14 @@ def _closed(solution: str) -> str:
 
 
 def read_reference(solution: Any) -> "Gold | Verdict":
-    sentence = None
+    sentence, claimed = None, False
     try:
         if isinstance(solution, str):
             marked = _MARKED.findall(solution)
             boxed = last_boxed(solution)
             raw = marked[-1] if marked else boxed if boxed is not None else claim(_closed(solution))
             sentence = None if marked or boxed is not None else solution
+            claimed = sentence is not None and raw.strip("$. ") != sentence.strip("$. ")
         elif isinstance(solution, int) and not isinstance(solution, bool):
             raw = str(solution)
         elif isinstance(solution, float):
@@ -143,8 +145,8 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
             return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
     except NoGrammar:
-        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True, sentence=sentence)
+        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True, sentence=sentence, claimed=claimed)
     except Unreadable as problem:
         return Verdict(None, str(problem))
     known = said if said is None or not said.isdecimal() else None
-    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun)
+    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun, claimed=claimed)

@@ -14,6 +14,7 @@ from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
 from .bounds import Unreadable
+from .claims import answer_claim, unwrapped
 from .extract import bare_answer, final_answer, last_boxed
 from .layout import operator_name
 from .plain import approximates, number, words
@@ -173,7 +174,11 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
     if _bare(raw) in (_bare(gold.raw), _bare(gold.sentence or gold.raw)):
         return Verdict(True, "the text of the reference")
-    names = operator_name(gold.raw), operator_name(raw)
+    names = operator_name(gold.raw), None
+    if gold.claimed or names[0]:
+        raw = unwrapped(raw)
+        raw = answer_claim(raw) if gold.claimed else raw
+        names = names[0], operator_name(raw)
     if all(names) and names[0] != names[1]:
         return Verdict(False, f"{names[1]!r:.100} is not {names[0]!r:.100}, whatever its value")
     if gold.symbolic:

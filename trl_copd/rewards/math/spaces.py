@@ -190,7 +190,9 @@ def as_eigen(given: Reading) -> Reading:
     """`P=…, D=…`, of which one is diagonal, as eigenvectors and eigenvalues. Raises `Unreadable` for others."""
     if given.kind == "eigen":
         return given
-    items = given.items if given.kind == "list" else ()
+    items = given.items if given.kind in ("list", "set") else ()
+    if items and all(item.kind == "tuple" and len(item.items) == 2 for item in items):
+        return _pairs([(item.items[0], [_column(item.items[1])]) for item in items])  # (3, v), (9, w)
     if len(items) != 2 or any(item.kind != "matrix" or item.value[0] != item.value[1] for item in items):
         raise Unreadable("no eigenvectors with eigenvalues")
     if items[0].value != items[1].value or items[0].value[0] > MAX_SIZE:
