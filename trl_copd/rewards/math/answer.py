@@ -16,11 +16,13 @@ from .formula import Node, has, parse
 from .kinds import Reading, unlabelled
 from .lines import read_features, read_lines
 from .matrices import matrix_formula
+from .phrases import as_binomials, read_phrase
 from .plain import number
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .same import same
 from .spaces import read_basis, read_eigen
 from .special import special
+from .symbols import FUNCTIONS
 from .units import split_unit
 from .vocabulary import labels
 
@@ -84,6 +86,8 @@ def read(text: str) -> Reading:
         return found
     if "↔" in text:
         return read_eigen(text, read)
+    if found := read_phrase(text, read):
+        return found
     if ":" in text and (found := _twice(text)):
         return found
     if found := special(text):
@@ -143,6 +147,9 @@ _FAMILY = (
 
 
 _EVERY = re.compile(r"∪ ?_ ?\{? ?(?P<k>[a-z]) ?(?:= ?-∞ ?\}? ?\^ ?\{? ?\+? ?∞|∈ ?ℤ) ?\}? ?(?P<region>.+)")
+_BUILDER = re.compile(
+    rf"(?!\\(?:{'|'.join(FUNCTIONS)})\b)(?:\\?[a-zA-Z]+|\( ?[a-zA-Z](?: ?, ?[a-zA-Z])+ ?\)) ?(?:∈ ?ℝ(?: ?\^ ?\{{?.\}}?)? ?)?[|:](.*)"
+)
 _ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
 _FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"
 _NAMES = r"(?<=[ ,;(])(?P<k>[A-Za-z](?: ?, ?[A-Za-z])*)"
@@ -169,7 +176,12 @@ def _without_constant(text: str) -> str:
 def _family(text: str) -> Reading | None:
     r"""`k\pi, k\in\mathbb{Z}` or `\bigcup_{k\in\mathbb{Z}}(k,k+1)`: one answer for every whole number."""
     if match := _EVERY.fullmatch(text):
-        return Reading("family", (match["k"], "ℤ"), (read(match["region"]),))
+        region = match["region"]
+        if region[0] in "⦃{" and closing(region, 0) == len(region) - 1:
+            region = region[1:-1].strip()
+        parts = split(region, _UNION)[0]
+        inner = read(parts[0]) if len(parts) == 1 else Reading("list", items=tuple(read(part) for part in parts))
+        return Reading("family", (match["k"], "ℤ"), (inner,))
     bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
     for pattern in _FAMILY:
         if (match := pattern.fullmatch(bare)) and match[1].strip() and match[1].strip() != match["k"]:
@@ -228,6 +240,8 @@ def _item(text: str) -> Reading:
     either, unions = split(text, _UNION)
     if unions and all(len(split(part, re.compile("[<>≤≥]"))[0]) > 1 for part in either):
         return _list([read(part) for part in either], ["or"] * len(unions))
+    if "⟦" in text and "=" in text and (binomials := as_binomials(text)):
+        text = binomials
     parts, relations = split(text, _RELATION)
     if not relations:
         # "vertex: (1, 2)" says what it is, as an equals sign would
@@ -291,7 +305,7 @@ def _bracketed(text: str) -> Reading | None:
         if len({len(row) for row in rows}) != 1:
             raise Unreadable("the rows of a matrix differ in length")
         return Reading("matrix", (len(rows), len(rows[0])), tuple(read(cell) for row in rows for cell in row))
-    if text[0] == "⦃" and (builder := re.match(r"\\?[a-zA-Z]+ ?(?:∈ ?ℝ ?)?[|:](.*)", inner)):
+    if text[0] == "⦃" and (builder := _BUILDER.match(inner)):
         return read(builder[1])
     if not inner:
         raise Unreadable("brackets hold nothing")

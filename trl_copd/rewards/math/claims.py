@@ -18,17 +18,47 @@ _FORMULAS = r"(?:\$[^$]+\$(?:,? and \$[^$]+\$|, \$[^$]+\$)*|\$\$[^$]+\$\$|-?[0-9
 _THEN = r"(?:So|Thus|Therefore|Hence|And so|and therefore|and so|and hence|so|hence|which gives|It follows that)"
 _QUANTITY = (
     r"(?:area|volume|probability|determinant|length|distance|angle|speed|velocity|rank|dimension|slope|height|radius|sum"
-    r"|value|current|matrix|solution|average|mean|median|variance|force|work|time|cost|number|projection|approximation)"
+    r"|value|current|matrix|coordinate|solution|average|mean|median|variance|force|work|time|cost|number|projection|approximation)"
 )
 _CONCLUSION = re.compile(
     rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|^){_THEN}?,? ?(?:the|The|its|Its) (?:[a-z]+ ){{0,3}}?{_QUANTITY}"
-    rf"(?: (?:of|to|in|from|that|at) [A-Za-z0-9 -]+?| desired| required| needed)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
+    rf"(?: is)?(?: (?:of|to|in|from|that|at) [A-Za-z0-9 -]+?| desired| required| needed)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
     r"(?: It means [^$]*)?"
 )
-_RESULT = re.compile(rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},? (?P<claim>{_FORMULAS})\s*\.?")
+_RESULT = re.compile(
+    rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},?\s+(?:it takes |we get |we obtain |we have )?"
+    rf"(?P<claim>{_FORMULAS})\s*\.?"
+)
+_WE_HAVE = re.compile(r"(?:[A-Z][A-Za-z' ]+, we|We) have:?\s+(?P<claim>\$\$[^$]+\$\$)\.?")
+_IF_IS = re.compile(rf"If \$[A-Z]\$ (?:is|denotes) (?:the|a) [a-z ]+, then (?P<claim>{_FORMULAS})\.?")
+_FIRST_AND_SECOND = re.compile(
+    r"(?:[A-Z][^$]*\. )?The [a-z ]+ is (?P<first>\$[^$]+\$),? and the [a-z ]+ is (?P<second>\$[^$]+\$)\.?"
+)
+# States that a question asks for, in one wording each
+_STATES = (
+    (r"(?:is|are) (?:not invertible|non-?invertible|singular)|(?:has|have) no inverse|not invertible|non-?invertible"
+     r"|singular|does not have an inverse|inverse does not exist|no inverse(?: exists)?", "not invertible"),
+    (r"(?:is|are) (?:invertible|non-?singular)", "invertible"),
+    (r"(?:is|are) (?:not a|no) (?:linear )?subspace|not a subspace", "No"),
+    (r"(?:is|are) (?:linearly independent|not linearly dependent)", "linearly independent"),
+    (r"(?:is|are) (?:linearly dependent|not linearly independent)", "linearly dependent"),
+    (r"solution exists and (?:it )?is unique|(?:has |there is )?(?:exactly one|(?:a |one )?unique) solution"
+     r"|solution is unique", "unique solution"),
+    (r"solution exists but (?:it )?is not unique|(?:has |have |there are )?infinitely many solutions"
+     r"|solution is not unique", "infinitely many solutions"),
+)  # fmt: skip
+_SUBJECT = (
+    r"(?:Therefore, |Hence,? |So,? )?(?:the |this |these |a |it )?(?:(?:set|matrix|system|vectors?|columns?) )?"
+    r"(?:\$?[A-Z](?:\^\{-1\})?\$? )?"
+)
+_STATE = tuple(
+    (re.compile(rf"{_SUBJECT}(?:{pattern})(?: of (?:\$[^$]+\$|[A-Z]))?\.?", re.IGNORECASE), meaning)
+    for pattern, meaning in _STATES
+)
 _PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
 _YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
 _YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
+_MAX_STATE = 120
 _MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
 _NONE = re.compile(
     r"(?:There (?:is|are) )?[Nn]o (?:real )?solutions?(?: ?[:,] ?\$\\(?:oslash|emptyset|varnothing)\$)?\.?"
@@ -44,8 +74,8 @@ _REDUCES = re.compile(
     rf" (?:equals|is|reduces to|is equal to) (?P<claim>{_FORMULAS})\s*\.?(?: [A-Z][^$]*)?"
 )
 # "$3(2^5)-3=93$ (we subtract 3 because …)", "$\hat\mu^3=32.8$ is the MLE"
-_REMARK = re.compile(r"(?P<claim>\$[^$]+\$) (?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE)\.?")
-_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK)
+_REMARK = re.compile(r"(?P<claim>\$[^$]+\$)\s+(?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE|You can [^$]*)\.?")
+_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK, _WE_HAVE, _IF_IS)
 # "maximum speed is 1" in a list, "P-value $=0.6$ and 0.95-confidence interval is $(4,5)$"
 _NAMED_IS = re.compile(r"(?<=[,;] )((?:maximum|minimum|average|total) [a-z]+) is (?=[$0-9\\])")
 _TEST = re.compile(
@@ -76,6 +106,11 @@ def claim(solution: str) -> str:
     bare = solution.strip()
     if _NONE.fullmatch(bare):
         return "no solution"
+    for pattern, meaning in _STATE if len(bare) < _MAX_STATE else ():
+        if pattern.fullmatch(bare):
+            return meaning
+    if match := _FIRST_AND_SECOND.fullmatch(bare):
+        return f"(a) {match['first']} (b) {match['second']}"
     if match := _TEST.fullmatch(bare):
         return f"${match['p']}$, {match['interval']}"
     solution = _NAMED_IS.sub(r"\1 = ", solution)

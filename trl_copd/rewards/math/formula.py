@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from .bounds import MAX_DEPTH, MAX_EXPONENT, NoGrammar, Unreadable
 from .symbols import FUNCTIONS, GREEK, MARKS
+from .units import split_unit
 
 
 Node = tuple
@@ -20,7 +21,7 @@ MAX_SUMS = 6
 
 # A name: of a letter, or of several with a mark over them, with an index and primes
 _WORD = r"\\[a-z]+ |«[A-Za-z ]{1,12}»|[⊙⊕⊥∥△∞*]"
-_SUBSCRIPT = rf"(?:_ ?(?:[A-Za-z0-9]|{_WORD}|\{{(?:[A-Za-z0-9,+ ()-]|{_WORD}){{1,12}}\}}))?'*"
+_SUBSCRIPT = rf"(?:_ ?(?:[A-Za-z0-9]|{_WORD}|\{{(?:[A-Za-z0-9,+ ()/.-]|{_WORD}){{1,12}}\}}))?'*"
 _LETTERS = rf"\\(?:{'|'.join(sorted(GREEK))})[{MARKS}]? ?|[A-Z]{{2,3}}[{MARKS}]|[A-Za-z][{MARKS}]?"
 _TOKEN = re.compile(
     r"(?P<n>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{2,3}(?![0-9A-Za-z])|E[+-]?[0-9](?![0-9A-Za-z]))?)"
@@ -49,8 +50,16 @@ def parse(text: str) -> Node:
     return node
 
 
+_ROMAN = re.compile(r"«([A-Za-z]{2})»(?= ?(?:[}_)^]|$))")  # \mathrm{gb}, letters that are multiplied
+
+
+def _as_product(match: re.Match) -> str:
+    return match[0] if split_unit(f"5 {match[0]}")[1] else f" {match[1]}"
+
+
 class _Parser:
     def __init__(self, text: str):
+        text = _ROMAN.sub(_as_product, text) if "«" in text else text
         self.tokens = [(match.lastgroup or "x", match[0].strip()) for match in _TOKEN.finditer(text)]
         runs = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{5,}", re.sub(r"\\[A-Za-z]+|_ ?\{[^{}]*\}|_ ?«[^»]*»", "", text))
         if runs or any(kind == "x" for kind, _ in self.tokens):
@@ -287,7 +296,7 @@ class _Parser:
 
     def arguments(self) -> list[Node]:
         opening = self.take()
-        if opening not in ("(", "{"):
+        if opening not in ("(", "{", "["):
             raise Unreadable("'(' is missing")
         found = [self.sum()]
         while self.peek() == ",":

@@ -48,6 +48,7 @@ _DERIVATIVE = (
 LABEL = re.compile(
     rf"{_LETTERS}{_INDEX}(?: ?{_PLAIN_ARGUMENTS})?"
     rf"|(?:«?[fghuvpqFGHPETV]»?|«?(?:Var|Cov|E|P|Pr|SD)»?)[{MARKS}]?{_INDEX} ?(?:\([^()=]+\)|\[[^\[\]=]+\])"
+    r"|\\(?:psi|phi|Phi|Psi) ?\([^()=]+\)|\[ ?[A-Za-z] ?\] ?_ ?(?:[A-Z]|\{[^{}]*\})"  # coordinates in a basis
     rf"|«?Pr?»? ?\([^()]+\)"  # P(X = 2)
     rf"|\( ?[A-Za-z](?:, ?[A-Za-z])+ ?\)|[A-Za-z]{{1,3}}(?: ?: ?[A-Za-z]{{1,3}})+|[∠△] ?[A-Z]{{1,3}}|{_DERIVATIVE}"
     rf"|\|[A-Z]{{2}}[{MARKS}]?\|"  # the length of AB

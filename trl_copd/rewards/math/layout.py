@@ -46,10 +46,17 @@ def undecorated(text: str) -> str:
 _OPERATOR = re.compile(r"\s*(?:\\displaystyle\s*)?\\(?:i*nt|oint|sum|prod|lim|sup|inf)(?![A-Za-z])")
 
 
+_LIMIT_OF_NAME = re.compile(r"([,;]\s*(?:\\q?quad\s*)?)\\lim\s*_\s*\{[^{}]*\}\s*[A-Za-z](?:\([a-z]\))?\s*=")
+
+
 def without_operator(text: str) -> str:
     r"""What `\int_0^1 x dx = …` is said to be: a sum, integral or limit before "=" names the value, as `x` would."""
-    at = _equals(text) if _OPERATOR.match(text) else None
-    return text if at is None else text[at + 1 :]
+    text = _LIMIT_OF_NAME.sub(r"\1", text)
+    inner = text.strip()
+    if inner[:1] == "$" and inner[-1:] == "$" and inner.count("$") == 2:
+        inner = inner.strip("$")
+    at = _equals(inner) if _OPERATOR.match(inner) else None
+    return text if at is None else inner[at + 1 :]
 
 
 def _equals(text: str) -> int | None:

@@ -57,7 +57,7 @@ SYMBOLS = {
     "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "degree": "°",
     "circ": "∘", "%": "%", "$": "\ue000", "lor": " or ", "vee": " or ", "land": " and ", "wedge": " and ", "(": "",
     ")": "",
-    "[": "", "]": "", "emptyset": "∅", "varnothing": "∅", "prime": "'", "colon": ":", "R": "ℝ", "Reals": "ℝ", "i": "i",
+    "[": "", "]": "", "emptyset": "∅", "varnothing": "∅", "oslash": "∅", "prime": "'", "colon": ":", "R": "ℝ", "Reals": "ℝ", "i": "i",
     "imath": "i", "jmath": "j", **dict.fromkeys(("cent", "textcent"), "¢"), "euro": "€", "pounds": "£", "yen": "¥",
     "varphi": r"\phi ", "varepsilon": r"\epsilon ", "lg": r"\log ", "text": r"\text", "to": "→", "rightarrow": "→",
     **dict.fromkeys("textbf textit textrm textsf texttt textnormal mathrm mbox hbox operatorname emph".split(),

@@ -200,7 +200,7 @@ def _unit(text: str, space: bool, number: bool, single: bool = False) -> Unit | 
         return found
     if bare and len(plain) < 4 or not number:
         return None
-    noun = counted(plain, single)
+    noun = counted(plain.replace("/", " per ") if not bare or len(plain) > 4 else plain, single)
     return Unit(((f"#{_singular(noun)}", 1),), Fraction(1)) if noun else None
 
 
