@@ -17,7 +17,7 @@ from .kinds import Reading, unlabelled
 from .lines import read_features, read_lines
 from .matrices import matrix_formula
 from .phrases import as_binomials, read_phrase
-from .plain import number
+from .plain import number, words
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .same import same
 from .spaces import read_basis, read_eigen
@@ -33,7 +33,7 @@ _RELATION = re.compile(r"[=<>≤≥≠≈∈∉]|:=")
 _THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9]|,[0-9])")
 _GLUED = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)([mgshlLNJWVKA])")  # 5m, 0.64N
 _CHOSEN = re.compile(r"«\(?([A-F])\)?[.:]?» ?(.+)")  # \textbf{(B)}\ 12
-_SAID = re.compile(r"(«[^«»]+:»|(?:«[^«»]+»|[A-Za-z][a-z -]{2,30}) ?:) ?(.+)")
+_SAID = re.compile(r"([A-Z] ?:(?= ?[0-9.]+ ?«)|«[^«»]+:»|(?:«[^«»]+»|[A-Za-z][a-z -]{2,30}) ?:) ?(.+)")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -245,7 +245,7 @@ def _item(text: str) -> Reading:
     parts, relations = split(text, _RELATION)
     if not relations:
         # "vertex: (1, 2)" says what it is, as an equals sign would
-        if (match := _SAID.fullmatch(text)) and labels(match[1]):
+        if (match := _SAID.fullmatch(text)) and (len(match[1].strip(" :")) == 1 or labels(match[1])):
             return replace(read(match[2]), label=match[1].strip("« »:").casefold())
         return _value(text)
     parts = [ungrouped(part) for part in parts]
@@ -267,12 +267,16 @@ def _item(text: str) -> Reading:
     raise Unreadable("relations of different kinds stand in one chain")
 
 
+_RELATED = re.compile("[<>≤≥≠]")
+
+
 def _twice(text: str) -> Reading | None:
     """`x > 1: (1, ∞)`, a condition and the region that it means."""
     parts, _ = split(text, re.compile(r" ?: ?(?=[(\[⦃ℝ])"))
-    if len(parts) != 2 or len(split(parts[0], re.compile("[<>≤≥≠]"))[0]) == 1 or not parts[1]:
+    first = parts[0].strip("⦃⦄ .")
+    if len(parts) != 2 or not parts[1] or words(first) != "ℝ" and not _RELATED.search(first):
         return None
-    condition, region = read(parts[0]), read(parts[1])
+    condition, region = read(first), read(parts[1])
     if condition.kind != "region" or not same(condition, region):
         raise Unreadable("it contradicts itself")
     return condition

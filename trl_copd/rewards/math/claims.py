@@ -47,6 +47,7 @@ _STATES = (
     (r"solution exists but (?:it )?is not unique|(?:has |have |there are )?infinitely many solutions"
      r"|solution is not unique", "infinitely many solutions"),
 )  # fmt: skip
+_NO_SUBSPACE = re.compile(r"(?:This|It) is not a subspace\. (?=[A-Z$])")
 _SUBJECT = (
     r"(?:Therefore, |Hence,? |So,? )?(?:the |this |these |a |it )?(?:(?:set|matrix|system|vectors?|columns?) )?"
     r"(?:\$?[A-Z](?:\^\{-1\})?\$? )?"
@@ -57,6 +58,10 @@ _STATE = tuple(
 )
 _PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
 _YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
+_YES_IT_IS = re.compile(r"(?P<claim>Yes|No),? \$[^$]+\$\. [A-Z][a-z]+ \$.+", re.DOTALL)
+_ABOUT = re.compile(r"(?:About|Approximately) (?P<claim>-?[0-9][^$]*)")
+_THAT_IS = re.compile(r"(?P<claim>\$[^$]+\$), i\.e\.,? .{1,40}", re.DOTALL)
+_COIN = {"n": "nickels", "d": "dimes", "q": "quarters", "p": "pennies"}
 _YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
 _MAX_STATE = 120
 _MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
@@ -75,7 +80,7 @@ _REDUCES = re.compile(
 )
 # "$3(2^5)-3=93$ (we subtract 3 because …)", "$\hat\mu^3=32.8$ is the MLE"
 _REMARK = re.compile(r"(?P<claim>\$[^$]+\$)\s+(?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE|You can [^$]*)\.?")
-_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK, _WE_HAVE, _IF_IS)
+_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _YES_IT_IS, _ABOUT, _THAT_IS, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK, _WE_HAVE, _IF_IS)
 # "maximum speed is 1" in a list, "P-value $=0.6$ and 0.95-confidence interval is $(4,5)$"
 _NAMED_IS = re.compile(r"(?<=[,;] )((?:maximum|minimum|average|total) [a-z]+) is (?=[$0-9\\])")
 _TEST = re.compile(
@@ -89,6 +94,7 @@ _EIGEN = re.compile(
 _EIGEN_LISTS = re.compile(
     r"[Ee]igenvalues:? (?P<values>[^.]+)\. (?:[A-Za-z]+ )?[Ee]igenvectors:? (?P<vectors>\$[^$]+\$)\.?(?s:.*)"
 )
+_AND_MORE = re.compile(r"(\\leftrightarrow\s*-?\w+)\s*\\\\\s*\{?\\left\[.*", re.DOTALL)  # a check of them, in lines below
 _OF_EIGEN = re.compile(r"\\leftrightarrow|eigenvalue")
 _BASIS = re.compile(
     r"(?s:.*)\b(?:A|a|An|an|The|the)(?: orthonormal)? basis(?: for (?:the|its) [a-z ]+?)? is(?: given by)?:?\s*"
@@ -106,11 +112,17 @@ def claim(solution: str) -> str:
     bare = solution.strip()
     if _NONE.fullmatch(bare):
         return "no solution"
+    bare = re.sub(r"^\$?\s*\\bullet(?![A-Za-z])\s*", "$" if bare[:1] == "$" else "", bare)
+    if "\\mathrm" in bare:
+        bare = _coins(bare, r"\\mathrm\{~?[ndqp]\}")
+    solution = bare if bare != solution.strip() else solution
+    if _NO_SUBSPACE.match(bare):
+        return "No"
     for pattern, meaning in _STATE if len(bare) < _MAX_STATE else ():
         if pattern.fullmatch(bare):
             return meaning
     if match := _FIRST_AND_SECOND.fullmatch(bare):
-        return f"(a) {match['first']} (b) {match['second']}"
+        return rf"\text{{first: }} {match['first']}; \text{{second: }} {match['second']}"
     if match := _TEST.fullmatch(bare):
         return f"${match['p']}$, {match['interval']}"
     solution = _NAMED_IS.sub(r"\1 = ", solution)
@@ -151,7 +163,18 @@ def answer_claim(answer: str) -> str:
     sentence = re.sub(r"\.+$", ".", sentence.strip())
     found = claim(sentence)
     rest = sentence[len(found) :] if sentence.startswith(found) else ""
-    return answer if _CONTRADICTS.search(rest) else found
+    return answer if _CONTRADICTS.search(rest) else _coins(found, "[ndqp]")
+
+
+def _coins(text: str, letter: str) -> str:
+    """`13 \\mathrm{n}, 5 \\mathrm{d}` as nickels and dimes; the letters are different ones."""
+    pattern = rf"[0-9]+ ?(?:{letter}|\\mathrm\{{~?[ndqp]\}})"
+    if not re.fullmatch(rf"\$?{pattern}(?:(?:, ?| and ){pattern})+\$?", text):
+        return text
+    coins = re.findall(r"([0-9]+) ?(?:\\mathrm\{~?)?([ndqp])", text)
+    if len({name for _, name in coins}) < len(coins):
+        return text
+    return ", ".join(rf"{number}\text{{ {_COIN[name]}}}" for number, name in coins)
 
 
 def _space(solution: str) -> str | None:
@@ -161,7 +184,7 @@ def _space(solution: str) -> str | None:
     if "igenvectors" in solution:
         match = _EIGEN.fullmatch(solution)
         if match and _OF_EIGEN.search(match["claim"]):
-            return rf"\text{{eigen}} {match['claim']}"
+            return r"\text{eigen} " + _AND_MORE.sub(r"\1$$", match["claim"])
         if match := _EIGEN_LISTS.fullmatch(solution.strip()):
             return rf"\text{{eigen}} {match['values']}, {match['vectors']}"
     if " basis" in solution and (match := _BASIS.fullmatch(solution.strip())):

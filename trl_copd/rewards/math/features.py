@@ -9,7 +9,7 @@ _NAMES = (
     rf"|(?P<point>saddle|inflection) {_POINT}|concave (?P<side>up|down)(?:wards?)?|(?P<way>increasing|decreasing)"
 )
 _LINK = "«? *(?:(?:occurs )?(?:at|on|when|for)(?![a-z])|:) *»?"
-_NAMED = re.compile(rf"«? ?(?<![A-Za-z0-9])(?<![0-9] )(?:{_NAMES})(?P<dot> ?\.)?»? *(?P<link>{_LINK})? *")
+_NAMED = re.compile(rf"«? ?(?<![A-Za-z0-9])(?<![0-9] )(?:{_NAMES})(?P<dot> *\.)?»? *(?P<link>{_LINK})? *")
 
 
 _NEITHER = re.compile(r"[,;] ?(?:and )?«? ?neither»? «?at»? ?[^,;]*$")

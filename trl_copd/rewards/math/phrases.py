@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from .bounds import Unreadable
 from .brackets import split
-from .formula import parse
+from .formula import parse, variables
 from .kinds import Reading
 from .plain import number
 from .points import same_value
-from .units import split_unit
+from .same import renamed
+from .units import Unit, singular, split_unit
+from .vocabulary import counted
 
 
 Reader = Callable[[str], Reading]
@@ -25,6 +28,9 @@ _PIECE = re.compile(
 )
 _BY = re.compile(r" ?(?:\*|(?<=[ »])x(?=[ 0-9])|«by»|(?<= )by(?= )) ?")
 _AT = re.compile(r" ?@ ?")
+_COUNT = r"[0-9]+ «?[a-z]{3,12}»?"
+_COUNTS = re.compile(rf"{_COUNT}(?:(?:,| and|, and) {_COUNT})+")
+_WHERE = re.compile(r"(?P<main>.+?)[,;]? «?where»? (?P<names>.+)")
 _COLUMN = re.compile(r"\(? ?⟦ ?([0-9]{1,3}) ?‖ ?([0-9]{1,3}) ?⟧ ?\)?")
 
 
@@ -32,6 +38,10 @@ def read_phrase(text: str, read: Reader) -> Reading | None:
     """`None` for texts that are none of these."""
     if "otherwise" in text or "elsewhere" in text or "=0 for x" in text:
         return _otherwise(text, read)
+    if "where" in text:
+        return _where(text, read)
+    if "," in text and _COUNTS.fullmatch(text):
+        return _counts(text)
     if "@" in text:
         return _rates(text, read)
     if "»" in text or " by " in text:
@@ -76,6 +86,39 @@ def _dimensions(text: str, read: Reader) -> Reading | None:
         if number(core) is None or unit is None or unit.dimensions != (("length", 1),):
             return None
     return Reading("list", items=tuple(read(side) for side in sides))
+
+
+def _where(text: str, read: Reader) -> Reading | None:
+    """`v = ab, where a = 2 and b = x + 1`: the names stand for what is said."""
+    match = _WHERE.fullmatch(text)
+    named = match and [_read_or_none(part, read) for part in split(match["names"], re.compile(r"[,;]|\band\b"))[0]]
+    if not match or not named or not all(item and item.kind == "scalar" and item.label for item in named):
+        return None
+    found = read(match["main"])
+    for item in named:
+        name = parse(item.label or "") if item else ("",)
+        if not item or name[0] != "v" or item.value[0] == "∞" or name[1] in variables(item.value):
+            return None
+        found = renamed(found, name[1], item.value)
+    return found
+
+
+def _read_or_none(text: str, read: Reader) -> Reading | None:
+    try:
+        return read(text)
+    except Unreadable:
+        return None
+
+
+def _counts(text: str) -> Reading | None:
+    """`236 adult, 342 child`: nouns that are in the plural only in speech."""
+    items = []
+    for amount, noun in re.findall(r"([0-9]+) «?([a-z]+)", text):
+        counts = counted(noun if noun.endswith("s") else f"{noun}s", False)
+        if not counts or split_unit(f"5 «{noun}»")[1] is not None and not noun.endswith("s"):
+            return None
+        items.append(Reading("scalar", ("n", Fraction(amount)), unit=Unit(((f"#{singular(counts)}", 1),), Fraction(1))))
+    return Reading("list", items=tuple(items)) if len({item.unit for item in items}) == len(items) else None
 
 
 def as_binomials(text: str) -> str | None:

@@ -64,6 +64,7 @@ _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
 
+_NAMED_COUNT = re.compile(r"([A-Za-z](?:\([^()]*\))? ?= ?)([^=,;()]+\([A-Za-z ]+\))")
 _COUNTED = re.compile(r"(\S[^()]*?) ?«?\( ?«?([A-Za-z0-9][^()=^\\»]*|\$|%)»? ?\)»?")
 
 # "Answer: 5" in the box
@@ -86,6 +87,9 @@ def counted_noun(text: str, odd: str = "", reference: bool = False) -> str:
     """
     if "; " in text:
         return "; ".join(counted_noun(part.strip(), odd, reference) for part in text.split(";"))
+    named = _NAMED_COUNT.fullmatch(text) if ")" in text[-2:] else None
+    if named:  # Q(50) = 47.5 (pounds)
+        return f"{named[1]}{counted_noun(named[2], odd, reference)}"
     match = _COUNTED.fullmatch(text)
     if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
         return text

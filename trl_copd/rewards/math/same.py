@@ -160,7 +160,7 @@ def _same_congruence(gold: Reading, given: Reading) -> bool:
 def _same_class(family: Reading, congruence: Reading) -> bool:
     """7k + 3 for every whole k is 3 modulo 7."""
     name, domain = family.value
-    first, second, last = (_whole(_renamed(family.items[0], name, ("n", Fraction(at)))) for at in range(3))
+    first, second, last = (_whole(renamed(family.items[0], name, ("n", Fraction(at)))) for at in range(3))
     if domain != "ℤ" or len(congruence.items) != 1 or first - 2 * second + last:
         return False
     return abs(second - first) == congruence.value and (_whole(congruence.items[0]) - first) % (second - first) == 0
@@ -178,22 +178,22 @@ def _same_family(gold: Reading, given: Reading) -> bool:
     if gold.value[1] != given.value[1]:
         return False
     number: Node = ("v", "#k")
-    reference = _renamed(gold.items[0], gold.value[0], number)
+    reference = renamed(gold.items[0], gold.value[0], number)
     steps = [(sign, shift) for shift in (0, 1, -1, 2, -2) for sign in (1, -1)]
     for sign, shift in steps if gold.value[1] == "ℤ" else [(1, 0)]:
         other: Node = ("+", number if sign > 0 else ("-", number), ("n", Fraction(shift)))
-        if same(reference, _renamed(given.items[0], given.value[0], other)):
+        if same(reference, renamed(given.items[0], given.value[0], other)):
             return True
     return False
 
 
-def _renamed(reading: Reading, name: str, node: Node) -> Reading:
+def renamed(reading: Reading, name: str, node: Node) -> Reading:
     def within(value: Any) -> Any:
         if not isinstance(value, tuple):
             return value
         return node if value == ("v", name) else tuple(within(part) for part in value)
 
-    items = tuple(_renamed(item, name, node) for item in reading.items)
+    items = tuple(renamed(item, name, node) for item in reading.items)
     return replace(reading, value=within(reading.value), items=items, text="")
 
 

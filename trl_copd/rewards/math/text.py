@@ -95,6 +95,8 @@ def normalise(text: str) -> str:
         text = f"⦃{text[1:-1]}⦄" if builder else text[1:-1].strip()
     if "≡" in text and "₥" not in text:  # an identity of functions, y ≡ 0
         text = text.replace("≡", "=")
+    if "∪" in text:
+        text = re.sub("∪ ?, ?", "∪ ", text)
     text = _parts(text) if ")" in text else text
     if not text or text == "«»":
         raise Unreadable("it is empty")
