@@ -12,12 +12,12 @@ from dataclasses import replace
 from .bounds import Unreadable
 from .brackets import closing, replace_outside, split
 from .equations import equation, final_claim, is_label, ungrouped
-from .formula import Node, has, parse
+from .formula import Node, has, parse, variables
 from .kinds import Reading, unlabelled
 from .lines import read_features, read_lines
 from .matrices import matrix_formula
 from .phrases import as_binomials, read_phrase
-from .plain import number, words
+from .plain import number, significant_digits, words
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .same import same
 from .spaces import read_basis, read_eigen
@@ -59,11 +59,27 @@ def readings(text: str, answer: bool = False) -> tuple[Reading, ...]:
                 found[-1] = replace(found[-1], kind="set")  # 1,234 may be two numbers, but never the point (1,234)
         except Unreadable as error:
             problem = problem or error
+    if not answer and found and (rounded := _rounded_reference(text, found[0])):
+        found.append(rounded)
     if not found and (last := _THOUSANDS.sub(_joined, text)) not in versions:
         found.append(read(last))
     if not found:
         raise problem or Unreadable("it is empty")
     return tuple(found)
+
+
+_DECIMAL = re.compile(r"(?P<exact>.+)(?:=|≈)(?P<decimal> ?-?[0-9]*\.[0-9]+(?: ?(?:°|«[^«»]*»).*)?)")
+
+
+def _rounded_reference(text: str, reading: Reading) -> Reading | None:
+    """Of `20 cos 20° = 18.79`, which says both, the decimal."""
+    match = (
+        _DECIMAL.fullmatch(text.rstrip(" .")) if reading.kind == "scalar" and not variables(reading.value) else None
+    )
+    decimal = match and read_or_none(match["decimal"])
+    if not decimal or decimal.kind != "scalar" or significant_digits(decimal.text) < 3:
+        return None
+    return replace(decimal, label=reading.label)
 
 
 def _joined(match: re.Match) -> str:
@@ -148,7 +164,8 @@ _FAMILY = (
 
 _EVERY = re.compile(r"∪ ?_ ?\{? ?(?P<k>[a-z]) ?(?:= ?-∞ ?\}? ?\^ ?\{? ?\+? ?∞|∈ ?ℤ) ?\}? ?(?P<region>.+)")
 _BUILDER = re.compile(
-    rf"(?!\\(?:{'|'.join(FUNCTIONS)})\b)(?:\\?[a-zA-Z]+|\( ?[a-zA-Z](?: ?, ?[a-zA-Z])+ ?\)) ?(?:∈ ?ℝ(?: ?\^ ?\{{?.\}}?)? ?)?[|:](.*)"
+    rf"(?!\\(?:{'|'.join(FUNCTIONS)})\b)(?:\\?[a-zA-Z]+|\( ?[a-zA-Z](?: ?, ?[a-zA-Z])+ ?\))"
+    rf" ?(?:∈ ?ℝ(?: ?\^ ?\{{?.\}}?)? ?)?[|:](.*)"
 )
 _ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
 _FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"

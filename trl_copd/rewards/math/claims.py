@@ -11,7 +11,8 @@ from .layout import undecorated
 _SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
 _SENTENCE = re.compile(
     r"(?:The|Its)(?: (?:[A-Za-z'-]+|\$[^$=]*\$|\\\([^=]*?\\\)))+? (?:is|are|equals|has (?:length|area|volume|radius))"
-    r" (?P<claim>-?[0-9][0-9.,]*[0-9](?: [a-z]+){1,2}|\$[^$]+\$(?: [a-z]+){0,2}|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
+    r" (?P<claim>-?[0-9](?:[0-9.,]*[0-9])?(?: [a-z]+){1,2}|\$[^$]+\$(?: [a-z]+){0,2}"
+    r"|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
 )
 # A worked reference that closes with a sentence that says the value: "… The area is $8\sqrt3$.", "So $x=3$ and $y=2$."
 _FORMULAS = r"(?:\$[^$]+\$(?:,? and \$[^$]+\$|, \$[^$]+\$)*|\$\$[^$]+\$\$|-?[0-9][0-9.,/]*)(?: [a-z]+){0,2}"
@@ -22,7 +23,8 @@ _QUANTITY = (
 )
 _CONCLUSION = re.compile(
     rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|^){_THEN}?,? ?(?:the|The|its|Its) (?:[a-z]+ ){{0,3}}?{_QUANTITY}"
-    rf"(?: is)?(?: (?:of|to|in|from|that|at) [A-Za-z0-9 -]+?| desired| required| needed)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
+    rf"(?: is)?(?: (?:of|to|in|from|that|at) [A-Za-z0-9 -]+?| desired| required| needed)?"
+    rf" (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
     r"(?: It means [^$]*)?"
 )
 _RESULT = re.compile(
@@ -79,8 +81,24 @@ _REDUCES = re.compile(
     rf" (?:equals|is|reduces to|is equal to) (?P<claim>{_FORMULAS})\s*\.?(?: [A-Z][^$]*)?"
 )
 # "$3(2^5)-3=93$ (we subtract 3 because …)", "$\hat\mu^3=32.8$ is the MLE"
-_REMARK = re.compile(r"(?P<claim>\$[^$]+\$)\s+(?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE|You can [^$]*)\.?")
-_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _YES_IT_IS, _ABOUT, _THAT_IS, _PLANE, _CONCLUSION, _RESULT, _NO_INVERSE, _REDUCES, _REMARK, _WE_HAVE, _IF_IS)
+_REMARK = re.compile(
+    r"(?P<claim>\$[^$]+\$)\s+(?:\((?:we|since|because|as|note|that is)\b[^()]*\)|is the MLE|You can [^$]*)\.?"
+)
+_LAST_WORDS = (
+    _YES_WITH_FORMULA,
+    _YES,
+    _YES_IT_IS,
+    _ABOUT,
+    _THAT_IS,
+    _PLANE,
+    _CONCLUSION,
+    _RESULT,
+    _NO_INVERSE,
+    _REDUCES,
+    _REMARK,
+    _WE_HAVE,
+    _IF_IS,
+)
 # "maximum speed is 1" in a list, "P-value $=0.6$ and 0.95-confidence interval is $(4,5)$"
 _NAMED_IS = re.compile(r"(?<=[,;] )((?:maximum|minimum|average|total) [a-z]+) is (?=[$0-9\\])")
 _TEST = re.compile(
@@ -94,7 +112,9 @@ _EIGEN = re.compile(
 _EIGEN_LISTS = re.compile(
     r"[Ee]igenvalues:? (?P<values>[^.]+)\. (?:[A-Za-z]+ )?[Ee]igenvectors:? (?P<vectors>\$[^$]+\$)\.?(?s:.*)"
 )
-_AND_MORE = re.compile(r"(\\leftrightarrow\s*-?\w+)\s*\\\\\s*\{?\\left\[.*", re.DOTALL)  # a check of them, in lines below
+_AND_MORE = re.compile(
+    r"(\\leftrightarrow\s*-?\w+)\s*\\\\\s*\{?\\left\[.*", re.DOTALL
+)  # a check of them, in lines below
 _OF_EIGEN = re.compile(r"\\leftrightarrow|eigenvalue")
 _BASIS = re.compile(
     r"(?s:.*)\b(?:A|a|An|an|The|the)(?: orthonormal)? basis(?: for (?:the|its) [a-z ]+?)? is(?: given by)?:?\s*"
@@ -122,7 +142,7 @@ def claim(solution: str) -> str:
         if pattern.fullmatch(bare):
             return meaning
     if match := _FIRST_AND_SECOND.fullmatch(bare):
-        return rf"\text{{first: }} {match['first']}; \text{{second: }} {match['second']}"
+        return _in_order(match["first"].strip("$"), match["second"].strip("$"))
     if match := _TEST.fullmatch(bare):
         return f"${match['p']}$, {match['interval']}"
     solution = _NAMED_IS.sub(r"\1 = ", solution)
@@ -135,10 +155,20 @@ def claim(solution: str) -> str:
     return solution
 
 
-_WRAPPED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|(?=\{)")
+_WRAPPED = re.compile(r"\\(?:boxed|fbox|text|mbox)\s*(?=\{)|(?=\{)")
 _SIZE = re.compile(r"\\(?:Large|large|LARGE|Huge|huge|small|displaystyle|textstyle)(?![A-Za-z])\s*")
 _ANSWER_IS = re.compile(r"\\text\s*\{ ?(?:The|the) (?:final |correct )?answer is:? ?\}\s*")
+_DENIES = re.compile(r"\b(?:not|false|wrong|untrue|incorrect|doubt|maybe|perhaps|impossible)\b|n't\b", re.IGNORECASE)
 _CONTRADICTS = re.compile(r"\b(?:yes|no|maybe|perhaps|or|either)\b", re.IGNORECASE)
+
+
+def _in_order(first: str, second: str) -> str:
+    """Two values, of which it matters which is which, also where both have one name."""
+    names = [text.partition("=")[0] for text in (first, second)]
+    if names[0] != names[1]:
+        return f"${first}$, ${second}$"
+    first, second = (text.partition("=")[2] or text for text in (first, second))
+    return rf"\text{{first: }} ${first}$; \text{{second: }} ${second}$"
 
 
 def unwrapped(text: str) -> str:
@@ -159,11 +189,11 @@ def answer_claim(answer: str) -> str:
     """What an answer claims, if it is a sentence as references are; not where the sentence takes it back."""
     if len(answer) > MAX_CHARS:
         return answer
-    sentence = re.sub(r"\s+(?=[,.](?:\s|$))", "", answer.replace("−", "-"))
-    sentence = re.sub(r"\.+$", ".", sentence.strip())
+    sentence = re.sub(r" {2,}", " ", re.sub(r"\s+(?=[,.](?:\s|$))", "", answer.replace("−", "-")))
+    sentence = re.sub(r"\\(?:left|right)(?=[()])", "", re.sub(r"\.+$", ".", sentence.strip()))
     found = claim(sentence)
-    rest = sentence[len(found) :] if sentence.startswith(found) else ""
-    return answer if _CONTRADICTS.search(rest) else _coins(found, "[ndqp]")
+    before, _, rest = sentence.partition(found) if found in sentence else ("", "", "")
+    return answer if _CONTRADICTS.search(rest) or _DENIES.search(before) else _coins(found, "[ndqp]")
 
 
 def _coins(text: str, letter: str) -> str:

@@ -78,8 +78,12 @@ def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
     if len(sides) > 2 and free[0] and not any(free[1:]):  # |PQ × PR| = √(64 + 9) = √73
         _consistent(sides[1:], relations[1:])
         sides = [sides[0], last]
+    if len(sides) == 2 and free[0] and not any(free[1:]) and all(name[-1] in MARKS for name in free[0]):
+        return last  # the length of a product of vectors
     if len(sides) > 2:
         return Reading("chain", items=tuple(sides))
+    if any(side.unit for side in sides):
+        raise Unreadable("an equation of a formula with a unit")
     return Reading("equation", ("+", sides[0].value, ("-", last.value)), items=(sides[0], last))
 
 

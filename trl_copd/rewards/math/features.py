@@ -12,7 +12,7 @@ _LINK = "«? *(?:(?:occurs )?(?:at|on|when|for)(?![a-z])|:) *»?"
 _NAMED = re.compile(rf"«? ?(?<![A-Za-z0-9])(?<![0-9] )(?:{_NAMES})(?P<dot> *\.)?»? *(?P<link>{_LINK})? *")
 
 
-_NEITHER = re.compile(r"[,;] ?(?:and )?«? ?neither»? «?at»? ?[^,;]*$")
+_NEITHER = re.compile(r"[,;] ?(?:and )?«? ?neither»? «?at»? ?[^,;{}]*")
 
 
 def named_features(text: str) -> str:

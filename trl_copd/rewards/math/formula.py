@@ -2,8 +2,9 @@ r"""
 A grammar for the formulas that answers are made of: from normalised text to a tree of tuples, which nothing evaluates.
 
 Nodes: `("n", Fraction)`, `("v", name)`, `("c", "π" | "e" | "i")`, `("+", a, b)`, `("*", a, b)`, `("/", a, b)`, `("^",
-a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`; a sum or product, whose letter has a name that
-no other has: `("f", "∑" | "∏", first, last, term, ("v", "∑1"))`, where `("c", "∞")` may be the last.
+a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`. A sum or product is
+`("f", "∑" | "∏", first, last, term, ("v", "∑1"))`; its letter has a name that no other has, and `("c", "∞")` may be
+its last.
 """
 
 import re
@@ -26,7 +27,8 @@ _LETTERS = rf"\\(?:{'|'.join(sorted(GREEK))})[{MARKS}]? ?|[A-Z]{{2,3}}[{MARKS}]|
 _TOKEN = re.compile(
     r"(?P<n>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{2,3}(?![0-9A-Za-z])|E[+-]?[0-9](?![0-9A-Za-z]))?)"
     rf"|(?P<v>(?:{_LETTERS}){_SUBSCRIPT})"
-    r"|(?P<S>[∑∏](?: ?[_^] ?(?:\{[^{}]*\}|[A-Za-z0-9∞])){1,2})|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,…])|(?P<x>.)"
+    r"|(?P<S>[∑∏](?: ?[_^] ?(?:\{[^{}]*\}|[A-Za-z0-9∞])){1,2})"
+    r"|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,…])|(?P<x>.)"
 )
 _BOUNDS = re.compile(
     r"[∑∏] ?(?:\^ ?(?P<last2>\{[^{}]*\}|[A-Za-z0-9∞]) ?)?"
@@ -188,7 +190,7 @@ class _Parser:
         raise Unreadable(f"{token!r} is not understood where it stands")
 
     def total(self, token: str) -> Node:
-        r"""`\sum_{n=0}^{\infty} a_n x^n`: of the factors behind it; `\prod`: of those up to the last with its letter."""
+        r"""`\sum_{n=0}^{\infty} x^n` of the factors behind it; `\prod` of those up to the last with its letter."""
         match = _BOUNDS.fullmatch(token)
         if not match or self.sums >= MAX_SUMS or not ("≥" in token or match["last"] or match["last2"]):
             raise Unreadable(f"{token!r:.40} is not understood")
@@ -204,23 +206,18 @@ class _Parser:
         return self.node("f", token[0], first, last, _replaced(term, letter, own), own)
 
     def factors(self, letter: str) -> Node:
-        start, count = self.at, 0
-        while not count or self.peek() == "*" or self.starts():  # how many factors there are up to the last with it
-            at = self.at
+        """The factors up to the last that has the letter."""
+        node = kept = self.power()
+        end = self.at
+        while self.peek() == "*" or self.starts():
             if self.peek() == "*":
                 self.take()
-            node = self.power()
-            end = self.at if not count or names_letter(node, letter) else end
-            count += 1
-            if self.at == at:
-                break
-        self.at = start
-        node = self.power()
-        while self.at < end:
-            if self.peek() == "*":
-                self.take()
-            node = self.node("*", node, self.power())
-        return node
+            factor = self.power()
+            node = self.node("*", node, factor)
+            if has_name(factor, letter):
+                kept, end = node, self.at
+        self.at = end
+        return kept
 
     def group(self, opening: str) -> Node:
         bars, self.bars = self.bars, opening == "|"
@@ -313,9 +310,9 @@ def variables(node: Node) -> set[str]:
     return set().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)), set())
 
 
-def names_letter(node: Node, letter: str) -> bool:
+def has_name(node: Node, letter: str) -> bool:
     return node[:2] in (("v", letter), ("c", letter)) or any(
-        names_letter(part, letter) for part in node[1:] if isinstance(part, tuple)
+        has_name(part, letter) for part in node[1:] if isinstance(part, tuple)
     )
 
 

@@ -46,7 +46,9 @@ def undecorated(text: str) -> str:
 _OPERATOR = re.compile(r"\s*(?:\\displaystyle\s*)?\\(?:i*nt|oint|sum|prod|lim|sup|inf)(?![A-Za-z])")
 
 
-_LIMIT_OF_NAME = re.compile(r"([,;]\s*(?:\\q?quad\s*)?)\\lim\s*_\s*\{[^{}]*\}\s*[A-Za-z](?:\([a-z]\))?\s*=")
+_LIMIT_OF_NAME = re.compile(
+    r"([,;]\s*(?:\\q?quad\s*)?)\\lim\s*_\s*\{[^{}]*\}\s*[A-Za-z]\s*(?:(?:\\left)?\([a-z](?:\\right)?\))?\s*="
+)
 
 
 def without_operator(text: str) -> str:

@@ -20,7 +20,8 @@ Reader = Callable[[str], Reading]
 _NAME = r"\\?[A-Za-z]+ ?(?:_ ?(?:\w|\{[^{}]*\}))? ?\([^()]+\)"
 _ELSE = r"«?(?:otherwise|elsewhere)»?"
 _OTHERWISE = re.compile(
-    rf"(?P<rest>.+?)[,;]? ?(?:«?and»? )?(?:(?:{_NAME} ?(?:=|equals) ?)?0,? {_ELSE}|{_ELSE},? ?(?:{_NAME} ?= ?|equals )?0"
+    rf"(?P<rest>.+?)[,;]? ?(?:«?and»? )?(?:(?:{_NAME} ?(?:=|equals) ?)?0,? {_ELSE}"
+    rf"|{_ELSE},? ?(?:{_NAME} ?= ?|equals )?0"
     r"|P\( ?X ?= ?x ?\) ?= ?0,? «?for»? x ?≠ ?[0-9, ]+)"
 )
 _PIECE = re.compile(
@@ -117,7 +118,8 @@ def _counts(text: str) -> Reading | None:
         counts = counted(noun if noun.endswith("s") else f"{noun}s", False)
         if not counts or split_unit(f"5 «{noun}»")[1] is not None and not noun.endswith("s"):
             return None
-        items.append(Reading("scalar", ("n", Fraction(amount)), unit=Unit(((f"#{singular(counts)}", 1),), Fraction(1))))
+        unit = Unit(((f"#{singular(counts)}", 1),), Fraction(1))
+        items.append(Reading("scalar", ("n", Fraction(amount)), unit=unit))
     return Reading("list", items=tuple(items)) if len({item.unit for item in items}) == len(items) else None
 
 

@@ -12,6 +12,7 @@ from .plain import words
 from .points import check_value, proportional, same_value
 from .region import region_of
 from .scalars import COORDINATES, asked, same_equation, same_label, same_scalar
+from .series import is_series, is_sum_of
 from .spaces import as_basis, as_eigen, same_basis, same_eigen
 from .value import constant
 
@@ -49,6 +50,9 @@ def same(gold: Reading, given: Reading) -> bool:
     if gold.kind == "scalar" and given.kind == "equation":
         if gold.label and variables(gold.value):
             return same_equation(gold, given)
+        if is_series(gold.value):  # e^x = Σ x^n/n!
+            left, right = given.items
+            return is_sum_of(left.value, right.value) and same(gold, right)
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
         left, right = given.items
         if gold.label and LABEL.fullmatch(gold.label):

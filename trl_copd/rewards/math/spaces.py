@@ -21,6 +21,10 @@ Reader = Callable[[str], Reading]
 MAX_SIZE = 12  # of a vector, and of vectors
 _BETWEEN = re.compile(r"[,;:=↔→]|«[^«»]*»|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
 _NAME = re.compile(r"\\?[A-Za-z]+ ?[\u0300-\u20ff]?(?: ?_ ?(?:\w|\{[^{}]*\}))?'*")
+_WORDS = frozenset(
+    "the is are a an and for to of with where has have eigen eigenvalue eigenvalues eigenvector eigenvectors values"
+    " corresponding associated respectively normalized unit orthonormal basis eigenspace span".split()
+)
 _TRANSPOSED = re.compile(r" ?\^ ?(?:\{ ?T ?\}|T|⊤)$")
 _MULTIPLE = re.compile(r"(?P<factor>[^()⟨]*[^()⟨ ]) ?(?P<vector>[(⟨].*,.*[)⟩])")
 _SPAN = re.compile(r"^«? ?(?:span|Span)»? ?(?=[(⦃])")
@@ -48,14 +52,16 @@ def read_eigen(text: str, read: Reader) -> Reading:
     `\{v, w\} \leftrightarrow 3`, `\lambda=3: v, w`, `\lambda_1=3, v_1=…`: numbers and vectors in turn, either first,
     or first all numbers and then as many vectors.
     """
+    words = " ".join(re.findall("«([^«»]*)»", text)).lower()
+    if set(re.findall("[a-z]+", words)) - _WORDS:
+        raise Unreadable("words beside the eigenvectors")
     parts, _ = split(text, _BETWEEN)
     found: list[Reading | list[Reading]] = []
     for part in parts:
         part = part.strip(" .")
-        if not part or _NAME.fullmatch(part):
+        if not part or _NAME.fullmatch(part) and part not in ("i", "e"):
             continue
-        vectors = _vectors(part, read) if part[-1] not in "0123456789" or "⟦" in part else None
-        found.append(vectors or read(part))
+        found.append(_vectors_or_none(part, read) or read(part))
     numbers = [item for item in found if isinstance(item, Reading)]
     groups = [item for item in found if not isinstance(item, Reading)]
     if not numbers or not groups or len(found) > 4 * MAX_SIZE:
@@ -110,6 +116,13 @@ def _vectors(text: str, read: Reader) -> list[Reading]:
         parts, _ = split(text[1:-1], re.compile("[,;]"))
         return [vector for part in parts for vector in _vectors(part, read)]
     return [_column(read(text))]
+
+
+def _vectors_or_none(text: str, read: Reader) -> list[Reading] | None:
+    try:
+        return _vectors(text, read)
+    except Unreadable:
+        return None
 
 
 def _column(reading: Reading) -> Reading:
