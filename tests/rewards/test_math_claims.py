@@ -127,6 +127,8 @@ class TestPhrases:
             (r"$\bigcup_{k=-\infty}^{\infty}\left\{\left[k\pi, \frac{(4 k+1) \pi}{4}\right) \cup"
              r"\left(\frac{(4k+1) \pi}{4}, \frac{(2 k+1) \pi}{2}\right]\right\}$",
              r"\bigcup_{k\in\mathbb{Z}}\left[k\pi, \frac{(2 k+1) \pi}{2}\right]", 0.0),
+            (r"|\vec{a}|=5", r"|\vec{b}|=5", 0.0), (r"|\vec{a}+\vec{b}|=5", r"|\vec{a}-\vec{b}|=5", 0.0),
+            (r"|\vec{a}\times\vec{b}|=5", "5", 1.0), (r"|\vec{a}\times\vec{b}|=5", r"|\vec{a}\times\vec{c}|=5", 0.0),
             (r"$[\mathbf{x}]_{B}=\left[\begin{array}{r}2 \\ 1\end{array}\right]$", "(2,1)", 1.0),
             (r"$[\mathbf{x}]_{B}=\left[\begin{array}{r}2 \\ 1\end{array}\right]$", "(1,2)", 0.0),
             (r"$\mathbf{v}=\frac{1}{4} \mathbf{u}_{1}-\frac{4}{5} \mathbf{u}_{3}$", r"0.25u_1-0.8u_3", 1.0),

@@ -174,7 +174,7 @@ def _in_order(first: str, second: str) -> str:
 def unwrapped(text: str) -> str:
     """An answer without boxes, sizes and colours around all of it."""
     before = None
-    while text != before:
+    while text != before and len(text) <= MAX_CHARS:
         before = text
         text = _ANSWER_IS.sub("", _SIZE.sub("", undecorated(text).strip(), count=1), count=1).strip()
         start = match.end() if (match := _WRAPPED.match(text)) else -1
@@ -192,6 +192,8 @@ def answer_claim(answer: str) -> str:
     sentence = re.sub(r" {2,}", " ", re.sub(r"\s+(?=[,.](?:\s|$))", "", answer.replace("−", "-")))
     sentence = re.sub(r"\\(?:left|right)(?=[()])", "", re.sub(r"\.+$", ".", sentence.strip()))
     found = claim(sentence)
+    if not found.strip():
+        return answer
     before, _, rest = sentence.partition(found) if found in sentence else ("", "", "")
     return answer if _CONTRADICTS.search(rest) or _DENIES.search(before) else _coins(found, "[ndqp]")
 

@@ -78,8 +78,9 @@ def equation(parts: list[str], relations: list[str], read: Reader) -> Reading:
     if len(sides) > 2 and free[0] and not any(free[1:]):  # |PQ × PR| = √(64 + 9) = √73
         _consistent(sides[1:], relations[1:])
         sides = [sides[0], last]
-    if len(sides) == 2 and free[0] and not any(free[1:]) and all(name[-1] in MARKS for name in free[0]):
-        return last  # the length of a product of vectors
+    if len(sides) == 2 and "*" in parts[0] and len(free[0]) > 1 and not free[1]:
+        if all(name[-1] in MARKS for name in free[0]):  # a product of vectors, whose name `operator_name` compares
+            return last
     if len(sides) > 2:
         return Reading("chain", items=tuple(sides))
     if any(side.unit for side in sides):

@@ -68,7 +68,7 @@ class MathReward(VerifierReward):
     ```
     """
 
-    version = "4"
+    version = "5"
     contained = True
 
     def __init__(
