@@ -174,7 +174,7 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
     if _bare(raw) in (_bare(gold.raw), _bare(gold.sentence or gold.raw)):
         return Verdict(True, "the text of the reference")
-    names = operator_name(gold.raw), None
+    names: tuple[str | None, str | None] = operator_name(gold.raw), None
     if gold.claimed or names[0]:
         raw = unwrapped(raw)
         raw = answer_claim(raw) if gold.claimed else raw
