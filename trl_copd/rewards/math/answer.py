@@ -12,14 +12,17 @@ from dataclasses import replace
 from .bounds import Unreadable
 from .brackets import closing, replace_outside, split
 from .equations import equation, final_claim, is_label, ungrouped
-from .formula import Node, has, parse
+from .formula import Node, has, parse, variables
 from .kinds import Reading, unlabelled
 from .lines import read_features, read_lines
 from .matrices import matrix_formula
-from .plain import number
+from .phrases import as_binomials, read_phrase
+from .plain import number, significant_digits, words
 from .region import REALS, as_region, combine, combine_sets, complement, inequality, region_of
 from .same import same
+from .spaces import read_basis, read_eigen
 from .special import special
+from .symbols import FUNCTIONS
 from .units import split_unit
 from .vocabulary import labels
 
@@ -30,7 +33,7 @@ _RELATION = re.compile(r"[=<>≤≥≠≈∈∉]|:=")
 _THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9]|,[0-9])")
 _GLUED = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)([mgshlLNJWVKA])")  # 5m, 0.64N
 _CHOSEN = re.compile(r"«\(?([A-F])\)?[.:]?» ?(.+)")  # \textbf{(B)}\ 12
-_SAID = re.compile(r"(«[^«»]+:»|(?:«[^«»]+»|[A-Za-z][a-z -]{2,30}) ?:) ?(.+)")
+_SAID = re.compile(r"([A-Z] ?:(?= ?[0-9.]+ ?«)|«[^«»]+:»|(?:«[^«»]+»|[A-Za-z][a-z -]{2,30}) ?:) ?(.+)")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -56,11 +59,27 @@ def readings(text: str, answer: bool = False) -> tuple[Reading, ...]:
                 found[-1] = replace(found[-1], kind="set")  # 1,234 may be two numbers, but never the point (1,234)
         except Unreadable as error:
             problem = problem or error
+    if not answer and found and (rounded := _rounded_reference(text, found[0])):
+        found.append(rounded)
     if not found and (last := _THOUSANDS.sub(_joined, text)) not in versions:
         found.append(read(last))
     if not found:
         raise problem or Unreadable("it is empty")
     return tuple(found)
+
+
+_DECIMAL = re.compile(r"(?P<exact>.+)(?:=|≈)(?P<decimal> ?-?[0-9]*\.[0-9]+(?: ?(?:°|«[^«»]*»).*)?)")
+
+
+def _rounded_reference(text: str, reading: Reading) -> Reading | None:
+    """Of `20 cos 20° = 18.79`, which says both, the decimal."""
+    match = (
+        _DECIMAL.fullmatch(text.rstrip(" .")) if reading.kind == "scalar" and not variables(reading.value) else None
+    )
+    decimal = match and read_or_none(match["decimal"])
+    if not decimal or decimal.kind != "scalar" or significant_digits(decimal.text) < 3:
+        return None
+    return replace(decimal, label=reading.label)
 
 
 def _joined(match: re.Match) -> str:
@@ -79,7 +98,11 @@ def read(text: str) -> Reading:
         claims, arrows = split(text, re.compile("⇒"))
         if arrows:
             return final_claim([read_or_none(claim) for claim in claims if claim] if claims[-1] else [])
-    if text[0] == "«" and (found := read_features(text, read)):
+    if text[0] == "«" and (found := _space(text) or read_features(text, read)):
+        return found
+    if "↔" in text:
+        return read_eigen(text, read)
+    if found := read_phrase(text, read):
         return found
     if ":" in text and (found := _twice(text)):
         return found
@@ -99,6 +122,25 @@ def read(text: str) -> Reading:
     if len(parts) > 1:
         return _list([read(part) for part in parts], joints)
     return _item(text)
+
+
+_SPACE = re.compile(r"«(?:(?P<eigen>eigen)|(?:an? |the |orthonormal )*basis(?: is)?:?)» ?:? ?(?P<of>.+)")
+
+
+def _space(text: str) -> Reading | None:
+    match = _SPACE.fullmatch(text)
+    return (read_eigen if match["eigen"] else read_basis)(match["of"], read) if match else None
+
+
+def readings_for(references: tuple[Reading, ...], text: str) -> tuple[Reading, ...]:
+    """As `readings` of an answer; where the reference is a space, its vectors may stand as they like."""
+    how = {"eigen": read_eigen, "basis": read_basis}.get(references[0].kind)
+    if how is not None:
+        try:
+            return (how(text, read),)
+        except Unreadable:
+            pass
+    return readings(text, answer=True)
 
 
 def read_or_none(text: str) -> Reading | None:
@@ -121,6 +163,10 @@ _FAMILY = (
 
 
 _EVERY = re.compile(r"∪ ?_ ?\{? ?(?P<k>[a-z]) ?(?:= ?-∞ ?\}? ?\^ ?\{? ?\+? ?∞|∈ ?ℤ) ?\}? ?(?P<region>.+)")
+_BUILDER = re.compile(
+    rf"(?!\\(?:{'|'.join(FUNCTIONS)})\b)(?:\\?[a-zA-Z]+|\( ?[a-zA-Z](?: ?, ?[a-zA-Z])+ ?\))"
+    rf" ?(?:∈ ?ℝ(?: ?\^ ?\{{?.\}}?)? ?)?[|:](.*)"
+)
 _ALL = re.compile(r"^«?(?:for )?(?:all|any|every)»? ?(?=[A-Za-z] ?[<>≤≥≠])")  # all n ≥ 3
 _FOR = r"[,;]? ?\(? ?(?:where |with |for )?(?:(?:all|any|every|some|an arbitrary|a|arbitrary) )?"
 _NAMES = r"(?<=[ ,;(])(?P<k>[A-Za-z](?: ?, ?[A-Za-z])*)"
@@ -139,7 +185,7 @@ def _without_constant(text: str) -> str:
     for pattern in _CONSTANT:
         match = pattern.fullmatch(bare)
         names = re.split(" ?, ?", match["k"]) if match else []
-        if match and all(re.search(rf"(?:=|^\().*(?<![A-Za-z\\]){name}", match[1]) for name in names):
+        if match and all(re.search(rf"(?:=|^[(⟦]).*(?<![A-Za-z\\]){name}", match[1]) for name in names):
             return match[1].strip()
     return text
 
@@ -147,7 +193,12 @@ def _without_constant(text: str) -> str:
 def _family(text: str) -> Reading | None:
     r"""`k\pi, k\in\mathbb{Z}` or `\bigcup_{k\in\mathbb{Z}}(k,k+1)`: one answer for every whole number."""
     if match := _EVERY.fullmatch(text):
-        return Reading("family", (match["k"], "ℤ"), (read(match["region"]),))
+        region = match["region"]
+        if region[0] in "⦃{" and closing(region, 0) == len(region) - 1:
+            region = region[1:-1].strip()
+        parts = split(region, _UNION)[0]
+        inner = read(parts[0]) if len(parts) == 1 else Reading("list", items=tuple(read(part) for part in parts))
+        return Reading("family", (match["k"], "ℤ"), (inner,))
     bare = re.sub(r" +", " ", re.sub("[«»]", " ", text)).strip()
     for pattern in _FAMILY:
         if (match := pattern.fullmatch(bare)) and match[1].strip() and match[1].strip() != match["k"]:
@@ -206,10 +257,12 @@ def _item(text: str) -> Reading:
     either, unions = split(text, _UNION)
     if unions and all(len(split(part, re.compile("[<>≤≥]"))[0]) > 1 for part in either):
         return _list([read(part) for part in either], ["or"] * len(unions))
+    if "⟦" in text and "=" in text and (binomials := as_binomials(text)):
+        text = binomials
     parts, relations = split(text, _RELATION)
     if not relations:
         # "vertex: (1, 2)" says what it is, as an equals sign would
-        if (match := _SAID.fullmatch(text)) and labels(match[1]):
+        if (match := _SAID.fullmatch(text)) and (len(match[1].strip(" :")) == 1 or labels(match[1])):
             return replace(read(match[2]), label=match[1].strip("« »:").casefold())
         return _value(text)
     parts = [ungrouped(part) for part in parts]
@@ -231,12 +284,16 @@ def _item(text: str) -> Reading:
     raise Unreadable("relations of different kinds stand in one chain")
 
 
+_RELATED = re.compile("[<>≤≥≠]")
+
+
 def _twice(text: str) -> Reading | None:
     """`x > 1: (1, ∞)`, a condition and the region that it means."""
     parts, _ = split(text, re.compile(r" ?: ?(?=[(\[⦃ℝ])"))
-    if len(parts) != 2 or len(split(parts[0], re.compile("[<>≤≥≠]"))[0]) == 1 or not parts[1]:
+    first = parts[0].strip("⦃⦄ .")
+    if len(parts) != 2 or not parts[1] or words(first) != "ℝ" and not _RELATED.search(first):
         return None
-    condition, region = read(parts[0]), read(parts[1])
+    condition, region = read(first), read(parts[1])
     if condition.kind != "region" or not same(condition, region):
         raise Unreadable("it contradicts itself")
     return condition
@@ -269,7 +326,7 @@ def _bracketed(text: str) -> Reading | None:
         if len({len(row) for row in rows}) != 1:
             raise Unreadable("the rows of a matrix differ in length")
         return Reading("matrix", (len(rows), len(rows[0])), tuple(read(cell) for row in rows for cell in row))
-    if text[0] == "⦃" and (builder := re.match(r"\\?[a-zA-Z]+ ?(?:∈ ?ℝ ?)?[|:](.*)", inner)):
+    if text[0] == "⦃" and (builder := _BUILDER.match(inner)):
         return read(builder[1])
     if not inner:
         raise Unreadable("brackets hold nothing")

@@ -9,12 +9,15 @@ _NAMES = (
     rf"|(?P<point>saddle|inflection) {_POINT}|concave (?P<side>up|down)(?:wards?)?|(?P<way>increasing|decreasing)"
 )
 _LINK = "«? *(?:(?:occurs )?(?:at|on|when|for)(?![a-z])|:) *»?"
-_NAMED = re.compile(rf"«? ?(?<![A-Za-z0-9])(?<![0-9] )(?:{_NAMES})(?P<dot> ?\.)?»? *(?P<link>{_LINK})? *")
+_NAMED = re.compile(rf"«? ?(?<![A-Za-z0-9])(?<![0-9] )(?:{_NAMES})(?P<dot> *\.)?»? *(?P<link>{_LINK})? *")
+
+
+_NEITHER = re.compile(r"[,;] ?(?:and )?«? ?neither»? «?at»? ?[^,;{}]*")
 
 
 def named_features(text: str) -> str:
     r"""Each name as `«✦max»: `. A name needs "at" or its like behind it, so that `\max(1, 2)` stays a function."""
-    return _NAMED.sub(_named, text)
+    return _NAMED.sub(_named, _NEITHER.sub("", text))
 
 
 def _named(match: re.Match) -> str:

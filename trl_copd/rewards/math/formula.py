@@ -2,28 +2,37 @@ r"""
 A grammar for the formulas that answers are made of: from normalised text to a tree of tuples, which nothing evaluates.
 
 Nodes: `("n", Fraction)`, `("v", name)`, `("c", "π" | "e" | "i")`, `("+", a, b)`, `("*", a, b)`, `("/", a, b)`, `("^",
-a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`.
+a, b)`, `("-", a)`, `("±", a)` and `("∓", a)`, `("f", name, *arguments)`. A sum or product is
+`("f", "∑" | "∏", first, last, term, ("v", "∑1"))`; its letter has a name that no other has, and `("c", "∞")` may be
+its last.
 """
 
 import re
 from fractions import Fraction
 
-from .bounds import MAX_DEPTH, MAX_EXPONENT, Unreadable
+from .bounds import MAX_DEPTH, MAX_EXPONENT, NoGrammar, Unreadable
 from .symbols import FUNCTIONS, GREEK, MARKS
+from .units import split_unit
 
 
 Node = tuple
 
 MAX_NODES = 400
+MAX_SUMS = 6
 
 # A name: of a letter, or of several with a mark over them, with an index and primes
 _WORD = r"\\[a-z]+ |«[A-Za-z ]{1,12}»|[⊙⊕⊥∥△∞*]"
-_SUBSCRIPT = rf"(?:_ ?(?:[A-Za-z0-9]|{_WORD}|\{{(?:[A-Za-z0-9,+ ()-]|{_WORD}){{1,12}}\}}))?'*"
+_SUBSCRIPT = rf"(?:_ ?(?:[A-Za-z0-9]|{_WORD}|\{{(?:[A-Za-z0-9,+ ()/.-]|{_WORD}){{1,12}}\}}))?'*"
 _LETTERS = rf"\\(?:{'|'.join(sorted(GREEK))})[{MARKS}]? ?|[A-Z]{{2,3}}[{MARKS}]|[A-Za-z][{MARKS}]?"
 _TOKEN = re.compile(
     r"(?P<n>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{2,3}(?![0-9A-Za-z])|E[+-]?[0-9](?![0-9A-Za-z]))?)"
     rf"|(?P<v>(?:{_LETTERS}){_SUBSCRIPT})"
+    r"|(?P<S>[∑∏](?: ?[_^] ?(?:\{[^{}]*\}|[A-Za-z0-9∞])){1,2})"
     r"|(?P<f>\\[a-z]+ ?)|(?P<s> +)|(?P<o>[-+*/^!%°()\[\]{}|⌊⌋⌈⌉±∓π_,…])|(?P<x>.)"
+)
+_BOUNDS = re.compile(
+    r"[∑∏] ?(?:\^ ?(?P<last2>\{[^{}]*\}|[A-Za-z0-9∞]) ?)?"
+    r"_ ?\{ ?(?P<k>[A-Za-z]) ?[=≥] ?(?P<first>[^{}=≤≥<>]+)\} ?(?:\^ ?(?P<last>\{[^{}]*\}|[A-Za-z0-9∞]))?"
 )
 _STARTS = frozenset("([{|⌊⌈π")
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⌊": "⌋", "⌈": "⌉", "|": "|"}
@@ -43,14 +52,22 @@ def parse(text: str) -> Node:
     return node
 
 
+_ROMAN = re.compile(r"«([A-Za-z]{2})»(?= ?(?:[}_)^]|$))")  # \mathrm{gb}, letters that are multiplied
+
+
+def _as_product(match: re.Match) -> str:
+    return match[0] if split_unit(f"5 {match[0]}")[1] else f" {match[1]}"
+
+
 class _Parser:
     def __init__(self, text: str):
+        text = _ROMAN.sub(_as_product, text) if "«" in text else text
         self.tokens = [(match.lastgroup or "x", match[0].strip()) for match in _TOKEN.finditer(text)]
         runs = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{5,}", re.sub(r"\\[A-Za-z]+|_ ?\{[^{}]*\}|_ ?«[^»]*»", "", text))
         if runs or any(kind == "x" for kind, _ in self.tokens):
             raise Unreadable(f"{text!r:.60} is not a formula")
         self._join_numbers()
-        self.at = self.nodes = self.depth = self.bars = 0
+        self.at = self.nodes = self.depth = self.bars = self.sums = 0
 
     def _join_numbers(self) -> None:
         """Drop spaces, but not between numbers: "1 2" is not 12."""
@@ -119,7 +136,7 @@ class _Parser:
     def starts(self) -> bool:
         """Whether the next token starts a factor that is multiplied without a sign."""
         token = self.peek()
-        return self.kind() in ("n", "v", "f") or token in _STARTS and not (token == "|" and self.bars)
+        return self.kind() in ("n", "v", "f", "S") or token in _STARTS and not (token == "|" and self.bars)
 
     def signed(self) -> Node:
         signs: list[str] = []
@@ -164,11 +181,43 @@ class _Parser:
             return self.node("c", name) if name in ("e", "i") else self.node("v", name)
         if kind == "f":
             return self.function(token[1:])
+        if kind == "S":
+            return self.total(token)
         if token == "π":
             return self.node("c", "π")
         if token in _PAIRS:
             return self.group(token)
         raise Unreadable(f"{token!r} is not understood where it stands")
+
+    def total(self, token: str) -> Node:
+        r"""`\sum_{n=0}^{\infty} x^n` of the factors behind it; `\prod` of those up to the last with its letter."""
+        match = _BOUNDS.fullmatch(token)
+        if not match or self.sums >= MAX_SUMS or not ("≥" in token or match["last"] or match["last2"]):
+            raise Unreadable(f"{token!r:.40} is not understood")
+        letter, first = match["k"], parse(match["first"])
+        high = (match["last"] or match["last2"] or "∞").strip("{} +")
+        last: Node = ("c", "∞") if high == "∞" else parse(high)
+        self.sums += 1
+        name = f"∑{self.sums}"
+        term = self.factors(letter) if token[0] == "∏" else self.product()
+        if any(re.search(rf"_.*{letter}", other) for other in variables(term)):
+            raise NoGrammar("the terms of a sum have an index")
+        own: Node = ("v", name)
+        return self.node("f", token[0], first, last, _replaced(term, letter, own), own)
+
+    def factors(self, letter: str) -> Node:
+        """The factors up to the last that has the letter."""
+        node = kept = self.power()
+        end = self.at
+        while self.peek() == "*" or self.starts():
+            if self.peek() == "*":
+                self.take()
+            factor = self.power()
+            node = self.node("*", node, factor)
+            if has_name(factor, letter):
+                kept, end = node, self.at
+        self.at = end
+        return kept
 
     def group(self, opening: str) -> Node:
         bars, self.bars = self.bars, opening == "|"
@@ -244,7 +293,7 @@ class _Parser:
 
     def arguments(self) -> list[Node]:
         opening = self.take()
-        if opening not in ("(", "{"):
+        if opening not in ("(", "{", "["):
             raise Unreadable("'(' is missing")
         found = [self.sum()]
         while self.peek() == ",":
@@ -257,8 +306,20 @@ class _Parser:
 def variables(node: Node) -> set[str]:
     """Names of the variables in a tree."""
     if node[0] == "v":
-        return {node[1]}
+        return {node[1]} if node[1][0] != "∑" else set()
     return set().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)), set())
+
+
+def has_name(node: Node, letter: str) -> bool:
+    return node[:2] in (("v", letter), ("c", letter)) or any(
+        has_name(part, letter) for part in node[1:] if isinstance(part, tuple)
+    )
+
+
+def _replaced(node: Node, letter: str, by: Node) -> Node:
+    if node[:2] in (("v", letter), ("c", letter)):
+        return by
+    return tuple(_replaced(part, letter, by) if isinstance(part, tuple) else part for part in node)
 
 
 def has(node: Node, *kinds: object) -> bool:

@@ -3,7 +3,13 @@ What `math_reward` runs in its workers: references checked and answers compared 
 math-verify where the reference has a command that the grammar lacks. Both are imported there only, off the clock.
 """
 
-from .bounds import Unreadable
+import re
+
+from .bounds import NoGrammar, Unreadable
+
+
+SYMBOLIC = "it needs math-verify"
+_SUM = re.compile("[∑∏]")
 
 
 def prepare() -> None:
@@ -19,6 +25,8 @@ def check_reference(text: str) -> str | None:
     try:
         for reading in math_answer.readings(text):
             math_same.check(reading)
+    except NoGrammar:
+        return SYMBOLIC
     except Unreadable as problem:
         return str(problem)
     return None
@@ -30,12 +38,15 @@ def compare(gold: str, given: str, tolerance: float = 0.0) -> tuple[bool, str]:
     from . import same as math_same
     from .kinds import rounded
 
+    if _SUM.search(given) and not _SUM.search(gold):
+        return False, "a sum that is left to compute"
     try:
-        answers = math_answer.readings(given, answer=True)
+        references = math_answer.readings(gold)
+        answers = math_answer.readings_for(references, given)
     except Unreadable as problem:
         return False, f"the answer cannot be compared: {problem}"
     reason = "it is another value"
-    for reference in math_answer.readings(gold):
+    for reference in references:
         if tolerance:
             reference = rounded(reference, tolerance)
         for answer in answers:

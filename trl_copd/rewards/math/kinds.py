@@ -18,7 +18,7 @@ class Reading:
             `"scalar"`, `"words"`, `"choice"` (a letter and its value), `"based"`, `"clock"`, `"ratio"`, `"list"`,
             `"set"`, `"tuple"`, `"matrix"`, `"region"` (of the real line), `"equation"`, `"inequality"`, `"order"` (of
             several numbers), `"chain"` (of equals), `"congruence"`, `"family"` (one for each whole
-            number), `"pieces"`, `"proportion"` (of formulas).
+            number), `"pieces"`, `"proportion"` (of formulas), `"basis"` (of a space), `"eigen"` (values with vectors).
         value (`Any`): The tree, words, ends of intervals …, by kind.
         items (`tuple[Reading, ...]`): Members of a list, set, tuple or matrix.
         label (`str`, *optional*): What it was said to be: `x` in "x = 5".
@@ -48,6 +48,7 @@ _DERIVATIVE = (
 LABEL = re.compile(
     rf"{_LETTERS}{_INDEX}(?: ?{_PLAIN_ARGUMENTS})?"
     rf"|(?:«?[fghuvpqFGHPETV]»?|«?(?:Var|Cov|E|P|Pr|SD)»?)[{MARKS}]?{_INDEX} ?(?:\([^()=]+\)|\[[^\[\]=]+\])"
+    r"|\\(?:psi|phi|Phi|Psi) ?\([^()=]+\)|\[ ?[A-Za-z] ?\] ?_ ?(?:[A-Z]|\{[^{}]*\})"  # coordinates in a basis
     rf"|«?Pr?»? ?\([^()]+\)"  # P(X = 2)
     rf"|\( ?[A-Za-z](?:, ?[A-Za-z])+ ?\)|[A-Za-z]{{1,3}}(?: ?: ?[A-Za-z]{{1,3}})+|[∠△] ?[A-Z]{{1,3}}|{_DERIVATIVE}"
     rf"|\|[A-Z]{{2}}[{MARKS}]?\|"  # the length of AB

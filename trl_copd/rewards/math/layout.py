@@ -7,6 +7,7 @@ import re
 
 from .bounds import MAX_CHARS
 from .brackets import closing
+from .symbols import scripts
 
 
 _COLOR = re.compile(r"^\s*\\color\s*(?:\[\w*\])?\s*\{\s*#?\w*\s*\}")
@@ -45,17 +46,28 @@ def undecorated(text: str) -> str:
 _OPERATOR = re.compile(r"\s*(?:\\displaystyle\s*)?\\(?:i*nt|oint|sum|prod|lim|sup|inf)(?![A-Za-z])")
 
 
+_LIMIT_OF_NAME = re.compile(
+    r"([,;]\s*(?:\\q?quad\s*)?)\\lim\s*_\s*\{[^{}]*\}\s*[A-Za-z]\s*(?:(?:\\left)?\([a-z](?:\\right)?\))?\s*="
+)
+
+
 def without_operator(text: str) -> str:
     r"""What `\int_0^1 x dx = …` is said to be: a sum, integral or limit before "=" names the value, as `x` would."""
-    at = _equals(text) if _OPERATOR.match(text) else None
-    return text if at is None else text[at + 1 :]
+    text = _LIMIT_OF_NAME.sub(r"\1", text)
+    inner = text.strip()
+    if inner[:1] == "$" and inner[-1:] == "$" and inner.count("$") == 2:
+        inner = inner.strip("$")
+    at = _equals(inner) if _OPERATOR.match(inner) else None
+    return text if at is None else inner[at + 1 :]
 
 
 def _equals(text: str) -> int | None:
-    """Place of the first "=" outside of brackets that something follows."""
+    """Place of the first "=" outside of brackets that something follows, if no comma comes first."""
     depth = 0
     for index, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
+        if char in ",;" and depth == 0 and text[index - 1 : index] != "\\":
+            return None
         if char == "=" and depth == 0 and text[index + 1 :].strip():
             return index
     return None
@@ -63,6 +75,7 @@ def _equals(text: str) -> int | None:
 
 _DETERMINANT = re.compile(r"\s*\\(?:det|operatorname\s*\{\s*(?:det|tr|rank|rk)\s*\})(?![A-Za-z])")
 _OF_VECTORS = re.compile(r"\\(?:vec|overrightarrow|mathbf|boldsymbol)\b.*\\(?:times|cdot|bullet)\b")
+_PLAIN = {ord("∞"): r"\infty ", ord("π"): r"\pi ", ord("−"): "-"}
 _UNSEEN = frozenset(
     r"\, \; \: \! \left \right \displaystyle \limits \nolimits \mathrm \text \operatorname \mathbf \boldsymbol \vec"
     r" \quad \qquad { } $ \( \[".split()
@@ -77,7 +90,7 @@ def operator_name(text: str) -> str | None:
     """
     if "=" not in text or "\\" not in text or len(text) > MAX_CHARS:
         return None
-    text = text.strip("$ ")
+    text = scripts(text.strip("$ ")).translate(_PLAIN)
     at = _equals(text)
     name = text[:at] if at is not None else ""
     if not (_OPERATOR.match(name) or _DETERMINANT.match(name) or _OF_VECTORS.search(name)):

@@ -11,6 +11,7 @@ from typing import Any
 
 from .bounds import Unreadable
 from .formula import Node, has, variables
+from .series import check_series, is_series, same_series, sum_points
 from .value import DIGITS, Evaluator, NoValue, Point, as_float, is_real, mp, values
 
 
@@ -67,7 +68,8 @@ def same_value(left: Node, right: Node) -> bool:
     Raises:
         Unreadable: One of them is defined nowhere, or too large.
     """
-    return any(_same(left, right, base) for base in ((0, 10) if has(left, "log") or has(right, "log") else (0,)))
+    same = same_series if is_series(left) or is_series(right) else _same
+    return any(same(left, right, base) for base in ((0, 10) if has(left, "log") or has(right, "log") else (0,)))
 
 
 def _same(left: Node, right: Node, log_base: int) -> bool:
@@ -80,6 +82,11 @@ def _everywhere(left: Node, right: Node, agree: Callable[[Point, bool], Any]) ->
     whole numbers; and then with complex values.
     """
     names = tuple(sorted(variables(left) | variables(right)))
+    if names and (has(left, "∑", "∏") or has(right, "∑", "∏")):
+        answers = list(_answers(agree, sum_points(left, right), True))
+        if len(answers) > 8 or not all(answers):
+            return all(answers)
+        raise Unreadable("it has no value")
     kinds = [("real", True), ("whole", True), ("real", False)]
     if not all(name[0] in _WHOLE for name in names):
         del kinds[1]
@@ -127,4 +134,6 @@ def proportional(left: Node, right: Node, positive: bool = False) -> bool:
 
 def check_value(node: Node) -> None:
     """Raise `Unreadable` for a tree that has no value anywhere."""
+    if has(node, "∞") and variables(node):
+        check_series(node)
     same_value(node, node)

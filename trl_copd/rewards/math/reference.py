@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base import Verdict
 from .bounds import MAX_CHARS, NoGrammar, Unreadable
+from .claims import claim
 from .extract import last_boxed
 from .plain import number, of_float, words
 from .text import normalise
@@ -17,7 +18,7 @@ from .units import split_unit
 class Gold:
     """
     A reference: its text as found and normalised, its value if it is a plain number, its words if it is words, the
-    sentence around it, and what it counts, in `9 (apples)`.
+    sentence around it, what it counts, in `9 (apples)`, and whether a sentence claimed it.
     """
 
     raw: str
@@ -27,6 +28,7 @@ class Gold:
     symbolic: bool = False  # for math-verify: it has a command that this package has no rule for
     sentence: str | None = None
     noun: str = ""
+    claimed: bool = False  # a sentence said it, so that an answer may say it in one, too
 
     @property
     def key(self) -> str:
@@ -62,37 +64,8 @@ _MARKED = re.compile(r"####([^\n]*)")
 _PROSE = re.compile(r"\b(?:the|is|are|so|answer|therefore|we|it)\b", re.IGNORECASE)
 
 
+_NAMED_COUNT = re.compile(r"([A-Za-z](?:\([^()]*\))? ?= ?)([^=,;()]+\([A-Za-z ]+\))")
 _COUNTED = re.compile(r"(\S[^()]*?) ?«?\( ?«?([A-Za-z0-9][^()=^\\»]*|\$|%)»? ?\)»?")
-# "Solution is: x = 2", and a sentence that ends in the one formula that it gives: "The mode is $1/3$."
-_SOLUTION = re.compile(r"\s*(?:the )?(?:general |unique |only )?solutions? ?(?:set )?(?:is|are) ?:", re.IGNORECASE)
-_SENTENCE = re.compile(
-    r"(?:The|Its)(?: (?:[A-Za-z'-]+|\$[^$=]*\$|\\\([^=]*?\\\)))+? (?:is|are|equals|has (?:length|area|volume|radius))"
-    r" (?P<claim>\$[^$]+\$(?: [a-z]+){0,2}|\\\((?:(?!\\\)).)+\\\)(?: [a-z]+){0,2})\.?"
-)
-# A worked reference that closes with a sentence that says the value: "… The area is $8\sqrt3$.", "So $x=3$ and $y=2$."
-_FORMULAS = r"(?:\$[^$]+\$(?:,? and \$[^$]+\$|, \$[^$]+\$)*|\$\$[^$]+\$\$|-?[0-9][0-9.,/]*)(?: [a-z]+){0,2}"
-_THEN = r"(?:So|Thus|Therefore|Hence|And so|and therefore|and so|which gives|It follows that)"
-_QUANTITY = (
-    r"(?:area|volume|probability|determinant|length|distance|angle|speed|velocity|rank|dimension|slope|height|radius|sum"
-    r"|value|current|matrix|solution|average|mean|median|variance|force|work|time|cost|number|projection|approximation)"
-)
-_CONCLUSION = re.compile(
-    rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|^){_THEN}?,? ?(?:the|The|its|Its) (?:[a-z]+ ){{0,3}}?{_QUANTITY}"
-    rf"(?: (?:of|to|in|from) [a-z -]+?)? (?:is|are|equals)(?: given by| about)?\s+(?P<claim>{_FORMULAS})\s*\.?"
-    r"(?: It means [^$]*)?"
-)
-_RESULT = re.compile(rf"(?s:.*)(?:(?<=[.$\n] )|(?<=\n)|(?<=, )|^){_THEN},? (?P<claim>{_FORMULAS})\s*\.?")
-_PLANE = re.compile(r"It is (?:the|a) (?:hyper)?(?:plane|line) (?:given by the equation )?(?P<claim>\$[^$]+\$)\.?")
-_YES = re.compile(r"(?P<claim>Yes|No)(?:\. (?!of\b)(?=[A-Z$])|,? (?=since\b|because\b)|, (?=this is\b)).+", re.DOTALL)
-_YES_WITH_FORMULA = re.compile(r"Yes[.,;:] (?P<claim>\$[A-Za-z]\w? ?\([^$=()]+\) ?=[^$]+\$) ?\.?")
-_LAST_WORDS = (_YES_WITH_FORMULA, _YES, _PLANE, _CONCLUSION, _RESULT)
-_MAX_SOLUTION = 4000  # characters in which they are searched: the time grows with the square
-_NONE = re.compile(
-    r"(?:There (?:is|are) )?[Nn]o (?:real )?solutions?(?: ?[:,] ?\$\\(?:oslash|emptyset|varnothing)\$)?\.?"
-)
-_SPLIT_FORMULA = re.compile(r"(?<=[=+,-])\s*\$\s+\$")  # "$y=$ $1$"
-_NEGATES = re.compile(r"\b(?:not|no|never|neither|cannot|if|when|or)\b", re.IGNORECASE)
-
 
 # "Answer: 5" in the box
 _PREFIX = re.compile(
@@ -114,6 +87,9 @@ def counted_noun(text: str, odd: str = "", reference: bool = False) -> str:
     """
     if "; " in text:
         return "; ".join(counted_noun(part.strip(), odd, reference) for part in text.split(";"))
+    named = _NAMED_COUNT.fullmatch(text) if ")" in text[-2:] else None
+    if named:  # Q(50) = 47.5 (pounds)
+        return f"{named[1]}{counted_noun(named[2], odd, reference)}"
     match = _COUNTED.fullmatch(text)
     if not match or number(match[1]) is None or not re.search(r"[A-Za-z]{2}|[mgslhLN]$|[$%]", match[2]):
         return text
@@ -135,23 +111,6 @@ def _noun(text: str) -> str:
     return " ".join(match[2].casefold().split()) if match else ""
 
 
-def _claim(solution: str) -> str:
-    """What a sentence says, where its words cannot change that."""
-    if match := _SOLUTION.match(solution):
-        return solution[match.end() :]
-    solution = _SPLIT_FORMULA.sub(" ", solution)
-    bare = solution.strip()
-    if _NONE.fullmatch(bare):
-        return "no solution"
-    match = _SENTENCE.fullmatch(bare)
-    if match:
-        return match["claim"] if not _NEGATES.search(bare[: match.start("claim")]) else solution
-    for pattern in _LAST_WORDS if len(bare) <= _MAX_SOLUTION else ():
-        if match := pattern.fullmatch(bare):
-            return match["claim"]
-    return solution
-
-
 def _closed(solution: str) -> str:
     """With the braces that are missing at its end, as where a pattern took too little of a `\\boxed{}`."""
     depth = 0
@@ -163,13 +122,14 @@ def _closed(solution: str) -> str:
 
 
 def read_reference(solution: Any) -> "Gold | Verdict":
-    sentence = None
+    sentence, claimed = None, False
     try:
         if isinstance(solution, str):
             marked = _MARKED.findall(solution)
             boxed = last_boxed(solution)
-            raw = marked[-1] if marked else boxed if boxed is not None else _claim(_closed(solution))
+            raw = marked[-1] if marked else boxed if boxed is not None else claim(_closed(solution))
             sentence = None if marked or boxed is not None else solution
+            claimed = sentence is not None and raw.strip("$. ") != sentence.strip("$. ")
         elif isinstance(solution, int) and not isinstance(solution, bool):
             raw = str(solution)
         elif isinstance(solution, float):
@@ -185,12 +145,12 @@ def read_reference(solution: Any) -> "Gold | Verdict":
         value = number(text)
         said = words(text) if value is None else None
         # Prose would be words or a product of letters that no answer equals: a silent 0 for every completion
-        bare = said or re.sub(r"\\[A-Za-z]+|«[A-Za-z ]{0,40}»|is an[y]? integer", "", text)
+        bare = said or re.sub(r"\\[A-Za-z]+|«✦?[A-Za-z ]{0,40}»|is an[y]? integer", "", text)
         if _PROSE.search(bare) or len(re.findall("[A-Za-z]{2,}", bare)) > 5:
             return Verdict(None, "it is prose; put the answer in \\boxed{} or after ####")
     except NoGrammar:
-        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True, sentence=sentence)
+        return Gold(raw.strip(" $\n"), " ".join(raw.split()), symbolic=True, sentence=sentence, claimed=claimed)
     except Unreadable as problem:
         return Verdict(None, str(problem))
     known = said if said is None or not said.isdecimal() else None
-    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun)
+    return Gold(raw.strip(" $\n"), text, value, known, sentence=sentence, noun=noun, claimed=claimed)

@@ -1,5 +1,6 @@
 """Parts of the real line: intervals, inequalities in one variable, unions and differences, in one form."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -173,7 +174,9 @@ def complement(regions: list[Reading]) -> Reading:
 
 
 def as_region(reading: Reading) -> Reading:
-    """x = 3, which stands beside x > 3, as {3}."""
+    """x = 3, which stands beside x > 3, as {3}; x = 1, 2 likewise."""
+    if reading.kind == "list" and reading.label and all(item.kind == "scalar" for item in reading.items):
+        return replace(region_of(Reading("set", items=reading.items)), label=reading.label)
     if reading.kind == "scalar" and reading.label and reading.value[0] != "∞":
         return Reading("region", ((reading.value, True, reading.value, True),), label=reading.label)
     return reading

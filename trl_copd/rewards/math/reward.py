@@ -6,6 +6,7 @@ go to the workers, which compare them by value (`math/grade.py`).
 import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -13,6 +14,7 @@ from ..base import Verdict, VerifierReward, after_thinking, verdict_of
 from ..pool import Outcome, shared_pool
 from . import grade as math_grade
 from .bounds import Unreadable
+from .claims import answer_claim, unwrapped
 from .extract import bare_answer, final_answer, last_boxed
 from .layout import operator_name
 from .plain import approximates, number, words
@@ -66,7 +68,7 @@ class MathReward(VerifierReward):
     ```
     """
 
-    version = "4"
+    version = "5"
     contained = True
 
     def __init__(
@@ -172,7 +174,11 @@ def _grade_plainly(gold: "Gold", text: str, answer: AnswerRule, tolerance: float
         return Verdict(False, "no final answer" if answer == "boxed_or_final" else "no closed \\boxed{}")
     if _bare(raw) in (_bare(gold.raw), _bare(gold.sentence or gold.raw)):
         return Verdict(True, "the text of the reference")
-    names = operator_name(gold.raw), operator_name(raw)
+    names: tuple[str | None, str | None] = operator_name(gold.raw), None
+    if gold.claimed or names[0]:
+        raw = unwrapped(raw)
+        raw = answer_claim(raw) if gold.claimed else raw
+        names = names[0], operator_name(raw)
     if all(names) and names[0] != names[1]:
         return Verdict(False, f"{names[1]!r:.100} is not {names[0]!r:.100}, whatever its value")
     if gold.symbolic:
@@ -230,6 +236,9 @@ def _read_references(references: Iterable[Any], run: Runner) -> dict[str, "Gold 
         some = {key: gold for key, gold in doubtful.items() if gold.symbolic == symbolic}
         outcomes = run(function, [(gold.key,) for gold in some.values()], prepare)
         for key, outcome in zip(some, outcomes, strict=True):
+            if not symbolic and outcome.status == "ok" and outcome.value == math_grade.SYMBOLIC:
+                golds[key] = doubtful[key] = replace(some[key], symbolic=True)
+                continue
             golds[key] = _check_verdict(outcome) or golds[key]
     for key in doubtful:
         found = golds[key]

@@ -12,6 +12,8 @@ from .plain import words
 from .points import check_value, proportional, same_value
 from .region import region_of
 from .scalars import COORDINATES, asked, same_equation, same_label, same_scalar
+from .series import is_series, is_sum_of
+from .spaces import as_basis, as_eigen, same_basis, same_eigen
 from .value import constant
 
 
@@ -26,6 +28,12 @@ def same(gold: Reading, given: Reading) -> bool:
         return gold == Reading("words", given.value) or _is_letter(gold, given.value) or same(gold, given.items[0])
     if gold.kind == "choice" and given.kind != "choice":
         return same(given, gold)
+    if gold.kind == "basis":
+        return same_basis(gold, as_basis(given))
+    if gold.kind == "eigen":
+        return same_eigen(gold, as_eigen(given))
+    if given.kind in ("basis", "eigen"):
+        return False
     if (gold.kind, given.kind) == ("clock", "ratio") and gcd(*gold.value[:2]) != 1:
         return False  # 10:30 is a time of day; as a ratio it would be 1:3
     if (gold.kind, given.kind) == ("list", "set") and _is_assigned(gold):
@@ -42,6 +50,9 @@ def same(gold: Reading, given: Reading) -> bool:
     if gold.kind == "scalar" and given.kind == "equation":
         if gold.label and variables(gold.value):
             return same_equation(gold, given)
+        if is_series(gold.value):  # e^x = Σ x^n/n!
+            left, right = given.items
+            return is_sum_of(left.value, right.value) and same(gold, right)
         # "a + b = 5" for 5; not for a formula, since the left side may be what the question gave
         left, right = given.items
         if gold.label and LABEL.fullmatch(gold.label):
@@ -153,7 +164,7 @@ def _same_congruence(gold: Reading, given: Reading) -> bool:
 def _same_class(family: Reading, congruence: Reading) -> bool:
     """7k + 3 for every whole k is 3 modulo 7."""
     name, domain = family.value
-    first, second, last = (_whole(_renamed(family.items[0], name, ("n", Fraction(at)))) for at in range(3))
+    first, second, last = (_whole(renamed(family.items[0], name, ("n", Fraction(at)))) for at in range(3))
     if domain != "ℤ" or len(congruence.items) != 1 or first - 2 * second + last:
         return False
     return abs(second - first) == congruence.value and (_whole(congruence.items[0]) - first) % (second - first) == 0
@@ -171,22 +182,22 @@ def _same_family(gold: Reading, given: Reading) -> bool:
     if gold.value[1] != given.value[1]:
         return False
     number: Node = ("v", "#k")
-    reference = _renamed(gold.items[0], gold.value[0], number)
+    reference = renamed(gold.items[0], gold.value[0], number)
     steps = [(sign, shift) for shift in (0, 1, -1, 2, -2) for sign in (1, -1)]
     for sign, shift in steps if gold.value[1] == "ℤ" else [(1, 0)]:
         other: Node = ("+", number if sign > 0 else ("-", number), ("n", Fraction(shift)))
-        if same(reference, _renamed(given.items[0], given.value[0], other)):
+        if same(reference, renamed(given.items[0], given.value[0], other)):
             return True
     return False
 
 
-def _renamed(reading: Reading, name: str, node: Node) -> Reading:
+def renamed(reading: Reading, name: str, node: Node) -> Reading:
     def within(value: Any) -> Any:
         if not isinstance(value, tuple):
             return value
         return node if value == ("v", name) else tuple(within(part) for part in value)
 
-    items = tuple(_renamed(item, name, node) for item in reading.items)
+    items = tuple(renamed(item, name, node) for item in reading.items)
     return replace(reading, value=within(reading.value), items=items, text="")
 
 

@@ -92,7 +92,8 @@ _LAZY = frozenset(
     "sec csc arcsin arccos arctan lfloor rfloor lceil rceil alpha beta gamma delta theta lambda mu phi omega".split()
 )
 _SIMPLE_POWER = re.compile(
-    r"\\(?:sum|prod|int) ?(?:_ ?(?:\{[^{}]*\}|[A-Za-z0-9]))? ?\^ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,4}\})|"
+    r"\\(?:sum|prod|int) ?(?:_ ?(?:\{[^{}]*\}|[A-Za-z0-9]))? ?\^ ?(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,4}\}"
+    r"|\{? ?\\infty ?\}?)|"
     r"[A-Za-z0-9]\^(?:[A-Za-z0-9]|\{[A-Za-z0-9+/-]{1,4}\})|(?<![0-9])[A-Za-z0-9]{1,3}!"
 )
 _SIMPLE_BINOMIAL = re.compile(r"\\binom\{[A-Za-z0-9]{1,3}\}\{[A-Za-z0-9]{1,3}\}")

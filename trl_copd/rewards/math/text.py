@@ -20,7 +20,7 @@ _PLAIN_FUNCTION = re.compile(
     r"«[^»]*»|(?<![A-Za-z\\])(sqrt|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|asin|acos|atan|ln|log"
     r"|exp|binom|gcd|lcm|pi|infinity|inf|theta|alpha|beta|gamma|lambda)(?![A-Za-z])"
 )
-_ACCENTED = re.compile(rf"\\({'|'.join(ACCENTS)}) +(?:\{{ *([A-Z]{{2,3}}|[A-Za-z]|\\[a-z]+) *\}}|([A-Za-z]))")
+_ACCENTED = re.compile(rf"\\({'|'.join(ACCENTS)}) +(?:\{{ *([A-Z] ?[A-Z]{{1,2}}|[A-Za-z]|\\[a-z]+) *\}}|([A-Za-z]))")
 _ACCENT = re.compile(rf"\\(?:{'|'.join(ACCENTS)}) ")
 _REPEATING = re.compile(r"(?<=[.0-9])\\dot \{? ?([0-9]) ?\}?(?:([0-9]*)\\dot \{? ?([0-9]) ?\}?)?")  # 0.\dot{3}
 # A letter in braces that is no argument: {a}_{n}, {r}(t)
@@ -36,6 +36,11 @@ _SELECTION = re.compile(
 _BLACKBOARD = re.compile(r"\\mathbb\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))")
 _OPERATOR_NAME = re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}")
 _CIRCLED = re.compile(r"\\textcircled\s*\{\s*(?:\\[a-z]+\s*)?\{?\s*(1?[1-9]|[12]0)\s*\}?\s*\}")
+_BOLD_LETTER = re.compile(r"\\(?:mathbf|boldsymbol|bm) ?\{ ?([A-Za-z]) ?\}")
+# Two equations with nothing but room between them
+_APART = re.compile(
+    r"(?<=[^\s,;.:={(&])\s*\\q?quad\s*(?=[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*(?:=|\\equiv)(?![^$]*\\text))"
+)
 _NAMED = re.compile(r"\\(?:mathbb|operatorname|(?:measured)?angle)")
 _LAYOUT = re.compile(
     r"\\(?:begin|(?:text)?color|colorbox|underline|therefore|over(?![a-z])|choose|[hv]space|phantom|label|displaystyle"
@@ -80,7 +85,7 @@ def normalise(text: str) -> str:
     if re.search("[CAP]", text):
         text = _selections(text)
     if "⦃" in text:
-        text = re.sub(r"(\\(?:max|min|gcd|lcm)) ?⦃([^⦃⦄]*)⦄", r"\1 (\2)", text)
+        text = re.sub(r"(\\(?:max|min|gcd|lcm|exp|ln|log)) *⦃([^⦃⦄]*)⦄", r"\1 (\2)", text)
     if "{" in text:
         text = _LETTER.sub(lambda match: match[0] if match[1] else match[2], text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
@@ -88,6 +93,10 @@ def normalise(text: str) -> str:
     while text.startswith("{") and text.endswith("}") and closing(text, 0) == len(text) - 1:
         builder = re.match(r"\{ ?[A-Za-z] ?[|:]", text)  # {x | x > 1}
         text = f"⦃{text[1:-1]}⦄" if builder else text[1:-1].strip()
+    if "≡" in text and "₥" not in text:  # an identity of functions, y ≡ 0
+        text = text.replace("≡", "=")
+    if "∪" in text:
+        text = re.sub("∪ ?, ?", "∪ ", text)
     text = _parts(text) if ")" in text else text
     if not text or text == "«»":
         raise Unreadable("it is empty")
@@ -122,6 +131,10 @@ def _commands(text: str) -> str:
     if "\\\\" in text or _LAYOUT.search(text):
         text = environments(without_operator(undecorated(text)))
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # escaped once more than it should be, as some datasets are
+    if "\\math" in text or "\\bold" in text:
+        text = _BOLD_LETTER.sub(r" \1", text)
+    if "quad" in text and "⟪" not in text:
+        text = _APART.sub(", ", text)
     text = _decimal_comma(text) if "{,}" in text else text
     if "\\textcircled" in text:
         text = _CIRCLED.sub(lambda match: CIRCLED[int(match[1]) - 1], text)
@@ -159,7 +172,7 @@ def _command(match: re.Match) -> str:
     if name in FUNCTIONS or name in GREEK or name in ACCENTS:
         return f"\\{name} "
     # an angle or a segment would be a product of letters to math-verify, in any order
-    kind = NoGrammar if name in ("sum", "prod", "int", "lim") else Unreadable
+    kind = NoGrammar if name in ("int", "lim") else Unreadable
     raise kind(f"the command \\{name} is not known")
 
 
@@ -171,7 +184,7 @@ def _text(match: re.Match) -> str:
 
 
 def _text_of(text: str) -> str:
-    words = text.strip()
+    words = text.strip(" \t\n~")
     if words.strip(" ,;").lower() in ("or", "and"):
         return f" {words.lower()} "
     if re.fullmatch(r"[^\W\d_]{3,}(?:, [^\W\d_]{3,})+", words):
@@ -185,7 +198,7 @@ def _text_of(text: str) -> str:
 
 def _accented(match: re.Match) -> str:
     r"""`\vec{AB}` is one name, of which a mark is the last character."""
-    name = (match[2] or match[3]).strip()
+    name = re.sub("(?<=[A-Z]) (?=[A-Z])", "", (match[2] or match[3]).strip())
     if match[1] == "hat" and name in ("i", "j", "k"):
         return f" {name}"  # a unit vector, as in bold
     return match[0] if name.startswith("\\") and name[1:] not in GREEK else f"{name}{ACCENTS[match[1]]}"

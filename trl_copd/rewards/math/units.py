@@ -200,8 +200,8 @@ def _unit(text: str, space: bool, number: bool, single: bool = False) -> Unit | 
         return found
     if bare and len(plain) < 4 or not number:
         return None
-    noun = counted(plain, single)
-    return Unit(((f"#{_singular(noun)}", 1),), Fraction(1)) if noun else None
+    noun = counted(plain.replace("/", " per ") if not bare or len(plain) > 4 else plain, single)
+    return Unit(((f"#{singular(noun)}", 1),), Fraction(1)) if noun else None
 
 
 def _factors(text: str) -> list[tuple[str, int]]:
@@ -228,10 +228,10 @@ def _product(factors: list[tuple[str, int]]) -> Unit | None:
     dimensions: dict[str, int] = {}
     total = Fraction(1)
     for name, power in factors:
-        known = _TABLE.get(name) or _TABLE.get(name.lower()) or _TABLE.get(_singular(name.lower()))
+        known = _TABLE.get(name) or _TABLE.get(name.lower()) or _TABLE.get(singular(name.lower()))
         if known is None:
             if name in ("acre", "acres", "hectare", "hectares"):
-                known = (_singular(name), Fraction(1))
+                known = (singular(name), Fraction(1))
             else:
                 return None
         dimension, factor = known
@@ -247,7 +247,7 @@ def _product(factors: list[tuple[str, int]]) -> Unit | None:
     )
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     for end, keep in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss"), ("s", "")):
         if word.endswith(end) and len(word) > len(end) + 1 and not word.endswith("ss" if end == "s" else "\0"):
             return word[: -len(end)] + keep

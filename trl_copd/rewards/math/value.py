@@ -11,12 +11,15 @@ from typing import Any
 
 import mpmath
 
-from .bounds import Unreadable
+from .bounds import NoGrammar, Unreadable
 from .formula import Node, has, variables
 
 
 MAX_BITS = 100_000  # of an exact number
 MAX_MAGNITUDE = 4_000  # |log2| of any other: also what the precision must cover
+MAX_TERMS = 6_000  # of all sums of a formula at one point
+NEGLIGIBLE = 8  # terms in a row that end an infinite sum
+MAX_INFINITE = 400  # of an infinite one, whose terms must have become too small to count by then
 SMALL = 24  # parts of a formula whose cost allows more: of a number, and with variables, at all their points
 SMALL_MAGNITUDE, SMALL_MAGNITUDE_AT_POINTS = 40_000, 10_000
 DIGITS = 60  # beyond the magnitudes that occur
@@ -43,13 +46,17 @@ class Evaluator:
     def __init__(self, point: Point, digits: int, real: bool, log_base: int):
         self.point, self.digits, self.real, self.log_base = point, digits, real, log_base
         self.limit = MAX_MAGNITUDE
+        self.terms = MAX_TERMS  # that sums still may have
         self.magnitude = 0  # the most bits of a value on the way, exact, or by its exponent
 
     def value(self, node: Node) -> Any:
         """`Fraction`, `mpf` or `mpc`. Raises `NoValue`, or `Unreadable` beyond the bounds."""
-        mp.dps = self.digits
         small = SMALL_MAGNITUDE_AT_POINTS if self.point else SMALL_MAGNITUDE
-        self.limit = small if _parts(node, SMALL) <= SMALL else MAX_MAGNITUDE
+        return self.bounded_value(node, small if _parts(node, SMALL) <= SMALL else MAX_MAGNITUDE)
+
+    def bounded_value(self, node: Node, limit: int) -> Any:
+        """As `value`, of magnitudes up to 2^`limit`."""
+        mp.dps, self.limit = self.digits, limit
         try:
             return self._value(node)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.NoConvergence) as error:
@@ -70,6 +77,8 @@ class Evaluator:
             return {"π": mp.pi, "e": mp.e, "i": mp.mpc(0, 1)}[node[1]] * 1
         if kind == "-":
             return -self._value(node[1])
+        if kind == "f" and node[1] in "∑∏":
+            return self._bounded(self._total(*node[1:]))
         if kind == "f":
             return self._bounded(self._function(node[1], [self._value(part) for part in node[2:]]))
         if kind == "^":
@@ -96,6 +105,36 @@ class Evaluator:
         self.magnitude = max(self.magnitude, bits)
         return value
 
+    def _total(self, name: str, first: Node, last: Node, term: Node, letter: Node) -> Any:
+        """A sum or product, term by term; an infinite one until its terms no longer count."""
+        start, endless = self._value(first), last[0] == "c" and last[1] == "∞"
+        end = start + MAX_INFINITE if endless else self._value(last)
+        if any(not isinstance(bound, Fraction) or bound.denominator > 1 for bound in (start, end)):
+            raise NoValue("a sum from or to what is not a whole number")
+        if end - start > self.terms:
+            raise NoGrammar("a sum of too many terms")
+        point, total = self.point, Fraction(name == "∏")
+        small, least = 0, mp.mpf(10) ** -(self.digits + 10)
+        for at in range(int(start), int(end) + 1):
+            self.terms -= 1
+            self.point = {**point, letter[1]: Fraction(at)}
+            value = self._value(term)
+            if not (isinstance(total, Fraction) and isinstance(value, Fraction)):
+                total, value = as_float(total), as_float(value)
+            total = self._bounded(total + value if name == "∑" else total * value)
+            if endless and self.terms >= 0:
+                rest = as_float(value) if name == "∑" else as_float(value) - 1
+                small = small + 1 if total and abs(rest) <= abs(as_float(total)) * least else 0
+                if small == NEGLIGIBLE:
+                    break
+            elif self.terms < 0:
+                raise NoGrammar("a sum of too many terms")
+        else:
+            if endless:
+                raise NoGrammar("an infinite sum whose terms are too many")
+        self.point = point
+        return as_float(total) if endless else total
+
     def _power(self, base: Any, exponent: Any) -> Any:
         if base == 0:
             if _real_part(exponent) <= 0:
@@ -105,8 +144,8 @@ class Evaluator:
             exact = _exact_power(base, exponent)
             if exact is not None:
                 return exact
-        size = abs(mp.log(abs(as_float(base)), 2)) * abs(as_float(exponent))
-        if size > self.limit:
+        size = (abs(mp.mag(base if not isinstance(base, Fraction) else as_float(base))) + 1) * abs(as_float(exponent))
+        if size > self.limit and abs(mp.log(abs(as_float(base)), 2)) * abs(as_float(exponent)) > self.limit:
             raise Unreadable("a power in it is too large")
         if isinstance(exponent, Fraction) and exponent.denominator == 1:
             return as_float(base) ** int(exponent)
