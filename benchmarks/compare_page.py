@@ -35,6 +35,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
+from benchmarks.compare_tricks import tricks_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
@@ -314,6 +315,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "allocation": allocation_table(results, searched),
         "added": added_table(results, searched),
         "baselines": baselines_table(results, searched),
+        "tricks": tricks_table(results),
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,
