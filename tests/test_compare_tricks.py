@@ -95,17 +95,27 @@ def taught_batch(tmp_path, count, loss="forward_kl"):
     return seen[0]
 
 
-@pytest.mark.parametrize("count, settings", [(2, {"own": 1.0}), (1, {"own": 1.0, "others": 1.0})])
-def test_the_plain_target_is_that_of_the_plain_run(tmp_path, patched, count, settings):
-    plain = taught_batch(tmp_path / "plain", count)
-    patched("target", **settings)
-    again = taught_batch(tmp_path / "again", count)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The batch of two teachers without a trick."""
+    return taught_batch(tmp_path_factory.mktemp("plain"), 2)
+
+
+def test_a_plain_target_is_the_teacher_to_the_bit(tmp_path, patched, plain):
+    patched("target", own=1.0)
+    again = taught_batch(tmp_path, 2)
     for one, other in zip(plain["teacher_states"], again["teacher_states"], strict=True):
         assert len(one) > 1 and torch.equal(one, other)
 
 
-def test_other_teachers_and_the_base_are_scored(tmp_path, patched):
-    plain = taught_batch(tmp_path / "plain", 2)
+def test_all_teachers_are_the_teacher_if_there_is_one(tmp_path, patched):
+    alone = taught_batch(tmp_path / "plain", 1)
+    patched("target", own=1.0, others=1.0)
+    again = taught_batch(tmp_path / "again", 1)
+    assert all(map(torch.equal, alone["teacher_states"], again["teacher_states"]))
+
+
+def test_other_teachers_and_the_base_are_scored(tmp_path, patched, plain):
     patched("target", own=0.0)
     base = taught_batch(tmp_path / "base", 2)["teacher_states"]
     own = plain["teacher_states"]
@@ -120,10 +130,9 @@ def test_other_teachers_and_the_base_are_scored(tmp_path, patched):
     assert all((a - b).abs().max() > 1e-4 for rows in (own, base) for a, b in zip(other, rows, strict=True))
 
 
-def test_token_shares_weigh_the_rows_of_a_run(tmp_path, patched):
-    plain = taught_batch(tmp_path / "plain", 2)
+def test_token_shares_weigh_the_rows_of_a_run(tmp_path, patched, plain):
     patched("token-share")
-    again = taught_batch(tmp_path / "again", 2)
+    again = taught_batch(tmp_path, 2)
     tokens = plain["completion_mask"].sum(1)
     half = len(tokens) // 2
     totals = [(again["advantages"][part].sum()).item() for part in (slice(half), slice(half, None))]
