@@ -5,6 +5,8 @@ One run of a baseline that the package has no method for: `python benchmarks/bas
 
     {"advantage": -1.0}       the recipe's own run, but what a teacher says about a token is this number: the control
                               for every claim about teaching (`opd_loss: sampled` only)
+    {"trick": "bounded-ratio", "alpha": 0.5}
+                              the recipe's own run, but taught in another way: `benchmarks/tricks.py`
     {"watch": [0.25, 0.5]}    the recipe's own run, evaluated also after these shares of `max_rollouts`
     {"scale": 0.5}            task arithmetic: the base plus `scale` times the sum of the experts' deltas
     {"epochs": 4, "rollouts": 20480}
@@ -32,6 +34,7 @@ from trl import SFTConfig, SFTTrainer
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.tricks import play  # noqa: E402
 from trl_copd import Expert  # noqa: E402
 from trl_copd.measure.matrix import write_matrix  # noqa: E402
 from trl_copd.recipes.build import build_experts  # noqa: E402
@@ -51,11 +54,13 @@ def main(argv: list[str] | None = None) -> None:
     path = parser.parse_args(argv).config
     settings = yaml.safe_load(path.read_text())
     baseline = settings.pop("baseline")
-    if "advantage" in baseline or "watch" in baseline:
+    if {"advantage", "trick", "watch"} & set(baseline):
         plain = path.with_name("plain.yaml")
         plain.write_text(yaml.safe_dump(settings, sort_keys=False))
         if "advantage" in baseline:
             teaching.token_advantages = constant_teacher(baseline["advantage"])
+        if "trick" in baseline:
+            play(**baseline)
         trainer, method = prepare(["--config", str(plain)])
         if "watch" in baseline:
             trainer.add_callback(Watch(trainer, [share * settings["max_rollouts"] for share in baseline["watch"]]))

@@ -39,7 +39,11 @@ from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
+<<<<<<< HEAD
 from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
+=======
+from benchmarks.compare_tricks import TRICKS, tricks_table  # noqa: E402
+>>>>>>> tricks
 from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.recipes.build import build_base  # noqa: E402
@@ -52,9 +56,15 @@ STUDIES = {
     "allocation": ALLOCATED,
     "baselines": BASELINES,
     "anytime": ANYTIME,
+    "tricks": TRICKS,
     "added": ADDED_SKILL,
     "unequal": UNEQUAL,
     "smollm2": SMOLLM2,
+}
+TABLES = {  # of studies that have one of their own
+    "baselines": baselines_table,
+    "anytime": lambda results, _: anytime_table(results),
+    "tricks": lambda results, _: tricks_table(results),
 }
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
@@ -250,8 +260,13 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
+<<<<<<< HEAD
         help="the skills that conflict, the same with allocation, a control and baselines, their accuracy on the "
         "way, a skill added, domains of unequal kinds, SmolLM2",
+=======
+        help="the skills that conflict, the same with allocation, a control and baselines, accuracy on the way, "
+        "tricks from elsewhere (search seeds), a skill added, SmolLM2",
+>>>>>>> tricks
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
@@ -271,6 +286,8 @@ def main() -> None:
             f"no method {sorted(unknown)[0]!r} in the study {options.study}. Choose from {', '.join(methods)}."
         )
     usual = {"search": SEARCH_SEEDS, "ablate": compare_ablations.SEEDS}
+    if options.study == "tricks":
+        usual["run"] = SEARCH_SEEDS
     seeds = options.seeds or usual.get(options.command, SEEDS[:2] if options.quick else SEEDS)
     if options.command in ("table", "page"):
         from benchmarks.compare_page import markdown, summary, update_page
@@ -278,9 +295,14 @@ def main() -> None:
         if options.command == "page":
             update_page(results, searched)
             return
+<<<<<<< HEAD
         own = {"baselines": baselines_table, "anytime": anytime_table, "unequal": unequal_table}
         if options.study in own and not options.json:
             print(own[options.study](results, searched))
+=======
+        if options.study in TABLES and not options.json:
+            print(TABLES[options.study](results, searched))
+>>>>>>> tricks
             return
         found = summary(results, names, seeds, methods, searched)
         whole = options.study == "conflict" and not options.quick and not options.methods
