@@ -39,11 +39,8 @@ from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
-<<<<<<< HEAD
-from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
-=======
 from benchmarks.compare_tricks import TRICKS, tricks_table  # noqa: E402
->>>>>>> tricks
+from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.recipes.build import build_base  # noqa: E402
@@ -65,6 +62,7 @@ TABLES = {  # of studies that have one of their own
     "baselines": baselines_table,
     "anytime": lambda results, _: anytime_table(results),
     "tricks": lambda results, _: tricks_table(results),
+    "unequal": unequal_table,
 }
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
@@ -260,13 +258,8 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-<<<<<<< HEAD
-        help="the skills that conflict, the same with allocation, a control and baselines, their accuracy on the "
-        "way, a skill added, domains of unequal kinds, SmolLM2",
-=======
         help="the skills that conflict, the same with allocation, a control and baselines, accuracy on the way, "
-        "tricks from elsewhere (search seeds), a skill added, SmolLM2",
->>>>>>> tricks
+        "tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")
@@ -295,14 +288,8 @@ def main() -> None:
         if options.command == "page":
             update_page(results, searched)
             return
-<<<<<<< HEAD
-        own = {"baselines": baselines_table, "anytime": anytime_table, "unequal": unequal_table}
-        if options.study in own and not options.json:
-            print(own[options.study](results, searched))
-=======
         if options.study in TABLES and not options.json:
             print(TABLES[options.study](results, searched))
->>>>>>> tricks
             return
         found = summary(results, names, seeds, methods, searched)
         whole = options.study == "conflict" and not options.quick and not options.methods

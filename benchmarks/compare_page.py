@@ -36,11 +36,8 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
-<<<<<<< HEAD
-from benchmarks.compare_unequal import unequal_table  # noqa: E402
-=======
 from benchmarks.compare_tricks import tricks_table  # noqa: E402
->>>>>>> tricks
+from benchmarks.compare_unequal import unequal_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
 
 
@@ -320,12 +317,9 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "allocation": allocation_table(results, searched),
         "added": added_table(results, searched),
         "baselines": baselines_table(results, searched),
-<<<<<<< HEAD
         "anytime": anytime_table(results),
         "unequal": unequal_table(results, searched),
-=======
         "tricks": tricks_table(results),
->>>>>>> tricks
         "sawtooth": text_of_sawtooth(sawtooth(results, SEEDS)),
         "own": own_domains(found),
         "replication": repeated,
