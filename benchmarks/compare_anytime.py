@@ -67,8 +67,8 @@ def _note(found: dict[str, Any], name: str, seed: int, values: Iterable[tuple[fl
         found.setdefault(name, {}).setdefault(share, {})[seed] = value
 
 
-def anytime_table(results: Results, searched: Results | None = None) -> str:
-    """Mean and interval at each share of the budget; empty if nothing was run. Nothing was searched."""
+def anytime_table(results: Results) -> str:
+    """Mean and interval at each share of the budget; empty if nothing was run."""
     found = scores(results)
     if not found:
         return ""

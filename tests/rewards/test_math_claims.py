@@ -145,3 +145,45 @@ class TestPhrases:
     def test_hostile(self, answer):
         for solution in (PIECES, r"$\$ 1600 @ 4 \%$; $\$ 2400$ @ 8\%", r"$v=ab+c$, where $a=\sqrt{m}$ and $b=2$"):
             assert grade_box(answer, solution) == 0.0
+
+
+VERDICTS = {
+    "converges": ["convergent", "The series converges.", "it is convergent", "the improper integral converges"],
+    "diverges": ["divergent", "The series is divergent", "does not converge", "not convergent", "diverge"],
+    "converges absolutely": ["absolutely convergent", "The series is absolutely convergent"],
+    "converges conditionally": ["conditionally convergent"],
+    "does not exist": [
+        "DNE",
+        "The limit does not exist.",
+        "the derivative doesn't exist",
+        "undefined",
+        "is not defined",
+    ],
+}
+
+
+class TestVerdicts:
+    """That a series diverges can be said in many ways; each is right for itself and wrong for the others."""
+
+    @pytest.mark.parametrize("verdict", VERDICTS)
+    def test_right(self, verdict):
+        forms = [verdict, *VERDICTS[verdict]]
+        pairs = [(gold, answer) for gold in forms for answer in forms]
+        found = math_reward(
+            prompts=[""] * len(pairs),
+            completions=[rf"\boxed{{\text{{{answer}}}}}" for _, answer in pairs],
+            solution=[gold for gold, _ in pairs],
+        )
+        assert [pair for pair, grade in zip(pairs, found, strict=True) if grade != 1.0] == []
+
+    @pytest.mark.parametrize("verdict", VERDICTS)
+    def test_wrong(self, verdict):
+        others = [form for other, forms in VERDICTS.items() if other != verdict for form in (other, *forms)]
+        others += ["does not diverge", "it converges or diverges", "not divergent", r"\infty", "0", "the verdict", ""]
+        others += ["it is not true that it converges", "the limit does exist", "converges, no, diverges"]
+        found = math_reward(
+            prompts=[""] * len(others),
+            completions=[rf"\boxed{{\text{{{answer}}}}}" for answer in others],
+            solution=[VERDICTS[verdict][0]] * len(others),
+        )
+        assert [answer for answer, grade in zip(others, found, strict=True) if grade != 0.0] == []

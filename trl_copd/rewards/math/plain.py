@@ -115,10 +115,24 @@ _SYNONYMS = {
     **dict.fromkeys(("no solutions", "no real solution", "no real solutions", "empty set", "∅", "⦃⦄"), "no solution"),
     **dict.fromkeys(("there is no solution", "there are no solutions", "there is no real solution"), "no solution"),
     "there are no real solutions": "no solution",
-    **dict.fromkeys(("dne", "undefined"), "does not exist"),
     **dict.fromkeys(("all reals", "all real number", "real numbers", "all real numbers"), "ℝ"),
 }
 
+# Verdicts, each in one wording, whichever of these things is said to have it: "The series is divergent."
+_OF_WHAT = (
+    r"(?:(?:the|this|an?|its) )?(?:(?:given|improper|infinite|geometric|alternating|harmonic|power|double) )*"
+    r"(?:(?:series|integral|sequence|limit|sum|product|derivative|inverse|slope|expression|it) )?"
+)
+_VERDICTS = tuple(
+    (re.compile(f"{_OF_WHAT}(?:{pattern})"), meaning)
+    for pattern, meaning in (
+        (r"converges?|(?:is )?convergent", "converges"),
+        (r"diverges?|(?:is )?(?:divergent|not convergent)|(?:does not|doesn't) converge", "diverges"),
+        (r"(?:is )?absolutely convergent|converges? absolutely", "converges absolutely"),
+        (r"(?:is )?conditionally convergent|converges? conditionally", "converges conditionally"),
+        (r"(?:does not|doesn't) exist|dne|(?:is )?(?:undefined|not defined)", "does not exist"),
+    )
+)
 
 _CHOICES = re.compile(r"(?:[A-F]|\([A-F]\))(?:(?:, ?| and |, and )(?:[A-F]|\([A-F]\)))+")
 _STATEMENTS = re.compile(rf"[{CIRCLED}](?:(?:,|、| |and)*[{CIRCLED}])*")
@@ -140,6 +154,9 @@ def words(text: str, loose: bool = False) -> str | None:
         return " and ".join(sorted(re.findall(f"[{CIRCLED}]", bare)))
     bare = re.sub(r"\s+", " ", bare.strip(" ().,!\"'")).casefold()
     bare = _SYNONYMS.get(bare, bare)
+    for pattern, meaning in _VERDICTS:
+        if pattern.fullmatch(bare):
+            return meaning
     if bare in ("no solution", "ℝ"):
         return bare
     if not re.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*", bare) or re.search("[π∞]", bare):
