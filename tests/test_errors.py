@@ -199,6 +199,8 @@ RUNS = {
     "best by nothing": ({"save_strategy": "best", "experts": one(eval_dataset=rows()), "eval_strategy": "steps",
                          "eval_steps": 1, "metric_for_best_model": "loss"}, ValueError,
                         "'loss' is not measured by this run.*student/accuracy, student/math, math/accuracy"),
+    "a metric that is not measured": ({"experts": one(eval_dataset=rows()), "eval_strategy": "steps", "eval_steps": 1,
+                                       "metric_for_best_model": "accuracy"}, ValueError, "'accuracy' is not measured"),
     "KL to a trained adapter": ({"experts": one(adapter="x"), "beta": 0.1}, ValueError, "beta=0.0"),
     "head": ({"peft_config": lora(target_modules=["q_proj", "lm_head"])}, ValueError, "lm_head"),
     "head by regex": ({"peft_config": lora(target_modules=r".*(q_proj|lm_head)")}, ValueError, "lm_head"),
