@@ -225,6 +225,7 @@ RUNS = {
     "train_dataset": ({"extra": {"train_dataset": rows()}}, ValueError, "Expert\\(train_dataset"),
     "unknown argument": ({"extra": {"teachers": 3}}, TypeError, "unexpected"),
     "optimizer": ({"extra": {"optimizers": (object(), None)}}, ValueError, "args.optim"),
+    "scheduler": ({"extra": {"optimizers": (None, object())}}, ValueError, "args.lr_scheduler_type"),
     "fsdp": ({"fsdp": True}, ValueError, "FSDP"),
 }  # fmt: skip
 

@@ -117,8 +117,13 @@ def plan_run(
     refuse_unsupported(unsupported, experts)
     if optimizers[0] is not None:
         raise ValueError(
-            "`optimizers` holds an optimizer, but its adapters do not exist yet. Choose one with `args.optim`; you "
-            "may pass a scheduler as `(None, scheduler)`."
+            "`optimizers` holds an optimizer, but the adapters that it would update do not exist yet. Choose one with "
+            "`args.optim`."
+        )
+    if optimizers[1] is not None:
+        raise ValueError(
+            "`optimizers` holds a scheduler, but a scheduler moves the rate of its own optimizer, and the run makes "
+            "another one. Choose it with `args.lr_scheduler_type` and `args.lr_scheduler_kwargs`."
         )
     checked = check_experts(experts)
     if args is None:
@@ -295,7 +300,8 @@ def _check_domains(experts: dict[str, Expert], args: CoPDConfig) -> None:
 def _check_metric(experts: dict[str, Expert], args: CoPDConfig) -> None:
     """What every evaluation looks up, to choose a model or a learning rate by it, is measured."""
     domains = [domain for expert in experts.values() for domain in expert.eval_datasets]
-    if args.eval_strategy == "no" or not domains:
+    if args.selects_best_model and (args.eval_strategy == "no" or not domains):
+        asked = "load_best_model_at_end=True" if args.load_best_model_at_end else "save_strategy='best'"
         missing = "no expert has an eval_dataset" if not domains else "eval_strategy='no' measures nothing on the way"
         raise ValueError(
             f"{asked}, but {missing}, so no checkpoint can be the best. Give an `Expert` an eval_dataset and set "

@@ -60,7 +60,7 @@ class CoPDTrainer(GRPOTrainer):
         args ([`CoPDConfig`], *optional*): Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
         processing_class (*optional*): Tokenizer, or processor for images; by default loaded from the model id.
         callbacks, quantization_config (*optional*): As in TRL.
-        optimizers (`tuple`, *optional*): `(None, scheduler)`; choose an optimizer with `args.optim`.
+        optimizers (`tuple`, *optional*): Refused if it holds anything; see `args.optim` and `args.lr_scheduler_type`.
         peft_config ([`~peft.PeftConfig`]): For every adapter; all start as copies of one initial adapter.
 
     Raises:
