@@ -1,14 +1,15 @@
 """Grouped forward, merging, saving: against one adapter at a time, dense algebra, and PEFT's own loading."""
 
 import copy
+import json
 from collections import Counter
 
 import pytest
 import torch
-from peft import IA3Config, PeftModel, VeraConfig
+from peft import AutoPeftModelForCausalLM, IA3Config, PeftModel, VBLoRAConfig, VeraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from tiny import build_experts, build_trainer, letter_reward, lora, rows, tiny_model, weights
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaForCausalLM
 from transformers.cache_utils import DynamicLayer
 
 from trl_copd import Expert, adapters
@@ -206,6 +207,30 @@ def test_adapters_with_shared_projections_are_saved_whole(tmp_path):
     with torch.no_grad(), adapters.only(trainer.peft_model.eval(), "math"):
         assert torch.equal(trainer.model(ids).logits, loaded(ids).logits)
         assert not torch.equal(loaded(ids).logits, tiny_model()(ids).logits)
+
+
+def test_weights_that_layers_share_are_clipped_once():
+    config = VBLoRAConfig(r=4, num_vectors=8, vector_length=16, topk=2, target_modules=["q_proj", "v_proj"])
+    parameters = adapters.branch_parameters(get_peft_model(tiny_model(), config), "default")
+    assert len({id(parameter) for parameter in parameters}) == len(parameters) == 1 + 2 * 4  # the bank, and logits
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    size = sum(parameter.numel() for parameter in parameters)
+    assert torch.nn.utils.clip_grad_norm_(parameters, 1.0).item() == pytest.approx(size**0.5)
+    assert all(torch.allclose(p.grad, torch.tensor(size**-0.5)) for p in parameters)
+
+
+def test_adapters_without_a_task_are_found_by_the_class_of_their_base(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "base")
+    base = LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    model = get_peft_model(base, lora(task_type=None, init_lora_weights=False)).eval()
+    adapters.save_adapter(model, "default", tmp_path / "ours")
+    model.save_pretrained(tmp_path / "theirs")
+    ours, theirs = (json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("ours", "theirs"))
+    assert ours["auto_mapping"] == theirs["auto_mapping"] is not None
+    loaded, ids = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "ours"), torch.arange(4, 12)[None]
+    with torch.no_grad():
+        assert torch.equal(loaded(ids).logits, model(ids).logits)
 
 
 def test_a_target_that_fits_no_layer_is_told(tmp_path, caplog):

@@ -75,6 +75,27 @@ def test_as_an_expert():
     assert get_callable_name(world.rewards[0]) == "CodeFeedback"
 
 
+def game(reward: float) -> type:
+    class Game:
+        def reset(self, **row) -> str:
+            return "Move."
+
+        def get_reward(self) -> float:
+            return reward
+
+    return Game
+
+
+def test_environments_of_one_name_grade_their_own_rows():
+    """As two classes of `openenv_environment` do; a class under two names grades once."""
+    hard = game(2.0)
+    rows = [{"prompt": [{"role": "user", "content": "Play."}], "environment": "easy"}] * 4
+    factories = {"easy": game(1.0), "hard": hard, "again": hard}
+    world = World(Expert("games", Dataset.from_list(rows), environment_factory=factories))
+    instances = [world.spare[name][0] for name in factories]
+    assert [reward(environments=instances) for reward in world.rewards] == [[1.0, None, None], [None, 2.0, 2.0]]
+
+
 def test_refused():
     with pytest.raises(ValueError, match="whole number >= 1"):
         code_feedback(tries=0)

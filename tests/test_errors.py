@@ -37,6 +37,9 @@ EXPERTS = {
     "reserved base": (lambda: Expert("base", rows(), letter_reward), ValueError, "reserved"),
     "reserved student": (lambda: Expert("student", rows(), letter_reward), ValueError, "reserved"),
     "reserved keys": (lambda: Expert("keys", rows(), letter_reward), ValueError, "reserved"),
+    "the mean's name": (lambda: Expert("accuracy", rows(), letter_reward), ValueError, "reserved"),
+    "the mean's name for a domain": (lambda: Expert("a", rows(), letter_reward, eval_dataset={"accuracy": rows()}),
+                                     ValueError, "under which the mean over all domains is logged"),
     "an attribute of ModuleDict": (lambda: Expert("train", rows(), letter_reward), ValueError, "reserved"),
     "like an evaluation": (lambda: Expert("eval_math", rows(), letter_reward), ValueError, "trackers"),
     "slash": (lambda: Expert("a/b", rows(), letter_reward), ValueError, "letters, digits"),
@@ -199,6 +202,8 @@ RUNS = {
     "best by nothing": ({"save_strategy": "best", "experts": one(eval_dataset=rows()), "eval_strategy": "steps",
                          "eval_steps": 1, "metric_for_best_model": "loss"}, ValueError,
                         "'loss' is not measured by this run.*student/accuracy, student/math, math/accuracy"),
+    "a metric that is not measured": ({"experts": one(eval_dataset=rows()), "eval_strategy": "steps", "eval_steps": 1,
+                                       "metric_for_best_model": "accuracy"}, ValueError, "'accuracy' is not measured"),
     "KL to a trained adapter": ({"experts": one(adapter="x"), "beta": 0.1}, ValueError, "beta=0.0"),
     "head": ({"peft_config": lora(target_modules=["q_proj", "lm_head"])}, ValueError, "lm_head"),
     "head by regex": ({"peft_config": lora(target_modules=r".*(q_proj|lm_head)")}, ValueError, "lm_head"),
@@ -223,6 +228,7 @@ RUNS = {
     "train_dataset": ({"extra": {"train_dataset": rows()}}, ValueError, "Expert\\(train_dataset"),
     "unknown argument": ({"extra": {"teachers": 3}}, TypeError, "unexpected"),
     "optimizer": ({"extra": {"optimizers": (object(), None)}}, ValueError, "args.optim"),
+    "scheduler": ({"extra": {"optimizers": (None, object())}}, ValueError, "args.lr_scheduler_type"),
     "fsdp": ({"fsdp": True}, ValueError, "FSDP"),
 }  # fmt: skip
 

@@ -147,6 +147,16 @@ def test_num_generations_eval_is_the_number_of_completions_per_held_out_row(tmp_
         CoPDConfig(**settings(tmp_path, num_generations_eval=0))
 
 
+@pytest.mark.parametrize("samples", [None, 3])
+def test_an_evaluation_needs_no_whole_groups(tmp_path, samples):
+    # greedy, or rows that are graded one by one: TRL would ask for a multiple of 6, or of 3, rows at once
+    batches = {"num_generations": 6, "per_device_train_batch_size": 12, "per_device_eval_batch_size": 8}
+    args = CoPDConfig(
+        **settings(tmp_path, eval_strategy="steps", eval_steps=1, num_generations_eval=samples, **batches)
+    )
+    assert args.num_generations_eval == samples
+
+
 # ---- Reward models --------------------------------------------------------------------------------------------------
 
 

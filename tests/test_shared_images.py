@@ -14,6 +14,7 @@ from tiny_vision_families import FAMILIES
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_copd import adapters
+from trl_copd.divergence import last_hidden_states
 from trl_copd.engines.grouped import shared_prefill
 from trl_copd.shared_images import shared_out
 from trl_copd.shared_prompts import SharedPrompts
@@ -97,6 +98,21 @@ def test_rows_of_different_adapters_are_never_alike(family):
     assert shared.trusted[True]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("rows", ["one prompt", "texts alone"])
+def test_states_are_those_of_the_completions_alone(family, rows):
+    # the decoder, where states are collected, lies below the module that prompts are run through
+    model, processor = adapted(family)
+    inputs, shared = batch_of(processor, ROWS[rows]), SharedPrompts(model)
+    with last_hidden_states(model.get_base_model()) as plain:
+        model(**inputs)
+    for _ in range(2):  # the first is compared with the plain forward
+        with shared.active(), last_hidden_states(model.get_base_model()) as states:
+            model(**inputs)
+        assert len(states) == 1 and states[0].shape == (6, 6, 32) and any(shared.trusted.values())
+        torch.testing.assert_close(states[0], plain[0][:, -6:], atol=1e-5, rtol=1e-5)
+
+
 def test_whose_images_are():
     # two tokens for each size: rows of 8, 0, 12 and 4 tokens
     assert shared_out([4, 2, 4, 2], [8, 0, 12, 4]) == [range(0, 1), range(1, 1), range(1, 3), range(3, 4)]
@@ -109,9 +125,9 @@ def test_whose_images_are():
 def test_a_run_moves_as_it_does_without(tmp_path, caplog):
     settings = {
         "max_steps": 2, "rlvr_steps": 1, "opd_steps": 1, "overlap_every": 0, "optim": "sgd", "learning_rate": 0.1,
-        "per_device_train_batch_size": 8, "topology": "mutual",
+        "per_device_train_batch_size": 8, "topology": "mutual", "opd_loss": "forward_kl",
     }  # fmt: skip
-    moved = []
+    moved, logged = [], []
     for share in (False, True):
         trainer = build_seeing(
             tmp_path / str(share), two_experts(), lora(init_lora_weights=False), share_prompts=share, **settings
@@ -122,6 +138,9 @@ def test_a_run_moves_as_it_does_without(tmp_path, caplog):
         moved.append(
             {name: {k: v - before[name][k] for k, v in weights(trainer, name).items()} for name in trainer.branches}
         )
+        logs = trainer.state.log_history
+        logged.append({key: log[key] for log in logs for key in log if key.endswith(("opd/kl", "opd/divergence"))})
+    assert len(logged[0]) == 4 and logged[1] == pytest.approx(logged[0], rel=1e-4)
     assert trainer.forwards.shared_prompts.trusted[True] and "do not share" not in caplog.text
     for name in ("eye", "text"):
         size = max(value.norm().item() for value in moved[0][name].values())

@@ -15,6 +15,7 @@ from .topology import STUDENT, Topology
 
 
 BEST_MODEL_METRIC = "eval_student/accuracy"
+METRIC_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
 
 
 @suggesting
@@ -131,8 +132,9 @@ class CoPDConfig(GRPOConfig):
     `num_generations_eval` is the number of completions per held-out row of the capability matrix: `None` and `1`
     decode greedily, n > 1 samples n at `temperature`. `docs/settings.md` lists every inherited field.
 
-    With `load_best_model_at_end` or `save_strategy="best"`, `metric_for_best_model` defaults to
-    `"eval_student/accuracy"`: the student's mean accuracy over all domains.
+    `metric_for_best_model` defaults to `"eval_student/accuracy"`, the student's mean accuracy over all domains, with
+    `load_best_model_at_end`, `save_strategy="best"` and the schedulers `"reduce_lr_on_plateau"` and `"greedy"`; these
+    two wait for it to rise.
     """
 
     learning_rate: float = field(
@@ -237,9 +239,16 @@ class CoPDConfig(GRPOConfig):
     def __post_init__(self):
         check_values(self)
         check_together(self)
-        if self.selects_best_model and self.metric_for_best_model is None:
+        if (self.selects_best_model or self.rate_follows_metric) and self.metric_for_best_model is None:
             self.metric_for_best_model = BEST_MODEL_METRIC
-        super().__post_init__()
+        samples, self.num_generations_eval = self.num_generations_eval, 1  # TRL would check that groups fill a batch
+        try:
+            super().__post_init__()
+        finally:
+            self.num_generations_eval = samples
+        if self.rate_follows_metric:  # by default those schedulers wait for the metric to fall, as a loss does
+            mode = "max" if self.greater_is_better else "min"
+            self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         if self.max_rollouts is not None and self.max_steps <= 0:
             generations = -(-self.max_rollouts // self.generation_batch_size)
             self.max_steps = generations * self.rounds_per_generation
@@ -271,6 +280,11 @@ class CoPDConfig(GRPOConfig):
     @property
     def selects_best_model(self) -> bool:
         return self.load_best_model_at_end or self.save_strategy == "best"
+
+    @property
+    def rate_follows_metric(self) -> bool:
+        """Whether an evaluation's `metric_for_best_model` moves the learning rate."""
+        return self.lr_scheduler_type in METRIC_SCHEDULERS
 
     @property
     def distils(self) -> bool:

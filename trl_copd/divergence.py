@@ -9,6 +9,7 @@ Shapes: N token positions, H hidden size, V vocabulary.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ from .distillation import topk_reverse_kl
 INTERPOLATION = {"forward_kl": 0.0, "jsd": 0.5, "reverse_kl": 1.0}
 LOGIT_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 TOPK_LOGITS = 2**24  # numbers in one tensor of logits for `"topk"`: 64 MiB in float32
+_ASIDE = ContextVar("aside", default=False)
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,26 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def last_hidden_states(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
-    """Collect what the model's backbone gives to its LM head, `(B, L, H)` per forward."""
+    """Collect what the model's backbone gives to its LM head, `(B, L, H)` per forward that is not `aside`."""
     states: list[torch.Tensor] = []
+
+    def collect(module: nn.Module, inputs: tuple, output: tuple) -> None:
+        if not _ASIDE.get():
+            states.append(output[0])
+
     # the decoder: OPT for one calls it past its backbone
-    hook = model.get_decoder().register_forward_hook(lambda module, inputs, output: states.append(output[0]))
+    hook = model.get_decoder().register_forward_hook(collect)
     try:
         yield states
     finally:
         hook.remove()
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Run forwards, of prompts alone or for a comparison, whose states `last_hidden_states` leaves out."""
+    token = _ASIDE.set(True)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)

@@ -19,7 +19,8 @@ from .spelling import suggesting
 from .worlds import check_acting, check_rows_to_act_on, take_prompts_from_environment
 
 
-RESERVED_NAMES = ("default", "ref", "base", "student", "keys")
+MEAN = "accuracy"  # what an adapter's mean over all domains is logged as, beside the domains
+RESERVED_NAMES = ("default", "ref", "base", "student", "keys", MEAN)
 EvalDatasets: TypeAlias = Dataset | IterableDataset | dict[str, Dataset | IterableDataset]
 
 
@@ -31,7 +32,8 @@ class Expert:
 
     Args:
         name (`str`):
-            Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`.
+            Name of the adapter: letters, digits, `_` and `-`; none of `default`, `ref`, `base`, `student`, `keys`,
+            `accuracy`.
         train_dataset ([`~datasets.Dataset`] or [`~datasets.IterableDataset`]):
             Rows with a `prompt` (text or messages) and the columns that the rewards read. Images are in a column
             `image` or `images`, or in the messages: PIL images, paths or files' bytes. If an environment gives the
@@ -116,6 +118,11 @@ class Expert:
                 raise TypeError(
                     f"Expert {self.name!r}: a key of `eval_dataset` names a domain in tables and files. Use a "
                     f"non-empty str, not {domain!r}."
+                )
+            if domain == MEAN:
+                raise ValueError(
+                    f"Expert {self.name!r}: a key of `eval_dataset` is {MEAN!r}, under which the mean over all "
+                    "domains is logged. Choose another name."
                 )
             self.sees |= _check_dataset(dataset, self.name, f"eval_dataset[{domain!r}]", self.required_columns)
         check_rows_to_act_on(self)

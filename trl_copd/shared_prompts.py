@@ -20,6 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from . import sharding
 from .adapters import RowGroups
+from .divergence import aside
 from .pixels import PER_TOKEN
 from .shared_images import PIXELS, RowImages, has_pixels, image_token, positions_of
 
@@ -126,8 +127,8 @@ class SharedPrompts:
             given |= images.of(rows.tolist())
         if positions is not None:
             given["position_ids"] = positions[:, rows, :length]
-        # not through the hooks of the module: `last_hidden_states` listens there for the completions' states
-        self.causal_lm.base_model.forward(**given, past_key_values=cache, use_cache=False)
+        with aside():  # it is the completions' states that `last_hidden_states` is asked for
+            self.causal_lm.base_model(**given, past_key_values=cache, use_cache=False)
         return cache
 
     def _complete(
@@ -151,7 +152,8 @@ class SharedPrompts:
 
     @torch.no_grad()
     def _check(self, forward: Callable, inputs: dict[str, Any], output: Any) -> None:
-        scored, plain = output.label_mask, forward(**inputs).log_probs
+        with aside():
+            scored, plain = output.label_mask, forward(**inputs).log_probs
         difference = (output.log_probs - plain)[scored].abs().mean().item()
         sees = has_pixels(inputs)
         self.trusted[sees] = difference <= ROUNDING.get(self._dtype(inputs), ROUNDING_HALF)

@@ -184,6 +184,7 @@ class World:
         self.tools_of: dict[str | None, list[Callable]] = {}
         self.tools = list(self.standalone)  # of all environments
         self.rewards: list[Callable] = []
+        self._rewarding: list[type] = []  # the classes that `rewards` are of; two may share a name
         self.failures: list[str] = []  # of environments' own rewards, until the branch counts them
         for name, make in (self.factories or {}).items():
             self._look_at(name, make)
@@ -205,7 +206,8 @@ class World:
         self.spare[name] = [instance]
         self.tools += [method for method in methods if method not in self.tools]
         kind = type(instance)
-        if hasattr(kind, "get_reward") and kind.__name__ not in [reward.__name__ for reward in self.rewards]:
+        if hasattr(kind, "get_reward") and kind not in self._rewarding:
+            self._rewarding.append(kind)
             self.rewards.append(self._own_reward(kind))
 
     def _own_reward(self, kind: type) -> Callable:

@@ -262,6 +262,19 @@ def test_an_accuracy_that_was_not_measured_is_no_best_one(tmp_path):
     trainer.train()
     assert trainer.state.best_global_step == 1
     assert [log["step"] for log in trainer.state.log_history if "eval_student/accuracy" in log] == [1, 3]
+    score_by_round(trainer, {3: None})
+    assert all(math.isnan(trainer.evaluate()[f"eval_math/{key}"]) for key in ("accuracy", "math"))
+
+
+def test_a_learning_rate_may_follow_the_student(tmp_path):
+    """It falls after an evaluation that is no better: an accuracy is to rise, not to fall as a loss is."""
+    scheduler = {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"factor": 0.1, "patience": 0}}
+    trainer = build_trainer(tmp_path, experts(), eval_strategy="steps", eval_steps=1, **scheduler, **CYCLE)
+    assert trainer.args.metric_for_best_model == "eval_student/accuracy"
+    score_by_round(trainer, {1: 0.25, 2: 0.125, 3: 0.5})
+    trainer.train()
+    rates = [log["learning_rate"] for log in trainer.state.log_history if "learning_rate" in log]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3])
 
 
 def test_a_best_checkpoint_that_is_gone_does_not_end_the_run(tmp_path, caplog):

@@ -14,8 +14,9 @@ INITIAL = "default"  # the adapter that TRL creates; every branch starts as its 
 
 
 def branch_parameters(model: PeftModel, adapter: str) -> list[nn.Parameter]:
-    """The parameters that belong to one adapter, in the order of the model's modules."""
-    return [parameter for module in adapter_modules(model, adapter) for parameter in part_parameters(module)]
+    """The parameters that belong to one adapter, in the order of the model's modules; each once if layers share it."""
+    parts = adapter_modules(model, adapter)
+    return list({id(parameter): parameter for part in parts for parameter in part_parameters(part)}.values())
 
 
 def base_weights(model: PeftModel) -> Iterator[tuple[str, torch.Tensor]]:

@@ -71,6 +71,9 @@ def copy_adapter(model: PeftModel, adapter: str) -> AdapterCopy:
     """Copy one adapter; every process must call if the weights are sharded."""
     config = copy.deepcopy(model.peft_config[adapter])
     config.inference_mode = True
+    if config.task_type is None:  # as PEFT's own `save_pretrained` does, for its `AutoPeftModel...` classes
+        base = type(model.get_base_model())
+        config.auto_mapping = {"base_model_class": base.__name__, "parent_library": base.__module__}
     return AdapterCopy(config, {name: tensor.cpu() for name, tensor in adapter_weights(model, adapter).items()})
 
 

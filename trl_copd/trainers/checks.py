@@ -117,8 +117,13 @@ def plan_run(
     refuse_unsupported(unsupported, experts)
     if optimizers[0] is not None:
         raise ValueError(
-            "`optimizers` holds an optimizer, but its adapters do not exist yet. Choose one with `args.optim`; you "
-            "may pass a scheduler as `(None, scheduler)`."
+            "`optimizers` holds an optimizer, but the adapters that it would update do not exist yet. Choose one with "
+            "`args.optim`."
+        )
+    if optimizers[1] is not None:
+        raise ValueError(
+            "`optimizers` holds a scheduler, but a scheduler moves the rate of its own optimizer, and the run makes "
+            "another one. Choose it with `args.lr_scheduler_type` and `args.lr_scheduler_kwargs`."
         )
     checked = check_experts(experts)
     if args is None:
@@ -225,7 +230,7 @@ def check_run(experts: dict[str, Expert], args: CoPDConfig, topology: Topology, 
     _check_data(experts, args)
     _check_domains(experts, args)
     check_crossing(args, topology)
-    _check_best_model(experts, args)
+    _check_metric(experts, args)
     _check_rewards(experts, args)
     if any(expert.adapter is not None for expert in experts.values()) and args.beta != 0.0:
         raise ValueError(
@@ -292,22 +297,24 @@ def _check_domains(experts: dict[str, Expert], args: CoPDConfig) -> None:
         )
 
 
-def _check_best_model(experts: dict[str, Expert], args: CoPDConfig) -> None:
-    if not args.selects_best_model:
-        return
-    asked = "load_best_model_at_end=True" if args.load_best_model_at_end else "save_strategy='best'"
+def _check_metric(experts: dict[str, Expert], args: CoPDConfig) -> None:
+    """What every evaluation looks up, to choose a model or a learning rate by it, is measured."""
     domains = [domain for expert in experts.values() for domain in expert.eval_datasets]
-    if args.eval_strategy == "no" or not domains:
+    if args.selects_best_model and (args.eval_strategy == "no" or not domains):
+        asked = "load_best_model_at_end=True" if args.load_best_model_at_end else "save_strategy='best'"
         missing = "no expert has an eval_dataset" if not domains else "eval_strategy='no' measures nothing on the way"
         raise ValueError(
             f"{asked}, but {missing}, so no checkpoint can be the best. Give an `Expert` an eval_dataset and set "
             "eval_strategy and eval_steps, or do not select a best model."
         )
+    if args.eval_strategy == "no" or args.metric_for_best_model is None:
+        return
     metrics = [f"{name}/{key}" for name in (STUDENT, *experts, adapters.BASE) for key in ("accuracy", *domains)]
     if str(args.metric_for_best_model).removeprefix("eval_") not in metrics:
         raise ValueError(
-            f"metric_for_best_model={args.metric_for_best_model!r} is not measured by this run, so no checkpoint can "
-            f"be the best. Leave it out for the student's mean accuracy, or choose one of: {', '.join(metrics)}."
+            f"metric_for_best_model={args.metric_for_best_model!r} is not measured by this run, so its first "
+            "evaluation would fail. Leave it out for the student's mean accuracy, or choose one of: "
+            f"{', '.join(metrics)}."
         )
 
 

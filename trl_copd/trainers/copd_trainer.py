@@ -60,7 +60,7 @@ class CoPDTrainer(GRPOTrainer):
         args ([`CoPDConfig`], *optional*): Configuration; defaults to `CoPDConfig("<model>-CoPD")`.
         processing_class (*optional*): Tokenizer, or processor for images; by default loaded from the model id.
         callbacks, quantization_config (*optional*): As in TRL.
-        optimizers (`tuple`, *optional*): `(None, scheduler)`; choose an optimizer with `args.optim`.
+        optimizers (`tuple`, *optional*): Refused if it holds anything; see `args.optim` and `args.lr_scheduler_type`.
         peft_config ([`~peft.PeftConfig`]): For every adapter; all start as copies of one initial adapter.
 
     Raises:
@@ -240,8 +240,9 @@ class CoPDTrainer(GRPOTrainer):
             raise ValueError("`evaluate` takes no dataset: held-out rows belong to `Expert(eval_dataset=...)`.")
         metrics = matrix_metrics(self.capability_matrix(), metric_key_prefix)
         self.recorder.log_alone(dict(metrics))
-        # a missing mean never counts as the best, and does not end a run that selects by it
-        metrics = {f"{metric_key_prefix}_{name}/accuracy": math.nan for name in self.last_matrix} | metrics
+        # what was not graded never counts as the best, and does not end a run that selects by it
+        names = [f"{name}/{key}" for name, row in self.last_matrix.items() for key in ("accuracy", *row)]
+        metrics = {f"{metric_key_prefix}_{name}": math.nan for name in names} | metrics
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

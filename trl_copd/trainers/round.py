@@ -262,9 +262,22 @@ class Round:
             set_random_state(shared)
 
     def _average_gradients(self) -> None:
-        """Average the live branches' gradients over the processes, one reduction per branch."""
+        """
+        Average the live branches' gradients over the processes, one reduction per branch.
+
+        A gradient that only some processes have counts as zero on the others: adapters on a vision tower have none
+        where no row has an image. One that no process has stays `None`, so that the optimizer skips it.
+        """
+        parameters = [parameter for branch in self.live for parameter in branch.parameters]
+        present = torch.tensor([int(p.grad is not None) for p in parameters], device=self.accelerator.device)
+        present = self.accelerator.reduce(present, reduction="sum")
+        for parameter, processes in zip(parameters, present.tolist(), strict=True):
+            if processes and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         for branch in self.live:
             gradients = [parameter.grad for parameter in branch.parameters if parameter.grad is not None]
+            if not gradients:
+                continue
             flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
             for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
                 gradient.copy_(mean.view_as(gradient))

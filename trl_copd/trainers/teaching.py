@@ -123,7 +123,8 @@ class Teaching:
 
             def steer(logps: torch.Tensor) -> tuple[torch.Tensor, float | None]:
                 taught = inputs["taught"].bool()  # (B, T)
-                learner = states[0][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
+                # the last: rows whose prompts turn out not to be shareable run once more
+                learner = states[-1][:, -logps.size(1) - 1 : -1][taught]  # (N, H)
                 teacher = [row for row in inputs["teacher_states"] if row is not None]  # none of native rows
                 with self.accelerator.autocast():  # as the model's forward: else the head's products are in float32
                     values = self.divergence(learner, torch.cat([learner[:0], *teacher]))  # (N,)
