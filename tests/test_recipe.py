@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig
@@ -272,6 +272,65 @@ def test_rows_that_datasets_has_saved(tmp_path):
     write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "solution": "x"}] * 20)
     expert = build_experts([domain | {"dataset": str(tmp_path / "rows.jsonl")}], seed=0)[0]
     assert len(expert.train_dataset) == 6
+
+
+def numbered(count):
+    return Dataset.from_list([{"prompt": str(number), "solution": "x"} for number in range(count)])
+
+
+SLICES = {
+    "of one data set": ("one", {"split": "train[:20]"}, (20, 4)),
+    "of the training split": ("several", {"split": "train[:20]"}, (20, 4)),
+    "two splits": ("several", {"split": "train[:10]+test", "n_eval": 1}, (16, 1)),
+    "two parts": ("several", {"split": "train[:75%]", "eval_split": "train[75%:]"}, (30, 4)),
+    "two parts of one data set": ("one", {"split": "train[:30]", "eval_split": "train[30:]"}, (30, 4)),
+    "two parts of a file": ("rows.jsonl", {"split": "train[:30]", "eval_split": "train[30:]"}, (30, 4)),
+    "another split": ("several", {"eval_split": "test"}, (40, 4)),
+    "another file": ("rows.jsonl", {"eval_dataset": "one", "eval_split": "train[:2]"}, (40, 2)),
+    "one data set twice": ("one", {"eval_split": "train"}, "would be the training rows.*no splits"),
+    "a split of one data set": ("one", {"eval_split": "test"}, "would be the training rows.*no splits"),
+    "one data set by another split": ("one", {"split": "test"}, "Unknown split .test"),
+    "parts that overlap": ("several", {"split": "train[:30]", "eval_split": "train[29:]"}, "and eval_split='train.29"),
+    "a split twice": ("several", {"eval_split": "train[:4]"}, "would be the training rows"),
+    "a split that is not there": ("several", {"eval_split": "dev"}, "Unknown split .dev"),
+    "a file twice": ("rows.jsonl", {"eval_dataset": "./rows.jsonl"}, "would be the training rows.*no splits"),
+    "a file at home": ("~/rows.jsonl", {"eval_split": "test"}, "would be the training rows.*no splits"),
+    "a saved one at home": ("~/one", {"eval_split": "test"}, "would be the training rows"),
+}
+
+
+@pytest.mark.parametrize("case", SLICES)
+def test_splits_and_slices_and_held_out_rows_that_are_not_trained_on(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path), monkeypatch.setenv("HOME", str(tmp_path))
+    numbered(40).save_to_disk("one")
+    held_out = Dataset.from_list([{"prompt": str(number), "solution": "x"} for number in range(100, 106)])
+    DatasetDict({"train": numbered(40), "test": held_out}).save_to_disk("several")
+    numbered(40).to_json("rows.jsonl")
+    source, keys, wanted = SLICES[case]
+    domain = {"name": "a", "dataset": source, "chat": False, "n_eval": 4, **keys}
+    if isinstance(wanted, str):
+        with pytest.raises(ValueError, match=f"Domain 'a': .*{wanted}"):
+            build_experts([domain], 0)
+        return
+    expert = build_experts([domain], 0)[0]
+    # rows that are held out of the training split are fewer to train on
+    own = 0 if {"eval_split", "eval_dataset"} & set(keys) else domain["n_eval"]
+    assert (len(expert.train_dataset) + own, len(expert.eval_dataset)) == wanted
+    if "eval_dataset" not in keys:
+        assert not set(expert.train_dataset["prompt"]) & set(expert.eval_dataset["prompt"])
+
+
+def test_a_solution_of_several_values_stays_one(tmp_path):
+    rows = [{"prompt": "?", "solution": ["A", "C"]}, {"prompt": "?", "solution": None}] * 8
+    domain = {"name": "a", "dataset": write_rows(tmp_path / "rows.jsonl", rows), "n_eval": 2,
+              "rewards": {"name": "ChoiceReward", "multiple": True}}  # fmt: skip
+    expert = build_experts([domain], 0)[0]
+    found = expert.train_dataset["solution"]
+    assert set(map(str, found)) == {"['A', 'C']", "None"}
+    grades = expert.reward_funcs[0](prompts=["?"] * len(found), completions=["A, C"] * len(found), solution=found)
+    assert {1.0} == {grade for grade, solution in zip(grades, found, strict=True) if solution}
+    templated = build_experts([domain | {"solution": "{solution[0]}", "rewards": "choice_reward"}], 0)[0]
+    assert set(templated.train_dataset["solution"]) <= {"A", None}
 
 
 BAD_LINES = {
