@@ -421,12 +421,12 @@ def test_what_the_command_line_says_is_written(tmp_path, capsys):
               "max_completion_length": 64, "num_generations": 8}  # fmt: skip
     path.write_text(yaml.safe_dump(fields))
     argv = ["--config", str(path), "--rows", "8", "--completion-length", "100", "--generations", "8", "--rank", "4",
-            "--no-gradient-checkpointing", "--precision", "fp32", "--quantize", "8bit"]  # fmt: skip
+            "--no-gradient-checkpointing", "--precision", "fp32", "--quantize", "8bit", "--dtype", "bf16"]  # fmt: skip
     assert main([*argv[:2], f"--write={target}", *argv[2:], "--gpus", "2"]) == 0, capsys.readouterr()
     text = target.read_text()
     assert yaml.safe_load(text) == fields | {
         "per_device_train_batch_size": 8, "max_completion_length": 100, "lora_r": 4, "gradient_checkpointing": False,
-        "bf16": False, "fp16": False, "load_in_4bit": False, "load_in_8bit": True,
+        "bf16": False, "fp16": False, "dtype": "bfloat16", "load_in_4bit": False, "load_in_8bit": True,
     }  # fmt: skip
     header = text.split("\n#\n")[0]
     assert "r.yaml for 2 h100" in header and "prompts of" in header

@@ -17,6 +17,8 @@ FIELDS = {
     "rollout_chunk_rows": "chunk_rows",
     "gradient_checkpointing": "checkpointing",
 }
+# what a recipe calls the types of weights <- options
+TYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def given_fields(given: Mapping[str, Any], own: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
@@ -30,14 +32,15 @@ def given_fields(given: Mapping[str, Any], own: Mapping[str, Any], names: Mappin
     Raises:
         ValueError: A recipe cannot say this.
     """
-    differs = {option: value for option, value in given.items() if str(value) != str(own.get(option))}
+    said = {option: TYPES.get(str(value), str(value)) for option, value in own.items()}
+    differs = {o: value for o, value in given.items() if TYPES.get(str(value), str(value)) != said.get(o)}
     if "experts" in differs:
         raise ValueError(
             f"--write copies the recipe, which has {own.get('experts', 0)} domains, not --experts {given['experts']}. "
             "Leave --experts out, or change the domains in the recipe."
         )
     fields = {
-        names[option]: str(value).lower() if isinstance(value, bool) else str(value)
+        names[option]: str(value).lower() if isinstance(value, bool) else TYPES.get(str(value), str(value))
         for option, value in differs.items()
         if option in names
     }

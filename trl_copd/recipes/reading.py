@@ -22,7 +22,8 @@ TEXT, FLOAT = "tag:yaml.org,2002:str", "tag:yaml.org,2002:float"
 class RecipeLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         for key, value in node.value:
-            if key.value in TEXTS and value.tag == FLOAT and NUMBER.match(value.value):
+            named = isinstance(key, yaml.ScalarNode) and key.value in TEXTS
+            if named and value.tag == FLOAT and NUMBER.match(value.value):
                 value.tag = TEXT
         return super().construct_mapping(node, deep)
 
