@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: docs docs-serve demo demo-agent demo-no-opd demo-vision smollm2 provers lint clean bench bench-rollouts bench-scaling bench-verifiers compare compare-quick
 .PHONY: red-team test test-environments test-families test-distributed test-docs test-faults test-hub test-slow test-trl test-verifiers test-vllm test-wheel
 
-demo: $(INSTALLED)  ## three experts and their student, under six minutes
+demo: $(INSTALLED)  ## four experts and their student, under six minutes
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu \
 		recipes/copd.py $(ARGS)
 

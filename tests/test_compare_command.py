@@ -148,12 +148,27 @@ def test_settings_of_one_method_and_devices(recipe, monkeypatch, capsys):
     (["--budget", "3"], "is less than one round"),
     (["--methods", "mopd", "--set", "mixed.learning_rate=1"], "METHOD.FIELD=VALUE"),
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    (["--set", "mixed.learning_rat=1e-3"], "there is no field 'learning_rat'. Did you mean 'learning_rate'"),
+    (["--set", "mopd.seed=3"], "this command sets 'seed' of each run"),
+    (["--gpus", "0", "--jobs", "2"], "--jobs would have no effect"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_runs(recipe, monkeypatch, capsys, extra, message):
     monkeypatch.setattr(launch, "execute", lambda *_: pytest.fail("it ran"))
     with pytest.raises(SystemExit) as ended:
         command.main(["--config", str(recipe), *extra])
     assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_domains_that_cannot_be_pooled_are_named_before_anything_runs(recipe, monkeypatch, capsys):
+    domains = [{"name": name, "builtin": f"agent/{name}", "n_train": 8, "n_eval": 4} for name in ("sums", "lookup")]
+    recipe.write_text(yaml.safe_dump({**RECIPE, "builtin_base": "agent", "domains": domains}))
+    monkeypatch.setattr(launch, "execute", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--config", str(recipe), "--seeds", "0"])
+    assert ended.value.code == 2 and "the domains 'sums' and 'lookup' differ in `tools`" in capsys.readouterr().err
+    runs = []
+    monkeypatch.setattr(launch, "execute", stand_in(runs))
+    assert command.main(["--config", str(recipe), "--methods", "copd", "--seeds", "0"]) == 0 and runs
 
 
 def test_a_run_that_fails_is_shown_and_the_others_stay(recipe, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """The cost model against what models and trainers really hold, hand-computed numbers, and its own advice."""
 
 import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,11 @@ from trl_copd.measure import overlap
 from trl_copd.plan import DEVICES, Run, calibrated, count_model, fits, memory, peak, seconds, space, traffic
 from trl_copd.plan.__main__ import advice, main
 from trl_copd.plan.durations import rollout_seconds
-from trl_copd.plan.options import build_run, check, parse
+from trl_copd.plan.options import MAKES, build_run, check, parse
 from trl_copd.plan.space import activation_bytes, base_bytes, kv_bytes
 from trl_copd.plan.writing import changed_fields, write_recipe
+from trl_copd.recipes import find_recipe
+from trl_copd.recipes.build import BUILTIN_BASES
 
 
 CPU = DEVICES["cpu"]
@@ -373,14 +377,19 @@ def test_recipes_for_a_memory_are_what_the_plan_writes(tmp_path, capsys, monkeyp
     """Of one recipe, which fits 141 GB; as the header of each says."""
     (tmp_path / "config.json").write_text(json.dumps(QWEN3_4B))
     recipes, name = Path(__file__).parent.parent / "recipes", f"qwen3_4b_{gigabytes}gb.yaml"
-    known = ["--model", str(tmp_path / "config.json"), "--prompt-length", "512"]  # there is no Hub to ask
-    arguments = ["--config", str(recipes / "qwen3_4b_gpu.yaml"), *known]
-    assert main([*arguments, "--device", "h200"]) == 0
-    assert main([*arguments, "--device", device]) == 1
-    assert main([*arguments, "--device", device, "--write", str(tmp_path / name)]) == 0
-    assert (tmp_path / name).read_text() == (recipes / name).read_text(), f"write recipes/{name} anew, see its header"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    shutil.copy(recipes / "qwen3_4b_gpu.yaml", "recipes")
+    counted = partial(count_model, str(tmp_path / "config.json"))  # there is no Hub to ask
+    monkeypatch.setattr("trl_copd.plan.__main__.count_model", lambda model, *sizes: counted(*sizes))
+    arguments = ["--config", "recipes/qwen3_4b_gpu.yaml", "--device"]
+    assert main([*arguments, "h200", "--prompt-length", "512"]) == 0
+    assert main([*arguments, device, "--prompt-length", "512"]) == 1
+    assert main([*arguments, device, "--prompt-length", "512", "--write", f"recipes/{name}"]) == 0
+    written_ = (tmp_path / "recipes" / name).read_text()
+    assert written_ == (recipes / name).read_text(), f"write recipes/{name} anew, see its header"
     capsys.readouterr()
-    assert main(["--config", str(recipes / name), *known, "--device", device]) == 0
+    assert main(["--config", str(recipes / name), "--device", device, "--prompt-length", "512"]) == 0
     peak = float(capsys.readouterr().out.split("  peak")[1].split()[0])
     assert f"a peak of {peak:.0f} GiB by the plan" in (recipes / name).read_text()
     before, after = (yaml.safe_load((recipes / path).read_text()) for path in ("qwen3_4b_gpu.yaml", name))
@@ -396,12 +405,46 @@ def test_writing_needs_a_recipe_and_keeps_one_name_for_a_thing(tmp_path, capsys)
     path = tmp_path / "recipe.yaml"
     path.write_text("a: 1  # why\ngeneration_batch_size: 64\nper_device_train_batch_size: 8")
     fields = changed_fields(RUN, replace(RUN, rows=2, steps_per_generation=4, checkpointing=True, quantize=4))
-    write_recipe(path, tmp_path / "new.yaml", fields, "a100", 2**30, 9)
+    write_recipe(path, tmp_path / "new.yaml", fields, "a100", 2**30, 9, ["--write", "new.yaml"])
     written_ = (tmp_path / "new.yaml").read_text().split("#\n")[1]
     assert written_ == (
         "a: 1  # why\ngeneration_batch_size: 64\nper_device_train_batch_size: 2\ngradient_checkpointing: true\n"
         "load_in_4bit: true\n"
     )
+
+
+def test_what_the_command_line_says_is_written(tmp_path, capsys):
+    """Options that a recipe has fields for, and the command itself; not what it says already."""
+    domain = {"name": "up", "builtin": "demo/up"}
+    path, target = tmp_path / "r.yaml", tmp_path / "new recipe.yaml"
+    fields = {"model_name_or_path": str(tiny_base()), "domains": [domain], "per_device_train_batch_size": 16,
+              "max_completion_length": 64, "num_generations": 8}  # fmt: skip
+    path.write_text(yaml.safe_dump(fields))
+    argv = ["--config", str(path), "--rows", "8", "--completion-length", "100", "--generations", "8", "--rank", "4",
+            "--no-gradient-checkpointing", "--precision", "fp32", "--quantize", "8bit", "--dtype", "bf16"]  # fmt: skip
+    assert main([*argv[:2], f"--write={target}", *argv[2:], "--gpus", "2"]) == 0, capsys.readouterr()
+    text = target.read_text()
+    assert yaml.safe_load(text) == fields | {
+        "per_device_train_batch_size": 8, "max_completion_length": 100, "lora_r": 4, "gradient_checkpointing": False,
+        "bf16": False, "fp16": False, "dtype": "bfloat16", "load_in_4bit": False, "load_in_8bit": True,
+    }  # fmt: skip
+    header = text.split("\n#\n")[0]
+    assert "r.yaml for 2 h100" in header and "prompts of" in header
+    assert f"# trl-copd plan {' '.join(argv)} --gpus 2 \\\n#     --write '{target}'" in header
+    assert main([*argv, "--experts", "3", "--write", str(target)]) == 2
+    assert "which has 1 domains, not --experts 3" in capsys.readouterr().err
+
+
+def test_a_built_in_recipe_is_written_by_its_name(tmp_path, capsys):
+    argv = ["--config", "demo", "--model", str(tiny_base()), "--prompt-length", "9", "--rows", "64"]
+    assert main([*argv, "--write", str(tmp_path / "new.yaml")]) == 0, capsys.readouterr()
+    found, demo = (yaml.safe_load(path.read_text()) for path in (tmp_path / "new.yaml", find_recipe("demo")))
+    assert found == demo | {"per_device_train_batch_size": 64}, "the model stood for the base that the recipe builds"
+
+
+def test_targets_that_the_plan_advises_are_there():
+    targets = (Path(__file__).parent.parent / "Makefile").read_text()
+    assert set(MAKES) == set(BUILTIN_BASES) and all(f"\n{name}: " in targets for name in MAKES.values())
 
 
 def test_the_prompts_of_a_recipe_are_counted(tmp_path, capsys):

@@ -1,8 +1,10 @@
 """Verifiers in a conversation."""
 
 import copy
+import inspect
 import re
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from datasets import Dataset
@@ -13,7 +15,7 @@ from trl.trainer.utils import get_callable_name
 
 from trl_copd import CoPDConfig, CoPDTrainer, EnvironmentFailure, Expert
 from trl_copd.environments import answer_feedback, code_feedback
-from trl_copd.from_openenv import openenv_environment
+from trl_copd.from_openenv import described, openenv_environment
 from trl_copd.from_verifiers import verifiers_expert
 from trl_copd.gym import reasoning_gym_expert
 from trl_copd.rewards import CodeReward, GymReward, MathReward, exact_match_reward
@@ -155,4 +157,45 @@ def test_packages_that_are_missing_are_named(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'verifiers>=0.4,<0.5'"):
         verifiers_expert("game", object())
     with pytest.raises(ImportError, match=r"pip install 'openenv>=0.10'"):
+        openenv_environment("http://127.0.0.1:1")
+
+
+def test_types_that_a_schema_lists():
+    fields = {"a": {"type": ["null", "integer"]}, "b": {"type": ["string", "null"]}, "c": {"type": ["null"]},
+              "d": {"anyOf": [{"type": "null"}, {"type": ["number", "null"]}]}}  # fmt: skip
+    call = described(lambda self, **arguments: "", "f", None, {"properties": fields, "required": list(fields)})
+    found = {name: one.annotation for name, one in inspect.signature(call).parameters.items() if name != "self"}
+    assert found == {"a": int, "b": str, "c": str, "d": float}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["look", "reset"], "'reset', a name that the session itself"),
+        (["get_reward"], "'get_reward'"),
+        (["_step"], "'_step'"),
+        (["a.b", "a_b"], "'a_b', a name of another tool"),
+    ],
+)
+def test_tools_of_a_server_whose_names_are_taken(monkeypatch, names, said):
+    class Client:
+        def __init__(self, **options):
+            self.sync = lambda: self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def step(self, action):
+            return SimpleNamespace(observation={"tools": [{"name": name, "input_schema": {}} for name in names]})
+
+    module = ModuleType("openenv.core")
+    module.GenericEnvClient = Client
+    monkeypatch.setitem(sys.modules, "openenv", ModuleType("openenv"))
+    monkeypatch.setitem(sys.modules, "openenv.core", module)
+    schema = SimpleNamespace(raise_for_status=lambda: None, json=lambda: {"action": {"title": "CallToolAction"}})
+    monkeypatch.setattr("requests.get", lambda *_, **options: schema)
+    with pytest.raises(ValueError, match=f"has a tool {said}"):
         openenv_environment("http://127.0.0.1:1")

@@ -113,4 +113,4 @@ def test_command_line_says_what_is_wrong_in_one_line(run, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main([str(run / "run"), "--expert", "logic", "--output", str(tmp_path / "new")])
     error = capsys.readouterr().err
-    assert end.value.code == 1 and error.startswith("'") and error.count("\n") == 1
+    assert end.value.code == 2 and error.startswith("trl-copd export: '") and error.count("\n") == 1

@@ -11,7 +11,7 @@ from trl import GRPOConfig
 
 from trl_copd import CoPDConfig, CoPDTrainer, Expert
 from trl_copd.recipes.build import build_experts as experts_of_recipe
-from trl_copd.train import main
+from trl_copd.train import check_keys, main, with_recipe
 
 
 REFUSED = {
@@ -108,6 +108,7 @@ def test_a_recipe_with_a_typo(tmp_path):
         main(recipe(tmp_path, domains=domains, max_step=2))
     with pytest.raises(ValueError, match="needs the name of an expert in `hub`: one of \\['a', 'b'\\]"):
         main(recipe(tmp_path, domains=domains, topology="hub"))
+    check_keys(with_recipe([*recipe(tmp_path, domains=domains, topology="hub"), "--hub=a"]))
     with pytest.raises(ValueError, match="unknown key 'reward'. Did you mean 'rewards'"):
         experts_of_recipe([{"name": "a", "builtin": "demo/sort", "reward": "math_reward"}], 0)
 

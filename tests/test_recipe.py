@@ -1,5 +1,6 @@
 """The recipe as its users run it: YAML and command line, baselines, data that does not leak, two real processes."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,15 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig
+from trl.trainer.utils import is_async_callable
 
-from trl_copd import CoPDConfig
-from trl_copd.recipes.build import build_experts, find_reward, pool
+from trl_copd import CoPDConfig, Expert
+from trl_copd.recipes.build import build_experts, find_reward, pool, warm_start_rows
 from trl_copd.recipes.demo_base import _grade, build_base
 from trl_copd.recipes.domains import DOMAINS, make_domain, make_split, split_of
+from trl_copd.recipes.keys import check_domain
+from trl_copd.recipes.reading import dump_yaml, load_yaml
+from trl_copd.rewards import exact_match_reward
 from trl_copd.train import PARSED, RecipeParser, check_model, loading_options, main, prepare
 
 
@@ -199,7 +204,7 @@ BAD_DOMAINS = {
     "accuracy of the base": (BUILTIN | {"base_accuracy": 0}, "base_accuracy must be a number > 0 and <= 1, got 0"),
     "accuracy of another base": (
         ROWS | {"base_accuracy": 0.1},
-        "base_accuracy is .*Remove it",
+        "`base_accuracy` would have no effect beside dataset: rows.jsonl. Remove it; .* demo/..., scene/...",
     ),
     "number of rows": (BUILTIN | {"n_train": "many"}, "n_train must be a whole number"),
     "no such file": (ROWS | {"dataset": "rose.jsonl"}, "'rose.jsonl' is not there \\(looked in "),
@@ -223,7 +228,31 @@ BAD_DOMAINS = {
     "a word for a truth value": (ROWS | {"chat": "no"}, "chat must be true or false, got str: 'no'"),
     "system": (ROWS | {"system": ["x"]}, "system must be a text"),
     "tools": (ROWS | {"tools": "json.loads"}, "tools must be a list"),
-    "options of a file": (ROWS | {"options": {"a": 1}}, "`options` belong to a `builtin`"),
+    "options of a file": (
+        ROWS | {"options": {"a": 1}},
+        "`options` would have no effect beside dataset: rows.jsonl.*belongs to gym",
+    ),
+    "options of a skill": (
+        BUILTIN | {"options": {"a": 1}},
+        "`options` would have no effect beside builtin: demo/sort",
+    ),
+    "rows of a skill": (
+        BUILTIN | {"system": "x", "chat": True, "eval_split": "test"},
+        "`system`, `chat`, `eval_split` would have no effect beside builtin: demo/sort. Remove them",
+    ),
+    "rewards of one that acts": ({"name": "a", "builtin": "agent/sums", "rewards": "math_reward"}, "`rewards` would"),
+    "no such agent": ({"name": "a", "builtin": "agent/sum"}, "Domain 'a': there is no agent/sum"),
+    "subset of a file": (ROWS | {"subset": "main"}, "`subset` would have no effect beside dataset: rows.jsonl"),
+    "a limit of no tool": (ROWS | {"tool_timeout": 3}, "`tool_timeout` would have no effect without `tools`"),
+    "an unknown option": (
+        {"name": "a", "builtin": "gym/chain_sum", "options": {"max_term": 3}},
+        "Domain 'a', gym/chain_sum with options {'max_term': 3}: .*max_term",
+    ),
+    "an option out of range": (
+        {"name": "a", "builtin": "gym/chain_sum", "options": {"min_terms": 0}},
+        "Domain 'a', gym/chain_sum with options {'min_terms': 0}: min_terms",
+    ),
+    "no such skill": ({"name": "a", "builtin": "demo/srt"}, "Domain 'a', demo/srt: No domain 'srt'"),
     "no such folder": (ROWS | {"dataset": "./rose/"}, "Domain 'a': './rose/' cannot be loaded: Couldn't find any"),
     "empty file": (ROWS | {"dataset": "empty.jsonl"}, "Domain 'a': 'empty.jsonl' is empty"),
     "header alone": (ROWS | {"dataset": "header.csv"}, "Domain 'a': 'header.csv' cannot be loaded: .* no data"),
@@ -272,6 +301,65 @@ def test_rows_that_datasets_has_saved(tmp_path):
     write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "solution": "x"}] * 20)
     expert = build_experts([domain | {"dataset": str(tmp_path / "rows.jsonl")}], seed=0)[0]
     assert len(expert.train_dataset) == 6
+
+
+def numbered(count):
+    return Dataset.from_list([{"prompt": str(number), "solution": "x"} for number in range(count)])
+
+
+SLICES = {
+    "of one data set": ("one", {"split": "train[:20]"}, (20, 4)),
+    "of the training split": ("several", {"split": "train[:20]"}, (20, 4)),
+    "two splits": ("several", {"split": "train[:10]+test", "n_eval": 1}, (16, 1)),
+    "two parts": ("several", {"split": "train[:75%]", "eval_split": "train[75%:]"}, (30, 4)),
+    "two parts of one data set": ("one", {"split": "train[:30]", "eval_split": "train[30:]"}, (30, 4)),
+    "two parts of a file": ("rows.jsonl", {"split": "train[:30]", "eval_split": "train[30:]"}, (30, 4)),
+    "another split": ("several", {"eval_split": "test"}, (40, 4)),
+    "another file": ("rows.jsonl", {"eval_dataset": "one", "eval_split": "train[:2]"}, (40, 2)),
+    "one data set twice": ("one", {"eval_split": "train"}, "would be the training rows.*no splits"),
+    "a split of one data set": ("one", {"eval_split": "test"}, "would be the training rows.*no splits"),
+    "one data set by another split": ("one", {"split": "test"}, "Unknown split .test"),
+    "parts that overlap": ("several", {"split": "train[:30]", "eval_split": "train[29:]"}, "and eval_split='train.29"),
+    "a split twice": ("several", {"eval_split": "train[:4]"}, "would be the training rows"),
+    "a split that is not there": ("several", {"eval_split": "dev"}, "Unknown split .dev"),
+    "a file twice": ("rows.jsonl", {"eval_dataset": "./rows.jsonl"}, "would be the training rows.*no splits"),
+    "a file at home": ("~/rows.jsonl", {"eval_split": "test"}, "would be the training rows.*no splits"),
+    "a saved one at home": ("~/one", {"eval_split": "test"}, "would be the training rows"),
+}
+
+
+@pytest.mark.parametrize("case", SLICES)
+def test_splits_and_slices_and_held_out_rows_that_are_not_trained_on(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path), monkeypatch.setenv("HOME", str(tmp_path))
+    numbered(40).save_to_disk("one")
+    held_out = Dataset.from_list([{"prompt": str(number), "solution": "x"} for number in range(100, 106)])
+    DatasetDict({"train": numbered(40), "test": held_out}).save_to_disk("several")
+    numbered(40).to_json("rows.jsonl")
+    source, keys, wanted = SLICES[case]
+    domain = {"name": "a", "dataset": source, "chat": False, "n_eval": 4, **keys}
+    if isinstance(wanted, str):
+        with pytest.raises(ValueError, match=f"Domain 'a': .*{wanted}"):
+            build_experts([domain], 0)
+        return
+    expert = build_experts([domain], 0)[0]
+    # rows that are held out of the training split are fewer to train on
+    own = 0 if {"eval_split", "eval_dataset"} & set(keys) else domain["n_eval"]
+    assert (len(expert.train_dataset) + own, len(expert.eval_dataset)) == wanted
+    if "eval_dataset" not in keys:
+        assert not set(expert.train_dataset["prompt"]) & set(expert.eval_dataset["prompt"])
+
+
+def test_a_solution_of_several_values_stays_one(tmp_path):
+    rows = [{"prompt": "?", "solution": ["A", "C"]}, {"prompt": "?", "solution": None}] * 8
+    domain = {"name": "a", "dataset": write_rows(tmp_path / "rows.jsonl", rows), "n_eval": 2,
+              "rewards": {"name": "ChoiceReward", "multiple": True}}  # fmt: skip
+    expert = build_experts([domain], 0)[0]
+    found = expert.train_dataset["solution"]
+    assert set(map(str, found)) == {"['A', 'C']", "None"}
+    grades = expert.reward_funcs[0](prompts=["?"] * len(found), completions=["A, C"] * len(found), solution=found)
+    assert {1.0} == {grade for grade, solution in zip(grades, found, strict=True) if solution}
+    templated = build_experts([domain | {"solution": "{solution[0]}", "rewards": "choice_reward"}], 0)[0]
+    assert set(templated.train_dataset["solution"]) <= {"A", None}
 
 
 BAD_LINES = {
@@ -327,8 +415,6 @@ def test_pooled_rows_are_graded_by_their_own_domain():
 
         return grade
 
-    from trl_copd import Expert
-
     def data(name):
         return Dataset.from_list([{"prompt": f"{name}{i}", "solution": "x"} for i in range(8)])
 
@@ -339,9 +425,47 @@ def test_pooled_rows_are_graded_by_their_own_domain():
     assert grades == [1.0, -1.0, 0.0]
 
 
-def test_pooled_experts_go_on_from_one_adapter(tmp_path):
-    from trl_copd import Expert
+def test_pooled_rewards_that_are_awaited():
+    async def awaited(prompts, completions, **kwargs):
+        return [0.5] * len(completions)
 
+    data = Dataset.from_list([{"prompt": "a", "solution": "x"}])
+    experts = [
+        Expert(name, data, reward, eval_dataset=data)
+        for name, reward in (("a", awaited), ("b", exact_match_reward.asynchronous()), ("c", exact_match_reward))
+    ]
+    reward = pool(experts, seed=0).reward_funcs[0]
+    assert is_async_callable(reward)
+    grades = asyncio.run(reward(["p"] * 4, ["x", "x", "y", "x"], domain=[*"cabb"], solution=["x"] * 4))
+    assert grades == [1.0, 0.5, 0.0, 1.0]
+
+
+def test_pooled_experts_act_alike_or_not_at_all(tmp_path):
+    rows = [{"prompt": "?", "solution": "x", "tests": "assert f(1) == 1"}] * 9
+    domain = {"dataset": write_rows(tmp_path / "rows.jsonl", rows), "n_eval": 2, "environment": "code_feedback",
+              "max_tool_calling_iterations": 2, "tool_timeout": 9}  # fmt: skip
+    experts = build_experts([domain | {"name": name} for name in "ab"], 0)
+    mixed = pool(experts, 0)
+    assert mixed.acts and mixed.environment_factory is experts[0].environment_factory
+    assert (mixed.max_tool_calling_iterations, mixed.tool_timeout, mixed.reward_funcs) == (2, 9, [])
+    for other, field in (
+        ({"environment": {"name": "code_feedback", "tries": 3}}, "environment_factory"),
+        ({"environment": None, "tools": ["trl_copd.recipes.agent.add"], "rewards": "code_reward"}, "tools"),
+        ({"max_tool_calling_iterations": 3}, "max_tool_calling_iterations"),
+    ):
+        others = build_experts([domain | {"name": "a"}, domain | {"name": "b"} | other], 0)
+        with pytest.raises(ValueError, match=f"the domains 'a' and 'b' differ in `{field}`"):
+            pool(others, 0)
+
+
+def test_pooled_rows_without_a_column_of_the_same_name():
+    data = Dataset.from_list([{"prompt": "a", "solution": "x", "domain": "algebra"}])
+    experts = [Expert(name, data, exact_match_reward, eval_dataset=data) for name in "ab"]
+    with pytest.raises(ValueError, match="Domain 'a' has a column 'domain'"):
+        pool(experts, 0)
+
+
+def test_pooled_experts_go_on_from_one_adapter(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
@@ -367,6 +491,58 @@ def test_a_recipe_names_finished_experts(tmp_path):
         build_experts([domain | {"frozen": True}], seed=0)
 
 
+def test_a_frozen_expert_that_acts_is_frozen(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    domain = {
+        "name": "a",
+        "builtin": "agent/sums",
+        "n_train": 8,
+        "n_eval": 4,
+        "adapter": str(tmp_path),
+        "frozen": True,
+    }
+    assert build_experts([domain], 0)[0].frozen
+
+
+def test_a_warm_start_leaves_out_what_has_no_rows_for_it(caplog):
+    own, skill = {"name": "mine", "dataset": "rows.jsonl"}, {"name": "sorted", "builtin": "demo/sort"}
+    code = {"name": "code", "builtin": "small/code"}
+    rows = warm_start_rows([own, code, skill], 0, n_rows=4)
+    assert [row["task"] for row in rows] == ["code"] * 4
+    assert all(f"not warm-started on the domain '{name}'" in caplog.text for name in ("mine", "sorted"))
+    with pytest.raises(ValueError, match="'mine', 'sorted' have no rows for the warm start"):
+        warm_start_rows([own, skill], 0)
+
+
+def test_numbers_without_a_point():
+    """Texts stay: those in quotes, names, and digits alone."""
+    said = load_yaml(
+        "opd_beta: [1e-1, -2E+3, .5e1]\nlr_scheduler_kwargs: {min_lr: 1e-6}\nmodel_revision: 12e4567\n"
+        "learning_rate: 1e-3\n"
+        "domains: [{name: 1e5, base_accuracy: 2e-1, prompt: '1e-3', options: {text: '1e3', digits: '007'}}]"
+    )
+    domain = {"name": "1e5", "base_accuracy": 0.2, "prompt": "1e-3", "options": {"text": "1e3", "digits": "007"}}
+    assert said == {"opd_beta": [0.1, -2000.0, 5.0], "lr_scheduler_kwargs": {"min_lr": 1e-6}, "learning_rate": 1e-3,
+                    "model_revision": "12e4567", "domains": [domain]}  # fmt: skip
+    assert load_yaml(dump_yaml(said)) == said
+
+
+def test_numbers_without_a_point_in_a_run(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "topology: mutual\nopd_beta: [1e-1, 1e-2]\nlr_scheduler_type: cosine_with_min_lr\nwarmup_steps: 1\n"
+        "lr_scheduler_kwargs: {min_lr: 1e-6}\nlearning_rate: 1e-3\nno_opd: 'false'\nrlvr_steps: 3\nopd_steps: 2\n"
+        "domains: [{name: a, builtin: demo/up, base_accuracy: 2e-1}, {name: b, builtin: demo/down}]"
+    )
+    argv = ["--config", str(path), "--output_dir", str(tmp_path), "--use_cpu", "true", "--bf16", "false"]
+    recipe, args, _ = RecipeParser(PARSED).parse_args_and_config(argv)
+    assert args.opd_beta == [0.1, 0.01] and args.lr_scheduler_kwargs == {"min_lr": 1e-6} and args.learning_rate == 1e-3
+    assert recipe.domains[0]["base_accuracy"] == 0.2
+    assert recipe.no_opd is False and (args.rlvr_steps, args.opd_steps) == (3, 2), "'false' is no"
+    recipe, args, _ = RecipeParser(PARSED).parse_args_and_config([*argv, "--no_opd", "yes"])
+    assert recipe.no_opd is True and args.opd_steps == 0
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_parses(path, tmp_path, monkeypatch):
     from trl import ModelConfig, TrlParser
@@ -377,7 +553,7 @@ def test_every_recipe_parses(path, tmp_path, monkeypatch):
     parser = TrlParser((RecipeArguments, CoPDConfig, ModelConfig))
     extra = ["--bf16", "false", "--output_dir", str(tmp_path), "--use_cpu", "true"]
     recipe, args, _ = parser.parse_args_and_config(["--config", str(path), *extra])
-    assert recipe.domains and all("name" in domain for domain in recipe.domains)
+    assert recipe.domains and all(check_domain(domain) == domain for domain in recipe.domains)
     assert args.loss_type == "grpo" and args.epsilon_high == 0.28 and args.beta == 0.0  # the paper's
 
 

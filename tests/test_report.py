@@ -393,7 +393,15 @@ def test_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(tmp_path / "figures" / f"{name}.png") for name in NAMES]
     failed = subprocess.run([*command, tmp_path / "nowhere"], cwd=root, capture_output=True, text=True)
-    assert failed.returncode == 1 and "Nothing to draw" in failed.stderr and "Traceback" not in failed.stderr
+    assert failed.returncode == 2 and "Nothing to draw" in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_options_with_several_runs(tmp_path, capsys):
+    runs = [str(write(tmp_path / name)) for name in ("a", "b")]
+    assert report.main([*runs, "--formats", "pdf"]) == 0
+    assert [path.name for path in tmp_path.glob("side_by_side.*")] == ["side_by_side.pdf"]
+    assert report.main([*runs, "--beside", "mixed=x"]) == 2 and "Name one, or leave it out" in capsys.readouterr().err
+    assert report.main([runs[0], "--output", str(tmp_path)]) == 2 and "own folder" in capsys.readouterr().err
 
 
 def test_report_itself_imports_neither_torch_nor_trl():

@@ -46,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
 
     Returns:
-        `int`: Exit code: 0 on success, 1 if the command found a problem in its input or run, 2 for wrong arguments.
+        `int`: Exit code: 0 on success, 1 if a run or a check failed, 2 for wrong arguments, recipes, folders or
+            data files.
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help", "help"):

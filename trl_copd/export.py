@@ -212,8 +212,10 @@ def main(argv: list[str] | None = None) -> None:
     options = vars(parser.parse_args(argv))
     try:
         print(f"{export(**options)}; saved in {options['output']}")
-    except (ValueError, RuntimeError, OSError) as error:
-        parser.exit(1, f"{error}\n")
+    except RuntimeError as error:  # the merged model is not the adapter's
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

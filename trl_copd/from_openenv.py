@@ -47,7 +47,7 @@ def openenv_environment(
     Raises:
         ImportError: `openenv` is not installed.
         ConnectionError: The server does not answer.
-        ValueError: An action cannot be described to a model.
+        ValueError: An action cannot be described to a model, or a tool has a name that is taken, such as `reset`.
 
     Example:
     ```python
@@ -85,6 +85,12 @@ def openenv_environment(
     methods = {}
     for one in tools:
         name = re.sub(r"\W", "_", one["name"])
+        if name.startswith("_") or hasattr(_Session, name) or name in methods:
+            taken = "of another tool" if name in methods else "that the session itself has or hides"
+            raise ValueError(
+                f"The OpenEnv server at {base_url} has a tool {one['name']!r}, a name {taken}. Rename it on the server"
+                f"{'' if many else ', or pass another name in `tool`'}."
+            )
         methods[name] = _method(name, one, many)
     settings = {
         "connect": staticmethod(connect),
@@ -198,7 +204,11 @@ def _hint(schema: Mapping[str, Any]) -> Any:
     if "enum" in schema:
         return Literal[tuple(schema["enum"])]
     choices = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
-    return _hint(choices[0]) if choices else TYPES.get(schema.get("type", "string"), str)
+    if choices:
+        return _hint(choices[0])
+    kind = schema.get("type", "string")
+    kinds = [one for one in kind if one != "null"] if isinstance(kind, list) else [kind]
+    return TYPES.get(kinds[0], str) if kinds else str
 
 
 def _line(text: str | None) -> str:

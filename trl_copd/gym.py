@@ -50,7 +50,8 @@ def reasoning_gym_expert(
 
     Raises:
         ImportError: reasoning-gym is not installed.
-        ValueError: The task is unknown or refused, or has too few distinct questions with these options.
+        ValueError: The task is unknown or refused, does not take the options, or has too few distinct questions with
+            them.
 
     Example:
     ```python
@@ -65,7 +66,11 @@ def reasoning_gym_expert(
     prompt = partial(messages, instruction=instruction, system_prompt=system_prompt)
     splits = []
     for count, split, buckets in ((size, "train", TRAIN_BUCKETS), (eval_size, "eval", EVAL_BUCKETS)):
-        rows = gym_rows(name, count, buckets, stable_int(f"{seed}/{split}") % 2**31, options)
+        try:
+            rows = gym_rows(name, count, buckets, stable_int(f"{seed}/{split}") % 2**31, options)
+        except (TypeError, AssertionError) as error:  # reasoning-gym asserts what options may be
+            who = f"Expert {expert_name or name!r}"
+            raise ValueError(f"{who}: {name!r} cannot be generated with options {options}: {error}.") from error
         splits.append(Dataset.from_list([{**row, "prompt": prompt(row["prompt"])} for row in rows]))
     further = expert_options.pop("reward_funcs", [])
     rewards = [GymReward(f"{name}_reward"), *(further if isinstance(further, (list, tuple)) else [further])]

@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
         argv (`list[str]`, *optional*): Command line without the program's name; by default that of the process.
 
     Returns:
-        `int`: Exit status: 0, or 1 if there is nothing to draw.
+        `int`: Exit status: 0, or 2 if there is nothing to draw or an option has no effect.
     """
     parser = Parser(
         prog="trl-copd report",
@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         help="draw the accuracy of another run as a line beside the student's, such as mixed=runs/mixed; "
         "experts=DIR takes each expert on its own domain; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS, help="default: all")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, help="default: all; png and svg for several runs")
     options = parser.parse_args(argv)
     try:
         for pair in options.beside:
@@ -185,14 +185,22 @@ def main(argv: list[str] | None = None) -> int:
                 raise ValueError(f"--beside takes NAME=DIR, such as mixed=runs/mixed, got {pair!r}.")
         if len(options.output_dir) == 1:
             beside = dict(pair.split("=", 1) for pair in options.beside)
-            print(*draw_report(options.output_dir[0], formats=options.formats, beside=beside), sep="\n")
+            if options.output is not None:
+                raise ValueError("--output is for several runs; the figures of one go to its own folder `figures`.")
+            print(*draw_report(options.output_dir[0], formats=options.formats or FORMATS, beside=beside), sep="\n")
             return 0
+        if options.beside:
+            raise ValueError(
+                "--beside draws a line in the figure of one run, and several are given. Name one, or leave it out."
+            )
         runs = side_by_side.load_runs(options.output_dir)
         print(side_by_side.table(runs))
-        print(*side_by_side.draw(runs, options.output or side_by_side.common_folder(options.output_dir)), sep="\n")
+        folder = options.output or side_by_side.common_folder(options.output_dir)
+        formats = {"formats": options.formats} if options.formats else {}
+        print(*side_by_side.draw(runs, folder, **formats), sep="\n")
     except (FileNotFoundError, ImportError, ValueError) as error:
         print(f"trl-copd report: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -66,12 +66,12 @@ def rollouts_text(run: Run) -> str:
     return f"{round(logged[-1]):,}" if logged else "–"
 
 
-def draw(runs: Mapping[str, Run], folder: Path) -> list[Path]:
+def draw(runs: Mapping[str, Run], folder: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
     """
     The students by domain, and the mean reward of all that is sampled against rollouts.
 
     Returns:
-        `list[Path]`: `side_by_side.png` and `.svg` in the folder.
+        `list[Path]`: `side_by_side.png` and `.svg` in the folder, or the files of the other `formats`.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -108,7 +108,7 @@ def draw(runs: Mapping[str, Run], folder: Path) -> list[Path]:
             axes[1].set(title="Reward of what is sampled", xlabel="rollouts", ylabel="mean over the branches")
         figure.legend(loc="outside lower center", ncols=min(3, len(runs)), labelcolor=INK)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"side_by_side.{kind}" for kind in ("png", "svg")]
+        paths = [folder / f"side_by_side.{kind}" for kind in formats]
         for path in paths:
             figure.savefig(path)
     return paths

@@ -24,6 +24,7 @@ from .methods import METHODS
 from .methods import settings as method_settings
 from .recipes import find_recipe, recipe_summaries
 from .recipes.build import build_base, build_experts, load_processor, pool
+from .recipes.reading import is_true, load_yaml
 from .run.checkpoints import last_checkpoint
 from .spelling import did_you_mean
 from .trainers import CoPDTrainer
@@ -99,12 +100,12 @@ class RecipeParser(TrlParser):
 
     def parse_args_and_config(self, args: Any = None, **options: Any) -> tuple[Any, ...]:
         argv = list(args)
-        config = yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text())
-        config = config if isinstance(config, dict) else {}  # TRL says what is wrong
+        config = load_yaml(Path(argv[argv.index("--config") + 1]).read_text())
+        self.recipe = config = config if isinstance(config, dict) else {}  # TRL says what is wrong
         given = _given(argv)
         on_line = {name: _value(" ".join(words[1:])) for name, words in given.items() if name not in ("", "config")}
         alone = on_line.get("no_opd", config.get("no_opd"))
-        method = "experts" if alone else on_line.get("method", config.get("method"))
+        method = "experts" if is_true(alone) else on_line.get("method", config.get("method"))
         self.preset: dict[str, Any] = {}
         if method is not None:
             # what trains experts apart overrules a recipe's distillation, as `--method experts` always did
@@ -131,6 +132,9 @@ class RecipeParser(TrlParser):
             ) from error
 
     def set_defaults_with_config(self, **config: Any) -> list[str]:
+        # TRL has read the file as YAML 1.1, and makes numbers of texts by the types of fields, but not inside of lists
+        nested = {name: self.recipe[name] for name, value in config.items() if isinstance(value, list | dict)}
+        config = {**config, **nested}
         return super().set_defaults_with_config(**{**self.preset, **config, **self._overruled(config)})
 
     def _overruled(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +158,7 @@ def _given(argv: list[str]) -> dict[str, list[str]]:
 def _value(text: str) -> Any:
     """What a word of the command line means; a flag alone is true."""
     try:
-        return yaml.safe_load(text or "true")
+        return load_yaml(text or "true")
     except yaml.YAMLError:
         return text
 
@@ -270,11 +274,16 @@ def with_recipe(argv: list[str]) -> list[str]:
     return argv
 
 
+def known_keys() -> set[str]:
+    """What a recipe's YAML file may say."""
+    return {"env", *(field.name for parsed in PARSED for field in dataclasses.fields(parsed))}
+
+
 def check_keys(argv: list[str]) -> None:
     """Refuse unknown options, unknown keys of the YAML file, and a hub without a name; say what there is to choose."""
     path = Path(argv[argv.index("--config") + 1])
     try:
-        recipe = yaml.safe_load(path.read_text()) if path.is_file() else None
+        recipe = load_yaml(path.read_text()) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(recipe, dict):
@@ -288,7 +297,7 @@ def check_keys(argv: list[str]) -> None:
     alone = _given(argv).get("", [])
     if alone:
         raise ValueError(f"Unexpected argument {alone[0]!r}. Options begin with --, and a recipe follows --config.")
-    known = {"env", *(field.name for parsed in PARSED for field in dataclasses.fields(parsed))}
+    known = known_keys()
     for arg in argv:
         name = arg.removeprefix("--").split("=")[0].replace("-", "_")
         plain = name.removeprefix("no_")
@@ -297,7 +306,7 @@ def check_keys(argv: list[str]) -> None:
     for key in recipe:
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    if recipe.get("topology") == "hub" and recipe.get("hub") is None and "--hub" not in argv:
+    if recipe.get("topology") == "hub" and recipe.get("hub") is None and "hub" not in _given(argv):
         raise ValueError(f"{path}: topology='hub' needs the name of an expert in `hub`: one of {_names(recipe)}.")
 
 

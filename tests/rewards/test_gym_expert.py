@@ -77,6 +77,9 @@ class TestExpert:
             reasoning_gym_expert("sums")
         with pytest.raises(ValueError, match="distinct questions.*not 5000"):
             reasoning_gym_expert("coin_flip", size=5000)
+        for options in ({"max_term": 3}, {"min_terms": 0}):
+            with pytest.raises(ValueError, match="Expert 'sums': 'chain_sum' cannot be generated with options {'m"):
+                reasoning_gym_expert("chain_sum", 4, 2, options=options, expert_name="sums")
 
     def test_a_newer_task_is_refused(self, monkeypatch):
         monkeypatch.setitem(reasoning_gym.factory.DATASETS, "tomorrow", reasoning_gym.factory.DATASETS["gcd"])

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from .. import methods
+from ..recipes.reading import load_yaml
 from ..spelling import Parser, did_you_mean
 from . import estimate, launch
 from .figure import draw
@@ -32,6 +33,7 @@ from .summary import measured, score, summary, table, verdict
 
 
 _BUILDING = threading.Lock()
+OWN = ("method", "seed", "output_dir", "base_dir", "resume_from_checkpoint")  # fields that are set for each run
 DEFAULT_METHODS = ("mixed", "average", "experts", "mopd", "copd")
 
 
@@ -47,13 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(argv)
+    folder = options.output or Path("runs") / f"compare-{Path(options.config).stem}"
     try:
         recipe = read_recipe(options.config)
         jobs = _jobs(recipe, options)
-    except (OSError, ValueError, TypeError) as error:
+        results = Results(folder / "results.jsonl")
+        if not options.table:
+            _check_pooled(jobs, results, options.seeds)
+    except (OSError, ValueError, TypeError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    folder = options.output or Path("runs") / f"compare-{Path(options.config).stem}"
-    results = Results(folder / "results.jsonl")
     try:
         if not options.table:
             run_all(recipe, jobs, results, folder, options)
@@ -81,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", nargs="+", default=[], metavar="METHOD.FIELD=VALUE", dest="changes",
                         help="a setting of only one method, such as mixed.learning_rate=5e-4")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder of results, runs and figure (runs/compare-NAME)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    parser.add_argument("--jobs", type=int, help="runs at a time (1), not with --gpus")
     parser.add_argument("--gpus", nargs="+", help="devices, one run at a time on each, such as 0 1")
     parser.add_argument("--processes", type=int, default=1, help="processes of one run (1)")
     parser.add_argument("--table", action="store_true", help="show the results so far, and run nothing")
@@ -94,7 +98,7 @@ def read_recipe(config: str) -> dict[str, Any]:
     """The mapping of a recipe's file; a ValueError if it is none, or has no domains."""
     path = _find(config)
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = load_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict) or not isinstance(recipe.get("domains"), list) or not recipe["domains"]:
@@ -119,6 +123,9 @@ def _jobs(recipe: dict[str, Any], options: argparse.Namespace) -> dict[str, Job]
             raise ValueError(f"method {name!r} is unknown.{near} Choose from {', '.join(methods.METHODS)}.")
     if options.budget is not None and options.budget < 1:
         raise ValueError(f"--budget must be >= 1, got {options.budget}.")
+    if options.gpus and options.jobs is not None:
+        raise ValueError("--gpus runs one at a time on each device, so --jobs would have no effect. Leave one out.")
+    options.jobs = 1 if options.jobs is None else options.jobs
     for option in ("jobs", "processes"):
         if getattr(options, option) < 1:
             raise ValueError(f"--{option} must be >= 1, got {getattr(options, option)}.")
@@ -128,9 +135,29 @@ def _jobs(recipe: dict[str, Any], options: argparse.Namespace) -> dict[str, Job]
         name, _, field = target.partition(".")
         if not field or not value or name not in names:
             raise ValueError(f"--set {change!r}: give METHOD.FIELD=VALUE, with one of {', '.join(names)}.")
-        changes.setdefault(name, {})[field] = yaml.safe_load(value)
+        _check_field(change, field)
+        changes.setdefault(name, {})[field] = load_yaml(value)
     built = build_jobs(recipe, names, options.equal, options.budget, options.processes)
     return {job.method: Job(job.method, {**job.settings, **changes.get(job.method, {})}) for job in built}
+
+
+def _check_field(change: str, field: str) -> None:
+    from ..train import known_keys  # torch and TRL, which take seconds to import
+
+    if field not in known_keys():
+        raise ValueError(f"--set {change!r}: there is no field {field!r}.{did_you_mean(field, known_keys())}")
+    if field in OWN:
+        raise ValueError(f"--set {change!r}: this command sets {field!r} of each run. Remove it.")
+
+
+def _check_pooled(jobs: dict[str, Job], results: Results, seeds: Sequence[int]) -> None:
+    """Raise what keeps the domains from being pooled, before other runs have taken hours."""
+    for job in jobs.values():
+        if methods.METHODS[job.method].pooled and any(results.get(job.key, seed) is None for seed in seeds):
+            from ..recipes.build import build_experts, pool
+
+            sys.path.append(str(Path.cwd()))  # rewards of one's own
+            pool(build_experts(job.settings["domains"], seeds[0]), seeds[0])
 
 
 def run_all(

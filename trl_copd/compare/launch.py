@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..recipes.reading import dump_yaml
 from ..run.folder import MATRIX_FILE
 
 
@@ -46,7 +45,7 @@ def execute(
     """
     folder.mkdir(parents=True, exist_ok=True)
     end_orphan(folder)
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(dump_yaml(dict(settings)), encoding="utf-8")
     start = time.perf_counter()
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
         seen = {**os.environ, "TOKENIZERS_PARALLELISM": "false", **(environment or {})}

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ..recipes import find_recipe
 from .durations import seconds
 from .inputs import GIB, Device, ModelSize, Run
 from .options import build_device, build_run, check, not_counted, parse
@@ -168,8 +169,11 @@ def main(argv: list[str] | None = None) -> int:
         advised, changed = ("", run) if enough else advice(size, run, device)
         if options.get("write") and changed is not None:
             needed = peak(memory(size, changed, device))[0]
-            source, target = Path(options["config"]), Path(options["write"])
-            write_recipe(source, target, changed_fields(run, changed), device.name, needed, run.prompt_length)
+            source, target = find_recipe(options["config"]), Path(options["write"])
+            fields = options["own_fields"] | changed_fields(run, changed)
+            devices = f"one {device.name}" if run.processes == 1 else f"{run.processes} {device.name}"
+            words = sys.argv[1:] if argv is None else argv
+            write_recipe(source, target, fields, devices, needed, run.prompt_length, words)
     except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -9,11 +9,13 @@ from typing import Any
 
 from ..methods import METHODS, settings
 from ..recipes import find_recipe
+from ..recipes.reading import is_true, load_yaml
 from ..schedule import cross_prompts
 from ..spelling import Parser
 from ..topology import TOPOLOGIES
 from .inputs import DEVICES, GIB, Device, Run
 from .prompts import count_prompt_tokens
+from .writing import given_fields
 
 
 # field of a recipe -> option of this program
@@ -55,6 +57,7 @@ LEAST = {
     "eval_rows": 1,
 }  # fmt: skip
 VALUE_BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32": 4, "auto": 2}
+MAKES = {"demo": "demo", "smollm2": "smollm2", "vision": "demo-vision", "agent": "demo-agent"}  # make's targets
 ADAMW = ("adamw_torch", "adamw_torch_fused")
 # field of a recipe -> (values that change nothing, what is missing otherwise)
 NOT_COUNTED: dict[str, tuple[tuple, str]] = {
@@ -109,7 +112,13 @@ def parse(argv: list[str] | None, description: str | None = None) -> dict[str, A
     if "write" in given and path is None:
         raise ValueError("--write copies a recipe with settings that fit. Name the recipe with --config.")
     recipe = _load(path) if path is not None else {}
-    options = {**DEFAULTS, **(_from_recipe(recipe) if path is not None else {}), **given}
+    own = _from_recipe(recipe) if path is not None else {}
+    options = {**DEFAULTS, **own, **given}
+    if "write" in given:
+        names = {option: field for field, option in RECIPE_FIELDS.items()}
+        # a base that the recipe builds is no field of it: --model stands for it until it is built
+        ours = {name: value for name, value in given.items() if name != "model" or "builtin_base" not in recipe}
+        options["own_fields"] = given_fields(ours, own, names)
     if "builtin_base" in recipe and "model" not in given:
         options["model"] = _builtin_base(recipe, path)
     options["config"] = path
@@ -130,7 +139,7 @@ def _load(path: str) -> dict[str, Any]:
     import yaml
 
     try:
-        recipe = yaml.safe_load(find_recipe(path).read_text())
+        recipe = load_yaml(find_recipe(path).read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path!r} is not a YAML file: {error}") from error
     if not isinstance(recipe, dict):
@@ -139,7 +148,7 @@ def _load(path: str) -> dict[str, Any]:
 
 
 def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
-    method = "experts" if recipe.get("no_opd") else recipe.get("method")
+    method = "experts" if is_true(recipe.get("no_opd")) else recipe.get("method")
     if method is not None:
         recipe = settings(method, recipe)
     options = {option: recipe[name] for name, option in RECIPE_FIELDS.items() if recipe.get(name) is not None}
@@ -149,13 +158,13 @@ def _from_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     if domains:
         options["experts"] = len(domains)
     for bits in (4, 8):
-        if recipe.get(f"load_in_{bits}bit"):
+        if is_true(recipe.get(f"load_in_{bits}bit")):
             options["quantize"] = f"{bits}bit"
     options.setdefault("dtype", "fp32")  # TRL's defaults: float32 weights, bf16 computation
-    options["precision"] = "bf16" if recipe.get("bf16", True) or recipe.get("fp16") else "fp32"
+    options["precision"] = "bf16" if is_true(recipe.get("bf16", True)) or is_true(recipe.get("fp16")) else "fp32"
     targets = recipe.get("lora_target_modules")  # none: PEFT's own for the model
     options["target_modules"] = targets[0] if isinstance(targets, list) and len(targets) == 1 else targets
-    if recipe.get("use_cpu"):
+    if is_true(recipe.get("use_cpu")):
         options["device"] = "cpu"
     if recipe.get("fsdp"):
         options["fsdp"] = True
@@ -176,9 +185,10 @@ def _builtin_base(recipe: dict[str, Any], path: str | None) -> str:
     name, folder = recipe["builtin_base"], Path(recipe.get("base_dir", "runs/bases"))
     built = sorted(folder.glob(f"{name}-*seed*/config.json"))
     if not built:
+        made = f", or `make {MAKES[name]}` in a checkout" if name in MAKES else ""
         raise ValueError(
             f"builtin_base={name!r} is built by the first run, and {str(folder)!r} has none yet. Start the recipe "
-            f"once (`make {name}`, or `trl-copd train --config {path}`), or pass --model."
+            f"once (`trl-copd train --config {path}`{made}), or pass --model."
         )
     return str(built[0].parent)
 

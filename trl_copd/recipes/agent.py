@@ -88,7 +88,7 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
     The expert of a domain `agent/<task>` of a recipe.
 
     Args:
-        domain (`dict`): The recipe's, with `name`, `n_train`, `n_eval` and perhaps `learning_rate`.
+        domain (`dict`): The recipe's, with `name` and what `keys.KEYS` allows.
         task (`str`): `"sums"`, `"lookup"` or `"rev"`.
         seed (`int`): Of the rows.
 
@@ -96,7 +96,8 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
         ValueError: There is no such task.
     """
     n_train, n_eval = domain.get("n_train", 2000), domain.get("n_eval", 200)
-    own = {"name": domain["name"], "learning_rate": domain.get("learning_rate"), "adapter": domain.get("adapter")}
+    own = {"name": domain["name"], "adapter": domain.get("adapter"), "frozen": domain.get("frozen", False),
+           "learning_rate": domain.get("learning_rate")}  # fmt: skip
     if task == "rev":
         train, held_out = make_domain("rev", n_train, n_eval, seed)
         return Expert(train_dataset=train, reward_funcs=exact_match_reward, eval_dataset=held_out, **own)
@@ -118,7 +119,9 @@ def agent_expert(domain: dict[str, Any], task: str, seed: int) -> Expert:
             max_tool_calling_iterations=2,
             **own,
         )
-    raise ValueError(f"There is no agent/{task}. Choose one of agent/sums, agent/lookup, agent/rev.")
+    raise ValueError(
+        f"Domain {domain['name']!r}: there is no agent/{task}. Choose one of agent/sums, agent/lookup, agent/rev."
+    )
 
 
 def _sums(split: str, size: int, seed: int) -> list[dict[str, Any]]:

@@ -1,20 +1,22 @@
 """From a recipe's YAML to experts: bases that are built on the spot, domains, rewards, and the baselines' data."""
 
+import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from transformers import ProcessorMixin
-from trl.trainer.utils import get_callable_name
+from trl.trainer.utils import get_callable_name, is_async_callable
 
 from ..experts import Expert
-from ..spelling import did_you_mean
 from .demo_base import ACCURACY
 from .demo_base import build_base as build_demo
 from .domains import DEMO
+from .keys import DOMAIN_KEYS as DOMAIN_KEYS
+from .keys import check_domain, family_and_task
 from .rewards import find_environment, find_reward, import_path
 from .rows import load_rows
 
@@ -22,17 +24,6 @@ from .rows import load_rows
 logger = logging.getLogger(__name__)
 BUILTIN_BASES = ("demo", "smollm2", "vision", "agent")
 WARMED = {"demo": "demo/", "vision": "scene/"}  # bases that are warmed up on the domains of a family
-DOMAIN_KEYS = {
-    "name", "builtin", "options", "dataset", "subset", "split", "eval_dataset", "eval_split", "prompt", "system",
-    "chat", "solution", "n_train", "n_eval", "rewards", "reward_weights", "adapter", "frozen", "learning_rate",
-    "base_accuracy", "tools", "environment", "max_tool_calling_iterations", "tool_timeout",
-}  # fmt: skip
-KINDS = {
-    str: ("name builtin dataset subset split eval_dataset eval_split prompt system solution adapter", "a text"),
-    bool: ("chat frozen", "true or false"),
-    dict: ("options", "a mapping"),
-    list: ("tools", "a list"),
-}
 
 
 def build_base(name: str, folder: Path, seed: int, domains: list[dict[str, Any]]) -> str:
@@ -94,17 +85,29 @@ def load_processor(name: str | None, folder: str) -> ProcessorMixin | None:
 
 
 def warm_start_rows(domains: list[dict[str, Any]], seed: int, n_rows: int = 1200) -> list[dict[str, Any]]:
-    """Rows of their own on which a language model is warm-started, of every `gym/` and `small/` domain."""
+    """
+    Rows of their own on which a language model is warm-started, of every `gym/` and `small/` domain.
+
+    Raises:
+        ValueError: There is no such domain.
+    """
     from .gym import gym_warm_start
     from .small import small_warm_start
 
     rows: list[dict[str, Any]] = []
     for domain in domains:
-        family, task = _task(domain)
+        family, task = family_and_task(domain) if domain.get("builtin") is not None else ("dataset", "")
         if family == "small":
             rows += list(small_warm_start(task, n_rows, seed))
+        elif family == "gym":
+            rows += list(gym_warm_start(task, n_rows, seed, **(domain.get("options") or {})))
         else:
-            rows += list(gym_warm_start(task, n_rows, seed, **domain.get("options", {})))
+            logger.warning("The base is not warm-started on the domain %r: it is no gym/ or small/.", domain["name"])
+    if not rows:
+        raise ValueError(
+            f"The domains {', '.join(repr(domain['name']) for domain in domains)} have no rows for the warm start of "
+            "builtin_base='smollm2': only gym/<task> and small/<task> have. Set model_name_or_path instead."
+        )
     return rows
 
 
@@ -112,30 +115,26 @@ def build_experts(domains: list[dict[str, Any]], seed: int) -> list[Expert]:
     """One expert per domain of the recipe; unknown keys and missing ones are a ValueError."""
     if not domains:
         raise ValueError("The recipe names no domain. Add a list `domains` to the YAML file.")
-    return [_build_expert(domain, seed) for domain in domains]
+    environments: dict[str, Callable] = {}
+    return [_build_expert(check_domain(domain), seed, environments) for domain in domains]
 
 
-def _build_expert(domain: dict[str, Any], seed: int) -> Expert:
-    if not isinstance(domain, dict) or "name" not in domain:
-        raise ValueError(f"`domains` must list mappings with a `name`, got {domain!r}.")
-    unknown = sorted(set(domain) - DOMAIN_KEYS)
-    if unknown:
-        near, known = did_you_mean(unknown[0], DOMAIN_KEYS), sorted(DOMAIN_KEYS)
-        raise ValueError(f"Domain {domain['name']!r}: unknown key {unknown[0]!r}.{near} Known: {known}.")
-    domain = {key: value for key, value in domain.items() if value is not None or key in ("name", "rewards")}
-    _check_kinds(domain)
-    _check_base_accuracy(domain)
-    if str(domain.get("builtin")).startswith("agent/"):  # an expert that acts brings its rewards and tools
+def _build_expert(domain: dict[str, Any], seed: int, environments: dict[str, Callable]) -> Expert:
+    if "builtin" in domain and family_and_task(domain)[0] == "agent":  # brings its rewards and tools
         from .agent import agent_expert
 
-        return agent_expert(domain, domain["builtin"].partition("/")[2], seed)
+        own_rate = {"learning_rate": _number(domain.get("learning_rate"))}
+        return agent_expert({**domain, **own_rate}, family_and_task(domain)[1], seed)
     train, held_out = _load_rows(domain, seed)
     own = [] if "environment" in domain else ["exact_match_reward"]  # an environment may have a reward of its own
     rewards = domain.get("rewards", own)
     rewards = rewards if isinstance(rewards, list) else [rewards]
     acting = {key: domain[key] for key in ("max_tool_calling_iterations", "tool_timeout") if key in domain}
     if "environment" in domain:
-        acting["environment_factory"] = find_environment(domain["environment"])
+        spec = repr(domain["environment"])
+        if spec not in environments:  # domains that name the same one have the same one, and can be pooled
+            environments[spec] = find_environment(domain["environment"])
+        acting["environment_factory"] = environments[spec]
     if "tools" in domain:
         acting["tools"] = [import_path(path, "tool") for path in domain["tools"]]
     try:
@@ -164,47 +163,34 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _check_kinds(domain: dict[str, Any]) -> None:
-    """Refuse a value of the wrong kind, and a key that would have no effect."""
-    for kind, (keys, called) in KINDS.items():
-        for key in keys.split():
-            if key in domain and not isinstance(domain[key], kind):
-                value = domain[key]
-                hint = " Quote it." if kind is str and isinstance(value, int | float) else ""
-                raise ValueError(
-                    f"Domain {domain['name']!r}: {key} must be {called}, got {type(value).__name__}: {value!r}.{hint}"
-                )
-    if "options" in domain and "dataset" in domain:
-        raise ValueError(
-            f"Domain {domain['name']!r}: `options` belong to a `builtin`, not to a `dataset`. Remove them."
-        )
-
-
 def _load_rows(domain: dict[str, Any], seed: int) -> tuple[Dataset, Dataset]:
-    if ("builtin" in domain) == ("dataset" in domain):
-        raise ValueError(f"Domain {domain['name']!r} needs either `builtin` or `dataset`, and not both.")
     n_train, n_eval = domain.get("n_train", 2000), domain.get("n_eval", 200)
-    for key, count in (("n_train", n_train), ("n_eval", n_eval)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"Domain {domain['name']!r}: {key} must be a whole number >= 1, got {count!r}.")
     if "builtin" in domain:
-        family, task = _task(domain)
-        if family == "demo":
-            from .domains import make_domain
-
-            return make_domain(task, n_train, n_eval, seed)
-        if family == "scene":
-            from .scenes import scene_domain
-
-            return scene_domain(task, n_train, n_eval, seed)
-        if family == "small":
-            from .small import small_domain
-
-            return small_domain(task, n_train, n_eval, seed)
-        from .gym import gym_domain
-
-        return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
+        try:
+            return _generated(domain, n_train, n_eval, seed)
+        except (ValueError, TypeError, AssertionError) as error:  # reasoning-gym asserts what options may be
+            options = f" with options {domain['options']}" if "options" in domain else ""
+            raise ValueError(f"Domain {domain['name']!r}, {domain['builtin']}{options}: {error}") from error
     return load_rows(domain, n_train, n_eval, seed)
+
+
+def _generated(domain: dict[str, Any], n_train: int, n_eval: int, seed: int) -> tuple[Dataset, Dataset]:
+    family, task = family_and_task(domain)
+    if family == "demo":
+        from .domains import make_domain
+
+        return make_domain(task, n_train, n_eval, seed)
+    if family == "scene":
+        from .scenes import scene_domain
+
+        return scene_domain(task, n_train, n_eval, seed)
+    if family == "small":
+        from .small import small_domain
+
+        return small_domain(task, n_train, n_eval, seed)
+    from .gym import gym_domain
+
+    return gym_domain(task, n_train, n_eval, seed, **domain.get("options", {}))
 
 
 def _skills(domains: list[dict[str, Any]], family: str) -> dict[str, float]:
@@ -212,29 +198,8 @@ def _skills(domains: list[dict[str, Any]], family: str) -> dict[str, float]:
     skills = {}
     for domain in domains:
         if str(domain.get("builtin")).startswith(family):
-            skills[_task(domain)[1]] = float(domain.get("base_accuracy", ACCURACY))
+            skills[family_and_task(domain)[1]] = float(domain.get("base_accuracy") or ACCURACY)
     return skills
-
-
-def _check_base_accuracy(domain: dict[str, Any]) -> None:
-    accuracy = domain.get("base_accuracy", ACCURACY)
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy <= 1:
-        raise ValueError(f"Domain {domain['name']!r}: base_accuracy must be a number > 0 and <= 1, got {accuracy!r}.")
-    if "base_accuracy" in domain and not str(domain.get("builtin")).startswith((*WARMED.values(),)):
-        raise ValueError(
-            f"Domain {domain['name']!r}: base_accuracy is the demonstration base's accuracy on a demo/<skill> or a "
-            "scene/<task>; other domains have a base of their own. Remove it."
-        )
-
-
-def _task(domain: dict[str, Any]) -> tuple[str, str]:
-    family, _, task = str(domain["builtin"]).partition("/")
-    if family not in ("demo", "gym", "scene", "small") or not task:
-        raise ValueError(
-            f"Domain {domain['name']!r}: builtin={domain['builtin']!r} is unknown. Use demo/<skill>, gym/<task>, "
-            "scene/<task> or small/<task>."
-        )
-    return family, task
 
 
 # ---- The mixed baseline -----------------------------------------------------------------------------------------
@@ -249,27 +214,73 @@ class PooledReward:
         self.rewards, self.__name__ = rewards, name
 
     def __call__(self, prompts: list, completions: list, domain: list[str], **columns: Any) -> list[float | None]:
-        grades: list[float | None] = [None] * len(prompts)
-        rows_of: dict[str, list[int]] = {}
-        for row, name in enumerate(domain):
-            rows_of.setdefault(name, []).append(row)
-        for name, rows in rows_of.items():
-            own = {
-                key: [values[row] for row in rows]
-                if isinstance(values, list) and len(values) == len(prompts)
-                else values
-                for key, values in columns.items()
-            }
-            picked = [prompts[row] for row in rows], [completions[row] for row in rows]
-            for row, grade in zip(
-                rows, self.rewards[name](prompts=picked[0], completions=picked[1], **own), strict=True
-            ):
-                grades[row] = grade
-        return grades
+        shares = _shares(domain, prompts=prompts, completions=completions, **columns)
+        return _gathered(domain, shares, [self.rewards[name](**own) for name, (_, own) in shares.items()])
+
+
+class AsyncPooledReward(PooledReward):
+    """The same where a domain's reward must be awaited."""
+
+    async def __call__(  # type: ignore[override]
+        self, prompts: list, completions: list, domain: list[str], **columns: Any
+    ) -> list[float | None]:
+        shares = _shares(domain, prompts=prompts, completions=completions, **columns)
+        given = [self.rewards[name](**own) for name, (_, own) in shares.items()]
+        return _gathered(domain, shares, [await one if inspect.isawaitable(one) else one for one in given])
+
+
+Shares: TypeAlias = dict[str, tuple[list[int], dict[str, Any]]]
+
+
+def _shares(domain: list[str], **columns: Any) -> Shares:
+    """For each domain its rows' numbers, and what its reward is called with."""
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(domain):
+        rows_of.setdefault(name, []).append(row)
+
+    def part(values: Any, rows: list[int]) -> Any:
+        by_row = isinstance(values, list) and len(values) == len(domain)
+        return [values[row] for row in rows] if by_row else values
+
+    return {
+        name: (rows, {key: part(values, rows) for key, values in columns.items()}) for name, rows in rows_of.items()
+    }
+
+
+def _gathered(domain: list[str], shares: Shares, graded: list[list[float | None]]) -> list[float | None]:
+    """The grades of all domains, in the order of the rows."""
+    grades: list[float | None] = [None] * len(domain)
+    for (rows, _), values in zip(shares.values(), graded, strict=True):
+        for row, value in zip(rows, values, strict=True):
+            grades[row] = value
+    return grades
+
+
+# of an expert: what one policy can have one of only
+OF_ONE_POLICY = ("tools", "environment_factory", "rollout_func", "max_tool_calling_iterations", "chat_template_kwargs",
+                 "tool_timeout")  # fmt: skip
 
 
 def pool(experts: list[Expert], seed: int) -> Expert:
-    """All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once."""
+    """
+    All domains as one expert, `mixed`: what a single policy gets that is trained on everything at once.
+
+    Raises:
+        ValueError: The domains differ in what one policy has one of, or cannot be told apart.
+    """
+    for field in OF_ONE_POLICY:
+        other = next((e for e in experts if getattr(e, field) != getattr(experts[0], field)), None)
+        if other is not None:
+            raise ValueError(
+                f"method=mixed trains one policy, which acts in one way, but the domains {experts[0].name!r} and "
+                f"{other.name!r} differ in `{field}`. Give all domains the same, or leave this method out."
+            )
+    for expert in experts:
+        if "domain" in (*expert.train_dataset.column_names, *expert.eval_dataset.column_names):
+            raise ValueError(
+                f"Domain {expert.name!r} has a column 'domain', in which method=mixed notes where a row comes from. "
+                "Rename it."
+            )
     if len({isinstance(expert.train_dataset[0]["prompt"], str) for expert in experts}) > 1:
         raise ValueError(
             "method=mixed pools all rows, so all prompts must be texts or all messages. Set the same `chat` in every "
@@ -283,7 +294,9 @@ def pool(experts: list[Expert], seed: int) -> Expert:
     if len(count) > 1:
         raise ValueError("method=mixed needs equally many rewards in every domain. Give each domain the same number.")
     rewards = [
-        PooledReward({e.name: e.reward_funcs[i] for e in experts}, get_callable_name(experts[0].reward_funcs[i]))
+        (AsyncPooledReward if any(is_async_callable(e.reward_funcs[i]) for e in experts) else PooledReward)(
+            {e.name: e.reward_funcs[i] for e in experts}, get_callable_name(experts[0].reward_funcs[i])
+        )
         for i in range(count.pop())
     ]
     weights = experts[0].reward_weights
@@ -292,8 +305,8 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         raise ValueError(
             "method=mixed trains one policy: give all domains the same reward_weights, and the same adapter or none."
         )
-    if any(e.learning_rate for e in experts):
-        logger.warning("method=mixed trains one policy at `learning_rate` and ignores the domains' own rates.")
+    if any(e.learning_rate or e.frozen for e in experts):
+        logger.warning("method=mixed trains one policy at `learning_rate`, whatever domains say of rate and `frozen`.")
     return Expert(
         "mixed",
         pooled.shuffle(seed=seed),
@@ -302,4 +315,5 @@ def pool(experts: list[Expert], seed: int) -> Expert:
         reward_weights=weights,
         adapter=adapter,
         domain_column="domain",
+        **{field: getattr(experts[0], field) for field in OF_ONE_POLICY},
     )

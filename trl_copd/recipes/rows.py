@@ -1,6 +1,7 @@
 """From a domain's `dataset` to rows with a `prompt`, a `solution` and the dataset's other columns."""
 
 import csv
+import itertools
 import os
 import re
 import string
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Value, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, ReadInstruction, Value, concatenate_datasets, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
 from ..pictures import COLUMNS
@@ -32,11 +33,7 @@ def load_rows(domain: dict[str, Any], n_train: int, n_eval: int, seed: int) -> t
     name, source = domain["name"], domain["dataset"]
     rows = _load(domain, source, domain.get("split", "train"))
     if "eval_dataset" in domain or "eval_split" in domain:
-        if "eval_dataset" not in domain and Path(source).is_file():
-            raise ValueError(
-                f"Domain {name!r}: a file has no splits, so eval_split of {source!r} would be the training rows. Name "
-                "another file in `eval_dataset`, or leave both out to hold out n_eval rows."
-            )
+        _check_apart(domain, rows)
         held_out = _load(domain, domain.get("eval_dataset", source), domain.get("eval_split", "train"))
     else:
         if len(rows) <= n_eval:
@@ -49,6 +46,59 @@ def load_rows(domain: dict[str, Any], n_train: int, n_eval: int, seed: int) -> t
     rows = rows.shuffle(seed=seed).take(min(n_train, len(rows)))
     held_out = held_out.take(min(n_eval, len(held_out)))
     return _shape(domain, rows), _shape(domain, held_out)
+
+
+def _check_apart(domain: dict[str, Any], rows: Dataset) -> None:
+    """Refuse held-out rows that are training rows."""
+    source, other = domain["dataset"], domain.get("eval_dataset", domain["dataset"])
+    if Path(source).expanduser().resolve() != Path(other).expanduser().resolve():
+        return
+    split, held_out = (domain.get(key, "train") for key in ("split", "eval_split"))
+    kind, sizes = source_kind(source), _sizes(source, rows)
+    # whatever a file's or a saved data set's only split is called, it is all of it
+    single = kind in ("file", "saved")
+    parts = [re.sub(r"^[^\[]*", next(iter(sizes)), one) if single and sizes else one for one in (split, held_out)]
+    if _overlap(*parts, sizes):
+        raise ValueError(
+            f"Domain {domain['name']!r}: held-out rows of {source!r} would be the training rows: split={split!r} "
+            f"and eval_split={held_out!r} share some{' (it has no splits)' if single else ''}. Name another split, or "
+            "other rows in `eval_dataset`, or leave both out to hold out n_eval rows."
+        )
+
+
+def _sizes(source: str, rows: Dataset) -> dict[str, int]:
+    """Rows of each split of a source, as far as they were recorded."""
+    kind = source_kind(source)
+    if kind in ("saved", "splits"):
+        saved = load_from_disk(os.path.expanduser(source))
+        return {str(name): len(part) for name, part in _splits_of(saved).items()}
+    return {str(name): info.num_examples for name, info in (rows.info.splits or {}).items()}
+
+
+def _splits_of(saved: Dataset | DatasetDict) -> DatasetDict:
+    return saved if isinstance(saved, DatasetDict) else DatasetDict(train=saved)
+
+
+def _overlap(split: str, other: str, sizes: dict[str, int]) -> bool:
+    """Whether two splits, such as `train[:10%]`, have a row in common; by their names alone where no size is known."""
+    try:
+        ranges = [ReadInstruction.from_spec(spec).to_absolute(sizes) for spec in (split, other)]
+    except (ValueError, AssertionError):  # sizes were not recorded, or there is no such split, which `_load` says
+        return split == other
+    return any(
+        one.splitname == two.splitname and max(one.from_, two.from_) < min(one.to, two.to)
+        for one, two in itertools.product(*ranges)
+    )
+
+
+def source_kind(source: str) -> str:
+    """What `dataset` names: a `"file"`, a folder of `save_to_disk` with one data set (`"saved"`) or with several
+    (`"splits"`), or `"other"`: a folder of files, or a Hub id."""
+    path = Path(source).expanduser()
+    if path.is_file() or path.suffix[1:].lower() in FILES:
+        return "file"
+    markers = {"dataset_dict.json": "splits", "state.json": "saved"}
+    return next((kind for marker, kind in markers.items() if (path / marker).is_file()), "other")
 
 
 def _load(domain: dict[str, Any], source: str, split: str) -> Dataset:
@@ -66,9 +116,11 @@ def _load(domain: dict[str, Any], source: str, split: str) -> Dataset:
             options = _texts_of_csv(domain, source) if kind == "csv" else {}
             named = split.partition("[")[0]  # a file is its only split; `train[:100]` is a part of it
             return load_dataset(kind, data_files={named: source}, split=split, **options)
-        if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            saved = load_from_disk(source)
-            return saved[split] if isinstance(saved, DatasetDict) else saved
+        if source_kind(source) in ("saved", "splits"):
+            splits = _splits_of(load_from_disk(source))
+            sizes = {str(name): len(part) for name, part in splits.items()}
+            parts = ReadInstruction.from_spec(split).to_absolute(sizes)
+            return concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in parts])
         return load_dataset(source, domain.get("subset"), split=split)
     except DatasetGenerationError as error:
         reason, cause = f"cannot be read as {kind or 'a dataset'}: {error.__cause__}", error
@@ -134,7 +186,9 @@ def _row_shaper(domain: dict[str, Any], dataset: Dataset) -> Callable[[dict[str,
             if prompt is None:
                 raise ValueError(f"Domain {domain['name']!r}: a row has no question: {row!r:.200}. Leave it out.")
             prompt = [*system, {"role": "user", "content": prompt}] if chat else prompt
-        return {"prompt": prompt} | ({"solution": fill_solution(row)} if fill_solution else {})
+        if fill_solution is None or ("solution" not in domain and isinstance(row["solution"], list | dict)):
+            return {"prompt": prompt}  # a verifier that takes several letters, or a mapping, reads them as they stand
+        return {"prompt": prompt, "solution": fill_solution(row)}
 
     return shape
 

@@ -110,8 +110,10 @@ def _spec(text: str) -> str | dict[str, Any]:
         return text
     import yaml
 
+    from ..recipes.reading import load_yaml
+
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f"--reward {text!r} is not a mapping: {error}") from error
 
