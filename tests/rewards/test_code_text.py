@@ -100,6 +100,10 @@ class TestSameOutput:
             ("0.3333", "0.33333333", True), ("1000001", "1000000", True), ("x 1.0", "x 1", True), ("0.34", "0.3333", False),
             ("y 1.0", "x 1", False), ("1 2", "1", False), ("1\n2", "1", False), ("nan", "1", False), ("inf", "1", False), ("nan", "nan", True),
             ("1_0", "10", True), ("", "1", False),
+            # every number is near an infinite one, and near one that overflows a float
+            ("5", "inf", False), ("-7 YES", "-Infinity YES", False), ("5", str(2**2000), False), ("5", "1e999", False), ("inf", "-inf", False),
+            ("5", "nan", False), (str(2**2000 + 1), str(2**2000), False),
+            ("inf", "inf", True), (str(2**2000), str(2**2000), True), ("a 1.0", "a 1", True),
         ],
     )  # fmt: skip
     def test_tolerance(self, output, expected, same):

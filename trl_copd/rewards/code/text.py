@@ -147,4 +147,5 @@ def _close(word: str, expected: str, tolerance: float) -> bool:
         value, target = float(word), float(expected)
     except ValueError:
         return False
-    return math.isfinite(value) and abs(value - target) <= tolerance * max(1.0, abs(target))
+    # an infinite target, also a number too large for a float, would be near everything
+    return math.isfinite(value) and math.isfinite(target) and abs(value - target) <= tolerance * max(1.0, abs(target))
