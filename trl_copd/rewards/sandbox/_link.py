@@ -315,7 +315,7 @@ class Link:
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
         state = {"link": self, "number": number, "shadow": shadow, "kind": kind, "trust": NONE, "live": False}
-        for name, value in (*state.items(), ("seen", {})):
+        for name, value in (*state.items(), ("seen", {}), ("shows", {})):
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.living[number] = proxy
         self.counts[number] = self.counts.get(number, 0) + 1

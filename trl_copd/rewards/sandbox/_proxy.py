@@ -94,12 +94,36 @@ def _seen(proxy: Any, key: Any, value: Any) -> Any:
     return value
 
 
-def _items(proxy: Any) -> Iterator[Any]:
-    """Iterates over an object of the submission."""
+def _iterate(proxy: Any) -> Iterator[Any]:
+    """An iterator over an object of the submission; what it yields is what the object shows."""
+    iterator = _link(proxy).request("__iter__", proxy)
+    if "__next__" in type(proxy).__proxy_methods__:  # an iterator itself: it shows each item once
+        return iterator
+    if not isinstance(iterator, Proxy):  # one of the tests
+        return _items(proxy, iterator)
+    object.__getattribute__(iterator, "__proxy_shows__")[proxy_number(proxy)] = [proxy, 0]
+    return iterator  # type: ignore[return-value]
+
+
+def _items(proxy: Any, iterator: Iterator[Any]) -> Iterator[Any]:
     number = -1
-    for number, item in enumerate(_link(proxy).request("__iter__", proxy)):
+    for number, item in enumerate(iterator):
         yield _seen(proxy, number, item)
     _seen(proxy, None, number + 1)
+
+
+def _next(iterator: Any) -> Any:
+    shows = object.__getattribute__(iterator, "__proxy_shows__").values()
+    try:
+        item = _link(iterator).request("__next__", iterator)
+    except StopIteration:
+        for proxy, number in shows:
+            _seen(proxy, None, number)
+        raise
+    for place in shows:
+        _seen(place[0], place[1], item)
+        place[1] += 1
+    return item
 
 
 def lives_on(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -142,7 +166,7 @@ class Proxy:
 
     __slots__ = (
         "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__",
-        "__proxy_live__", "__proxy_seen__", "__weakref__",
+        "__proxy_live__", "__proxy_seen__", "__proxy_shows__", "__weakref__",
     )  # fmt: skip
     __proxy_methods__: tuple[str, ...] = ()
 
@@ -325,13 +349,10 @@ def _asking_method(name: str) -> Callable:
 
         return item
     if name == "__iter__":
-        return lambda self: _items(self) if _is_container(self) else _link(self).request(name, self)
+        return _iterate
+    if name == "__next__":
+        return _next
     return lambda self, /, *args, **kwargs: _link(self).request(name, self, *args, **kwargs)
-
-
-def _is_container(proxy: Any) -> bool:
-    methods = type(proxy).__proxy_methods__
-    return "__next__" not in methods and ("__getitem__" in methods or "__len__" in methods)
 
 
 def _handed(error: BaseException | None) -> Any:
