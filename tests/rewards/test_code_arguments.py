@@ -95,6 +95,27 @@ class TestArguments:
         assert passed(code, head + tests) is True
         assert passed("def f(*a): return None", head + tests) is False
 
+    # Functions, methods and classes have their names, which decorators print and keep
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("logging", "def f(g):\n    def w(*a, **k):\n        print(f'Calling {g.__name__}')\n        return g(*a, **k)\n    return w", "@f\ndef add(a, b): return a + b\nimport contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as out: assert add(1, 2) == 3\nassert out.getvalue() == 'Calling add\\n'"),
+            ("wraps", "import functools\ndef f(g):\n    @functools.wraps(g)\n    def w(*a): return g(*a)\n    return w", "@f\ndef g(a): return a + 1\nassert g.__name__ == 'g' == g.__qualname__ and g(1) == 2"),
+            ("method, class, lambda", "def f(*gs): return [g.__qualname__ for g in gs]", "class C:\n    def m(self): pass\nassert f(C().m, C.m, C, lambda: 0) == ['C.m', 'C.m', 'C', '<lambda>']"),
+        ),
+    )  # fmt: skip
+    def test_names_of_functions(self, code, tests):
+        assert passed(code, tests) is True
+        assert passed("def f(*a): return None", tests) is False
+
+    # What else they have stays theirs: defaults, globals and closures may hold the answer
+    def test_nothing_else_of_functions(self):
+        names = "__doc__ __globals__ __closure__ __code__ __defaults__ __dict__ __func__ __self__ __wrapped__".split()
+        code = f"def f(g):\n    found = []\n    for n in {names}:\n        try: found.append(getattr(g, n))\n        except AttributeError: pass\n    try: g.__name__ = 'x'\n    except AttributeError: found.append('refused')\n    return [x for x in found if x]"
+        tests = "def h(x=4): '4'\nclass C:\n    '4'\n    def m(self, x=4): '4'\nassert [f(g) for g in (h, C().m, C)] == [['refused']] * 3 and h.__name__ == 'h'"
+        verdict = verify(code, tests)
+        assert verdict.passed is True, verdict.reason
+
     # And so do those of the submission's own classes, which the tests get from it
     @pytest.mark.parametrize(
         "code, tests",
