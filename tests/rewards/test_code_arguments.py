@@ -130,6 +130,39 @@ class TestArguments:
         node = "class Node:\n    def __init__(self, val, next=None): self.val, self.next = val, next\n    def me(self): return self\n"
         assert passed(node + code, tests) is True
 
+    # `copy` makes copies of objects where they live
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("shallow and deep", "", "a = N([1], N(2))\nb, c = copy.copy(a), copy.deepcopy(a)\nassert b is not a and b == a == c and b.next is a.next and c.next is not a.next and isinstance(c, N) and c.v == [1]\nb.v = 3\nassert a.v == [1]"),
+            ("in a list", "", "a = N(1)\none, other = copy.deepcopy([a, a])\nassert one is other is not a and one == a"),
+            ("its own", "class G:\n    def __copy__(self):\n        g = G()\n        g.n = 1\n        return g", "assert copy.copy(G()).n == 1 == G().__copy__().n"),
+            ("what copies are", "import enum\nclass C(enum.Enum): A = 1\ndef f(x): return x", "assert copy.copy(C.A) is C.A and copy.deepcopy(C) is C and copy.copy(f) is f and copy.deepcopy(f)(2) == 2"),
+            ("list inside", "class L(list): pass\ndef f(): return L([1, [2]])", "r = f()\ns = copy.deepcopy(r)\nassert r == [1, [2]] == s and s is not r and type(s) == L"),
+            ("none", "class S:\n    def __reduce__(self): raise TypeError('no')", "try: copy.copy(S())\nexcept TypeError as e: assert str(e) == 'no'\nelse: assert False"),
+        ),
+    )  # fmt: skip
+    def test_copies(self, code, tests):
+        node = "class N:\n    def __init__(self, v, next=None): self.v, self.next = v, next\n    def __eq__(self, o): return isinstance(o, N) and self.v == o.v\n"
+        verdict = verify(node + code, f"import copy\n{tests}")
+        assert verdict.passed is True, verdict.reason
+        assert passed("", f"import copy\n{tests}") is False
+
+    # A copy is no answer, and makes none of what came before
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("a plain value", "class A:\n    def __copy__(self): return 4\ndef f(x): return A()", "assert copy.copy(f(2)) == 4"),
+            ("a plain value, deep", "class A:\n    def __deepcopy__(self, memo): return 4\ndef f(x): return A()", "assert copy.deepcopy([f(2)]) == [4]"),
+            ("always equal", "class A:\n    def __eq__(self, o): return True\ndef f(x): return A()", "assert copy.deepcopy(f(2)) == 4"),
+            ("another class", "class B: pass\nclass A:\n    def __copy__(self): return B()\ndef f(x): return A()", "assert copy.copy(f(2))"),
+            ("trust for another object", "class S:\n    def __init__(self, *a): pass\n    def __eq__(self, o): return True\n    def __copy__(self): return X\nX = S()\ndef f(x): return X", "r, s = f(2), S(3)\nassert isinstance(s, S)\nc = copy.copy(s)\nassert r == 4"),
+            ("of what the tests made", "class S:\n    def __init__(self, *a): pass\n    def __eq__(self, o): return True", "s = S(3)\nassert isinstance(s, S)\nassert copy.copy(s) == 4"),
+        ),
+    )  # fmt: skip
+    def test_copies_are_no_answers(self, code, tests):
+        assert passed(code, f"import copy\n{tests}") is False
+
     # An object that comes back is no answer: it does not decide about plain values
     @pytest.mark.parametrize(
         "code, tests",
