@@ -60,6 +60,11 @@ class TestReadTests:
         stdio = {"kind": "stdio", "cases": [{"input": "1", "output": "2"}, {"output": "3", "input": None}]}
         assert read_tests(wrap(stdio)) == CodeTests("stdio", cases=(("1", "2"), ("", "3")))
 
+    # One case with an output is enough
+    def test_some_outputs_may_be_empty(self):
+        cases = [{"input": "1", "output": ""}, {"input": "2", "output": "x"}]
+        assert read_tests({"kind": "stdio", "cases": cases}).cases == (("1", ""), ("2", "x"))
+
     @pytest.mark.parametrize(
         "tests, message",
         [
@@ -69,6 +74,10 @@ class TestReadTests:
             ({"kind": "stdio", "cases": {}}, "cases"), ({"kind": "stdio", "cases": ["1"]}, "case"),
             ({"kind": "stdio", "cases": [{"input": "1"}]}, "output"), ({"kind": "stdio", "cases": [{"output": 1}]}, "output"),
             ({"kind": "stdio", "cases": [{"input": 1, "output": "1"}]}, "input"),
+            # an empty program prints all of this
+            ({"kind": "stdio", "cases": [{"input": "1", "output": ""}]}, "no case expects"),
+            ({"kind": "stdio", "cases": [{"input": "1", "output": ""}, {"input": "2", "output": " \r\n\n"}]}, "no case expects"),
+            ({"inputs": ["1", "2"], "outputs": ["", "\n"]}, "no case expects"),
         ],
     )  # fmt: skip
     def test_unreadable(self, tests, message):

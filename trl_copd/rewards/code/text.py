@@ -62,6 +62,8 @@ def read_tests(reference: Any) -> CodeTests:
         if not isinstance(cases, (list, tuple)) or not cases:
             raise ValueError("tests of kind 'stdio' need `cases`, a list of {'input', 'output'}")
         read = tuple(map(_case, cases))
+        if not any(_lines(output) for _, output in read):
+            raise ValueError("no case expects any output, so a program that does nothing would pass")
         _check_encodable(*(text for case in read for text in case))
         return CodeTests("stdio", preamble=preamble, prefix=prefix, cases=read)
     if kind == "assert":
