@@ -15,6 +15,9 @@ from pyarrow import parquet
 import trl_copd
 from trl_copd.cli import COMMANDS, main
 from trl_copd.recipes.rewards import find_reward
+from trl_copd.rewards import CodeReward
+from trl_copd.rewards.proofs import ProverError
+from trl_copd.rewards.sandbox import SandboxError
 
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +179,46 @@ def test_a_reward_of_ones_own(kind, tmp_path, monkeypatch, capsys):
     rows = [{"completion": "abc", "limit": 4}, {"completion": "abcd", "limit": 4}, {"completion": "", "limit": None}]
     assert verify("--reward", f"{name}.long", "--data", written(tmp_path / "rows.jsonl", rows)) == 0
     assert "1 passed, 1 did not, 1 without a grade; mean reward 0.875" in capsys.readouterr().out
+
+
+# A function that knows one of TRL's forms of a completion, and gets the other
+@pytest.mark.parametrize(
+    "reward, completion, message",
+    [
+        ("think_format_reward", "<think>a</think>b", "think_format_reward raised TypeError.*write each as \\[{"),
+        (
+            "own_text.has_a",
+            [{"role": "assistant", "content": "a"}],
+            "has_a raised AttributeError.*write each as its text",
+        ),
+        ("own_text.has_key", "a", "has_key raised KeyError: 'k'"),
+    ],
+)
+def test_the_other_form_of_a_completion(reward, completion, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("own_text.py").write_text(
+        "def has_a(completions, **columns): return [float(c.lower() == 'a') for c in completions]\n"
+        "def has_key(completions, **columns): return [{}['k'] for c in completions]\n"
+    )
+    assert verify("--reward", reward, "--data", written(tmp_path / "rows.jsonl", [{"completion": completion}])) == 2
+    assert re.search(message, capsys.readouterr().err, re.S)
+
+
+# A host without confinement, or with a broken prover: a message and exit code 2, as for other things that are missing
+@pytest.mark.parametrize("error", [SandboxError, ProverError])
+def test_a_host_that_lacks_something(error, tmp_path, monkeypatch, capsys):
+    def missing(*args):
+        raise error("this host lacks it")
+
+    monkeypatch.setattr(CodeReward, "check", missing)
+    data = written(tmp_path / "rows.jsonl", [{"completion": "1", "tests": {"kind": "assert", "code": "assert f()"}}])
+    assert verify("--reward", "{name: CodeReward}", "--data", data) == 2
+    assert capsys.readouterr().err == "trl-copd verify: this host lacks it\n"
+    monkeypatch.setattr("trl_copd.train.prepare", missing)
+    assert main(["train", "--config", "demo"]) == 2
+    assert "trl-copd train: this host lacks it" in capsys.readouterr().err
+    with pytest.raises(error):
+        main(["train", "--config", "demo", "--traceback"])
 
 
 def test_a_row_without_a_completion(tmp_path, capsys):

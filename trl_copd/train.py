@@ -25,6 +25,8 @@ from .methods import settings as method_settings
 from .recipes import find_recipe, recipe_summaries
 from .recipes.build import build_base, build_experts, load_processor, pool
 from .recipes.reading import is_true, load_yaml
+from .rewards.proofs import ProverError
+from .rewards.sandbox import SandboxError
 from .run.checkpoints import last_checkpoint
 from .spelling import did_you_mean
 from .trainers import CoPDTrainer
@@ -198,7 +200,7 @@ def cli(argv: list[str] | None = None) -> int:
         return 0
     try:
         trainer, method = prepare([arg for arg in argv if arg != "--traceback"])
-    except (ValueError, TypeError, ImportError, OSError) as error:
+    except (ValueError, TypeError, ImportError, OSError, SandboxError, ProverError) as error:
         if "--traceback" in argv:
             raise
         print(f"trl-copd train: {error}\n(--traceback shows where the error was raised)", file=sys.stderr)

@@ -39,20 +39,22 @@ HIDDEN = "\u200b"
 CASES = {
     "keywords:existence": (
         {"keywords": ["harbour", "net"]},
-        ["A harbour and a net.", "HARBOUR: the net", "The net’s in the **harbour**."],
+        ["A harbour and a net.", "HARBOUR: the net", "The net’s in the **harbour**.", "_harbour_, __net__"],
         ["A harbour.", "The harbourmaster has a netbook.", f"har{HIDDEN * 3}bor, n et", "<!-- harbour net --> Done.",
          "",
          "Hi <span style='display:none'>harbour net</span> you"],
     ),
     "keywords:frequency": (
         {"keyword": "sea", "frequency": 3, "relation": "at least"},
-        ["The sea, a sea and the Sea.", "Sea by sea by sea by sea."],
+        ["The sea, a sea and the Sea.", "Sea by sea by sea by sea.", "_sea_ is __sea__ is ___sea___"],
         ["The sea and the sea.", "sea sea sea sea", "season seaside sea", "sea <!-- sea sea --> far"],
     ),
     "keywords:forbidden_words": (
         {"forbidden_words": ["bad", "very ugly"]},
-        ["Not badly done.", "A very fine day.", "ugly"],
-        ["A bad day.", "BAD!", "It is very\nugly.", f"b{HIDDEN}ad day", "a b\u0430d day", "Fine. <!-- bad -->"],
+        ["Not badly done.", "A very fine day.", "ugly", "_badly_", "_very_ fine, ugly", "very - ugly"],
+        ["A bad day.", "BAD!", "a _bad_ day", "a __bad__ day", "_bad day_", "_very ugly_", "very **ugly**",
+         "__very__ _ugly_", "not_bad", "It is very\nugly.", f"b{HIDDEN}ad day", "a b\u0430d day",
+         "Fine. <!-- bad -->"],
     ),
     "keywords:letter_frequency": (
         {"letter": "z", "let_frequency": 3, "let_relation": "at least"},
@@ -98,7 +100,8 @@ CASES = {
     ),
     "detectable_content:postscript": (
         {"postscript_marker": "P.S."},
-        ["Dear all.\n\nP.S. Bring bread.", "Text.\n**P.S.** More text.", "Text.\np.s. more"],
+        ["Dear all.\n\nP.S. Bring bread.", "Text.\n**P.S.** More text.", "Text.\n__P.S.__ More text.",
+         "Text.\np.s. more"],
         ["Dear all.", "P.S. Only this.", "Text.\nP.S.", "We add a P.S. in the middle.", "Text.\n<!-- P.S. more -->"],
     ),
     "detectable_format:number_bullet_lists": (
@@ -121,7 +124,8 @@ CASES = {
     ),
     "detectable_format:multiple_sections": (
         {"section_spliter": "SECTION", "num_sections": 2},
-        ["SECTION 1\nOne thing.\nSECTION 2\nAnother.", "## SECTION 1: Start\nGo.\n\n## SECTION 2: End\nStop."],
+        ["SECTION 1\nOne thing.\nSECTION 2\nAnother.", "## SECTION 1: Start\nGo.\n\n## SECTION 2: End\nStop.",
+         "__SECTION 1__\nGo.\n\n__SECTION 2__\nStop."],
         ["SECTION 1\nOnly.", "SECTION 1\nSECTION 2\n", "SECTION 1\nSame.\nSECTION 2\nSame.",
          "SECTION 2\na\nSECTION 1\nb",
          "See SECTION 1 and SECTION 2.", "SECTION one\nA.\nSECTION two\nB."],
@@ -202,8 +206,8 @@ CASES = {
     ),
     "count:numbers": (
         {"N": 3},
-        ["I had 3 cats, 4 dogs and 1,000 fish.", "1. a\n2. b\n3. c", "3.5 and -2 and 7%"],
-        ["3 and 4", "1 2 3 4", "three, four, five", "B2 3D x1", "3 4 <!-- 5 -->"],
+        ["I had 3 cats, 4 dogs and 1,000 fish.", "1. a\n2. b\n3. c", "3.5 and -2 and 7%", "_3_, __4__ and 5"],
+        ["3 and 4", "1 2 3 4", "three, four, five", "B2 3D x1", "3 4 <!-- 5 -->", "3, 4, 5 and _6_"],
     ),
     "words:alphabet": (
         {},

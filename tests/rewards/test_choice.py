@@ -165,6 +165,34 @@ class TestRefused:
         assert grade(f"Answer: B{after}") == 0.0
         assert grade(f"Answer: B{after}", "C") == 0.0
 
+    # An explanation may join other letters by "or"
+    @pytest.mark.parametrize(
+        "after",
+        [
+            "The other options (A, C or D) are wrong.", "Reason: vitamin A or C deficiency causes something else.",
+            "Mitochondria make ATP. Neither the nucleus (A) nor the ribosome (C) or Golgi (D) does.",
+            "Others, like A or C, are too large.", "London (A), Rome (C), or Oslo (D) is no capital of France.",
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("answer", ["Answer: B", r"\boxed{B}", "<answer>B</answer>", "Answer: B) Paris"])
+    def test_explanations(self, answer, after):
+        assert grade(f"{answer}\n\n{after}") == 1.0
+        assert grade(f"{answer}\n\n{after}", "C") == 0.0
+
+    # What proposes them, or begins with them, is none
+    @pytest.mark.parametrize(
+        "after",
+        [
+            "It is B or C.", "It is B, Paris, or C.", "It is b, D or C", "It is B (3.5), D or C", "D or C", "D. Or C.",
+            "It is D or C.", "It's D or C.", "The answer might be A or C.", "Either A or C.", "(or C)",
+            "It is Paris or C.", "I think or C", "I see A or C too.", "A or C also fit.",
+            "It could be D.\nOr C.", "The others, A or C, are possible.",
+        ],
+    )  # fmt: skip
+    def test_explanations_that_hedge(self, after):
+        assert grade(f"Answer: B\n\n{after}") == 0.0
+        assert grade(rf"\boxed{{B}}. {after}") == 0.0
+
     # Answers joined on one line are several, of which the last one must not count
     @pytest.mark.parametrize(
         "completion",
@@ -263,6 +291,28 @@ class TestMultiple:
     @pytest.mark.parametrize("answer", ["A", "C", "A, B, C", "ABCD", "A or C", "A, C, A", "A dog and C", "AD", ""])
     def test_other_sets(self, answer):
         assert grade(f"Answer: {answer}", "AC", self.reward) == 0.0
+
+    # The marks in the plural, which words without letters are not
+    @pytest.mark.parametrize("letters", ["A and C", "A, C", "(A) and (C)", "**A**, **C**", "AC", "$A$ and $C$"])
+    @pytest.mark.parametrize(
+        "mark", ["The correct answers are", "Answers:", "**Answers:**", "The correct options are", "Correct choices:",
+                 "My choices:", "Answer: B, D\nNo, the answers are"],
+    )  # fmt: skip
+    def test_plural(self, mark, letters):
+        assert grade(f"{mark} {letters}.", "AC", self.reward) == 1.0
+        assert grade(f"{mark} {letters}.\nThe other answers are wrong.", "AC", self.reward) == 1.0
+        assert grade(f"{mark} {letters}.", "AB", self.reward) == 0.0
+        assert grade(f"{mark} {letters}.", "A") == 0.0  # one letter is asked for
+
+    @pytest.mark.parametrize(
+        "answer", ["The answers are not A and C.", "I don't think the answers are A and C",
+                   "The wrong answers are A and C.", "If the answers are A and C", "Answers: A or C",
+                   "Answers: A, C or D", "None of the answers are A, C",
+                   "The answers are A and C.\nOr only A.",
+                   "The incorrect options are A and C."],
+    )  # fmt: skip
+    def test_plural_refused(self, answer):
+        assert grade(answer, "AC", self.reward) == 0.0
 
     # Several letters are one answer: boxes beside each other, or a second thought, leave open which
     @pytest.mark.parametrize(

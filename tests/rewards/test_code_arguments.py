@@ -95,6 +95,27 @@ class TestArguments:
         assert passed(code, head + tests) is True
         assert passed("def f(*a): return None", head + tests) is False
 
+    # Functions, methods and classes have their names, which decorators print and keep
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("logging", "def f(g):\n    def w(*a, **k):\n        print(f'Calling {g.__name__}')\n        return g(*a, **k)\n    return w", "@f\ndef add(a, b): return a + b\nimport contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()) as out: assert add(1, 2) == 3\nassert out.getvalue() == 'Calling add\\n'"),
+            ("wraps", "import functools\ndef f(g):\n    @functools.wraps(g)\n    def w(*a): return g(*a)\n    return w", "@f\ndef g(a): return a + 1\nassert g.__name__ == 'g' == g.__qualname__ and g(1) == 2"),
+            ("method, class, lambda", "def f(*gs): return [g.__qualname__ for g in gs]", "class C:\n    def m(self): pass\nassert f(C().m, C.m, C, lambda: 0) == ['C.m', 'C.m', 'C', '<lambda>']"),
+        ),
+    )  # fmt: skip
+    def test_names_of_functions(self, code, tests):
+        assert passed(code, tests) is True
+        assert passed("def f(*a): return None", tests) is False
+
+    # What else they have stays theirs: defaults, globals and closures may hold the answer
+    def test_nothing_else_of_functions(self):
+        names = "__doc__ __globals__ __closure__ __code__ __defaults__ __dict__ __func__ __self__ __wrapped__".split()
+        code = f"def f(g):\n    found = []\n    for n in {names}:\n        try: found.append(getattr(g, n))\n        except AttributeError: pass\n    try: g.__name__ = 'x'\n    except AttributeError: found.append('refused')\n    return [x for x in found if x]"
+        tests = "def h(x=4): '4'\nclass C:\n    '4'\n    def m(self, x=4): '4'\nassert [f(g) for g in (h, C().m, C)] == [['refused']] * 3 and h.__name__ == 'h'"
+        verdict = verify(code, tests)
+        assert verdict.passed is True, verdict.reason
+
     # And so do those of the submission's own classes, which the tests get from it
     @pytest.mark.parametrize(
         "code, tests",
@@ -108,6 +129,39 @@ class TestArguments:
     def test_identity_of_its_own(self, code, tests):
         node = "class Node:\n    def __init__(self, val, next=None): self.val, self.next = val, next\n    def me(self): return self\n"
         assert passed(node + code, tests) is True
+
+    # `copy` makes copies of objects where they live
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("shallow and deep", "", "a = N([1], N(2))\nb, c = copy.copy(a), copy.deepcopy(a)\nassert b is not a and b == a == c and b.next is a.next and c.next is not a.next and isinstance(c, N) and c.v == [1]\nb.v = 3\nassert a.v == [1]"),
+            ("in a list", "", "a = N(1)\none, other = copy.deepcopy([a, a])\nassert one is other is not a and one == a"),
+            ("its own", "class G:\n    def __copy__(self):\n        g = G()\n        g.n = 1\n        return g", "assert copy.copy(G()).n == 1 == G().__copy__().n"),
+            ("what copies are", "import enum\nclass C(enum.Enum): A = 1\ndef f(x): return x", "assert copy.copy(C.A) is C.A and copy.deepcopy(C) is C and copy.copy(f) is f and copy.deepcopy(f)(2) == 2"),
+            ("list inside", "class L(list): pass\ndef f(): return L([1, [2]])", "r = f()\ns = copy.deepcopy(r)\nassert r == [1, [2]] == s and s is not r and type(s) == L"),
+            ("none", "class S:\n    def __reduce__(self): raise TypeError('no')", "try: copy.copy(S())\nexcept TypeError as e: assert str(e) == 'no'\nelse: assert False"),
+        ),
+    )  # fmt: skip
+    def test_copies(self, code, tests):
+        node = "class N:\n    def __init__(self, v, next=None): self.v, self.next = v, next\n    def __eq__(self, o): return isinstance(o, N) and self.v == o.v\n"
+        verdict = verify(node + code, f"import copy\n{tests}")
+        assert verdict.passed is True, verdict.reason
+        assert passed("", f"import copy\n{tests}") is False
+
+    # A copy is no answer, and makes none of what came before
+    @pytest.mark.parametrize(
+        "code, tests",
+        rows(
+            ("a plain value", "class A:\n    def __copy__(self): return 4\ndef f(x): return A()", "assert copy.copy(f(2)) == 4"),
+            ("a plain value, deep", "class A:\n    def __deepcopy__(self, memo): return 4\ndef f(x): return A()", "assert copy.deepcopy([f(2)]) == [4]"),
+            ("always equal", "class A:\n    def __eq__(self, o): return True\ndef f(x): return A()", "assert copy.deepcopy(f(2)) == 4"),
+            ("another class", "class B: pass\nclass A:\n    def __copy__(self): return B()\ndef f(x): return A()", "assert copy.copy(f(2))"),
+            ("trust for another object", "class S:\n    def __init__(self, *a): pass\n    def __eq__(self, o): return True\n    def __copy__(self): return X\nX = S()\ndef f(x): return X", "r, s = f(2), S(3)\nassert isinstance(s, S)\nc = copy.copy(s)\nassert r == 4"),
+            ("of what the tests made", "class S:\n    def __init__(self, *a): pass\n    def __eq__(self, o): return True", "s = S(3)\nassert isinstance(s, S)\nassert copy.copy(s) == 4"),
+        ),
+    )  # fmt: skip
+    def test_copies_are_no_answers(self, code, tests):
+        assert passed(code, f"import copy\n{tests}") is False
 
     # An object that comes back is no answer: it does not decide about plain values
     @pytest.mark.parametrize(

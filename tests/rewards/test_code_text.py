@@ -60,6 +60,11 @@ class TestReadTests:
         stdio = {"kind": "stdio", "cases": [{"input": "1", "output": "2"}, {"output": "3", "input": None}]}
         assert read_tests(wrap(stdio)) == CodeTests("stdio", cases=(("1", "2"), ("", "3")))
 
+    # One case with an output is enough
+    def test_some_outputs_may_be_empty(self):
+        cases = [{"input": "1", "output": ""}, {"input": "2", "output": "x"}]
+        assert read_tests({"kind": "stdio", "cases": cases}).cases == (("1", ""), ("2", "x"))
+
     @pytest.mark.parametrize(
         "tests, message",
         [
@@ -69,6 +74,10 @@ class TestReadTests:
             ({"kind": "stdio", "cases": {}}, "cases"), ({"kind": "stdio", "cases": ["1"]}, "case"),
             ({"kind": "stdio", "cases": [{"input": "1"}]}, "output"), ({"kind": "stdio", "cases": [{"output": 1}]}, "output"),
             ({"kind": "stdio", "cases": [{"input": 1, "output": "1"}]}, "input"),
+            # an empty program prints all of this
+            ({"kind": "stdio", "cases": [{"input": "1", "output": ""}]}, "no case expects"),
+            ({"kind": "stdio", "cases": [{"input": "1", "output": ""}, {"input": "2", "output": " \r\n\n"}]}, "no case expects"),
+            ({"inputs": ["1", "2"], "outputs": ["", "\n"]}, "no case expects"),
         ],
     )  # fmt: skip
     def test_unreadable(self, tests, message):
@@ -100,6 +109,10 @@ class TestSameOutput:
             ("0.3333", "0.33333333", True), ("1000001", "1000000", True), ("x 1.0", "x 1", True), ("0.34", "0.3333", False),
             ("y 1.0", "x 1", False), ("1 2", "1", False), ("1\n2", "1", False), ("nan", "1", False), ("inf", "1", False), ("nan", "nan", True),
             ("1_0", "10", True), ("", "1", False),
+            # every number is near an infinite one, and near one that overflows a float
+            ("5", "inf", False), ("-7 YES", "-Infinity YES", False), ("5", str(2**2000), False), ("5", "1e999", False), ("inf", "-inf", False),
+            ("5", "nan", False), (str(2**2000 + 1), str(2**2000), False),
+            ("inf", "inf", True), (str(2**2000), str(2**2000), True), ("a 1.0", "a 1", True),
         ],
     )  # fmt: skip
     def test_tolerance(self, output, expected, same):

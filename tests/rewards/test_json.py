@@ -192,6 +192,56 @@ class TestSchemas:
         assert verify_json("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), schema).passed is False
 
 
+# Patterns are ECMA's: `$` is the end, `\d`, `\w` and `\b` know ASCII, `\s` and `.` their own sets, also within `[]`
+@pytest.mark.parametrize(
+    "pattern, right, wrong",
+    [
+        ("^[a-z]+$", ["abc"], ["abc\n", ""]),
+        (r"^\d{3}$", ["123"], ["١٢٣", "123\n"]),
+        (r"^[\d.]+$", ["1.2"], ["١"]),
+        (r"^\w+$", ["ab_1"], ["é", "a\n"]),
+        (r"^\S+$", ["é", "\x85"], ["\ufeff", "a b"]),
+        (r"^\s$", ["\xa0", "\ufeff"], ["\x85"]),
+        ("^.$", ["a"], ["\r", "\u2028"]),
+        (r"^[^\W]$", ["a"], ["é"]),
+        (r"^[\D]$", ["a", "١"], ["1"]),
+        (r"^[\W]$", ["é"], ["a"]),
+        (r"\bfoo\b", ["a foo", "éfoo"], ["afoo"]),
+        (r"^\$[.$]$", ["$.", "$$"], ["$a"]),
+        (r"^a\\$", ["a\\"], ["a\\\n"]),
+        ("(?i)^abc$", ["ABC"], ["abc\n"]),
+        ("^(a|b$)", ["a\n", "b"], ["b\n"]),
+        (r"^(?=.*\d)[a-z\d]{2}$", ["a1"], ["ab", "a1\n"]),
+    ],
+)
+def test_patterns(pattern, right, wrong):
+    nested = {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/x"}]}}, "$defs": {"x": {"pattern": pattern}}}
+    named = {"patternProperties": {pattern: {"type": "integer"}}, "additionalProperties": False}
+    for texts, grade in ((right, True), (wrong, False)):
+        assert [verify_json(json.dumps(text), {"pattern": pattern}).passed for text in texts] == [grade] * len(texts)
+        assert [verify_json(json.dumps({"a": text}), nested).passed for text in texts] == [grade] * len(texts)
+        assert [verify_json(json.dumps({text: 1}), named).passed for text in texts] == [grade] * len(texts)
+
+
+# Patterns that become equal both count; data are no patterns; what cannot be told apart has no grade
+def test_patterns_and_data():
+    both = {"patternProperties": {r"^\d$": {"type": "integer"}, "^[0-9]$": {"minimum": 3}}}
+    assert [verify_json(text, both).passed for text in ('{"1": 4}', '{"1": 1}', '{"1": 4.5}')] == [True, False, False]
+    data = {"properties": {"a": {"const": {"pattern": "^a$"}}}}
+    assert verify_json('{"a": {"pattern": "^a$"}}', data).passed is True
+    for schema in (
+        {"$ref": "#/x/const", "x": {"const": {"pattern": "^a$"}}},
+        {"pattern": "[]"},
+        {"pattern": "a[^]b]"},
+    ):
+        assert verify_json("1", schema).passed is None
+    official = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$ref": "http://json-schema.org/draft-07/schema#",
+    }
+    assert verify_json('{"type": "null", "pattern": "^a$"}', official).passed is not False
+
+
 def test_reward_ends_patterns_that_backtrack():
     schema = {"type": "string", "pattern": "^(a+)+$"}
     reward = type(json_reward)(cpu_seconds=0.3)

@@ -41,6 +41,27 @@ RIGHT = [
     (count_reward, 3, "three", "There are 3 circles: three.", "3.0"),
     (count_reward, 0, "None of them."),
     (count_reward, "12", "Twelve"),
+    # numbers in words, and in digits with a word, are read as a whole
+    (count_reward, 31, "thirty-one", "Thirty one.", "31, that is thirty-one"),
+    (count_reward, 100, "one hundred", "a hundred", "Hundred"),
+    (count_reward, 103, "a hundred and three", "one hundred three"),
+    (count_reward, 24, "two dozen", "2 dozen", "twenty-four"),
+    (count_reward, 12, "a dozen eggs"),
+    (count_reward, 3000, "3 thousand", "three thousand"),
+    (count_reward, 215_117, "two hundred and fifteen thousand one hundred seventeen"),
+    (
+        count_reward,
+        3,
+        "3 half-circles",
+        "The third row has three.",
+        "Half of the picture shows 3 dogs.",
+        "three, three",
+    ),
+    (count_reward, 4, "four quarters", "4 quarters"),
+    (number_reward, 5_000_000, "5 million", "5 million, that is 5,000,000"),
+    (number_reward, 1.5e9, "1.5 billion", "1.5 bn"),
+    (number_reward, -5, "minus 5", "negative 5", "minus 5, that is -5"),
+    (number_reward, 42, "Of the three bars, the tallest is 42.", "In one half of the hundreds of rows it is 42"),
     (iou_reward, BOX, "[0, 0, 10, 10]", "[0, 0, 10, 5]"),  # the latter exactly a half
     (iou_reward, "[0, 0, 10, 10]", "<answer>(0,0,10,10)</answer>"),
     (ocr_reward, TEXT, TEXT, "<answer>EXIT\n 12</answer>", "ＥＸＩＴ 12"),  # wide letters
@@ -62,6 +83,29 @@ WRONG = [
     # guesses in a row, a count beside its neighbour
     (count_reward, 3, "1, 2, 3, 4", "two or three", "3.5", "-3"),
     (count_reward, 1, "someone"),
+    # a part of a number in words is none
+    (count_reward, 1, "thirty-one", "one hundred", "one hundredth", "one half", "one third", "one point one"),
+    (count_reward, 1, "one-half", "thirty and one", "twenty-first", "one and a half", "one million", "hundred one"),
+    (count_reward, 3, "a hundred and three", "3 thousand", "three-quarters", "3 and a half", "three point three"),
+    (count_reward, 3, "3 ½", "3 × 10⁶", "three tenths", "thirty three", "minus three", "3 hundreds", "three dozens"),
+    (count_reward, 5, "forty five", "forty-five", "five tens", "5 mn", "fifty five", "5 minus 5"),
+    (count_reward, 2, "two dozen", "two thirds", "two hundred"),
+    (count_reward, 20, "twenty-five", "twenty fifth", "twenty-odd", "twenty-something", "twenty hundred"),
+    (count_reward, 100, "a hundred and one", "a hundred and first", "hundreds", "half a hundred", "hundred hundred"),
+    (count_reward, 6, "half a dozen"),  # not read
+    (
+        number_reward,
+        5,
+        "5 million",
+        "minus 5",
+        "5 hundred",
+        "5 and a half",
+        "thirty 5",
+        "5-thousand",
+        "5 ½",
+        "5 dozen",
+    ),
+    (number_reward, 5, "negative 5", "5 × 10⁶", "a hundred and 5", "5 minus 5", "5 thousands", "5 crore", "5 dozen"),
     # too small, a box around everything, boxes in a row, apart, inside out, without an area
     (iou_reward, BOX, "[0, 0, 10, 4.9]", "[0, 0, 1000, 1000]", "[0, 0, 1e300, 1e300]", "[0,0,10,10] [0,0,10,9]"),
     (iou_reward, BOX, "[20, 20, 30, 30]", "[10, 10, 0, 0]", "[0, 0, 0, 0]"),

@@ -16,7 +16,11 @@ MAX_MARKS = 20  # from the end; those before them do not count
 _MARK = re.compile(
     r"\\boxed\s*\{|\\fbox\s*\{|<answer>|####"
     r"|\b(?:ans(?:wer)?|correct\s+(?:option|choice|letter)|(?:option|choice)\s+chosen|my\s+(?:final\s+)?(?:choice|pick))\b"
-    r"[\s*_`]*(?:is\b|:|=)[\s:*_`]*",
+    r"[\s*_`]*(?:is\b|:|=)[\s:*_`]*"
+    # several, where letters follow: "the other answers are wrong" and "the wrong answers are A, C" state nothing
+    r"|(?<!wrong )(?<!other )(?<!false )(?<!incorrect )(?<!possible )(?<!remaining )(?<!none of the )"
+    r"\b(?:answers|correct\s+(?:options|choices|letters)|(?:options|choices)\s+chosen|my\s+(?:final\s+)?(?:choices|picks))\b"
+    r"[\s*_`]*(?:are\b|:|=)[\s:*_`]*(?=(?:(?:options|choices)\s+)?[^\w\n]{0,9}(?:(?-i:[A-Z]+)(?![\w'’])|[a-z][)\]]?\s*(?:[,;&+]|and\b)))",
     re.IGNORECASE,
 )
 _WRAPPERS = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|boldsymbol)\s*\{([^{}]*)\}")
@@ -50,10 +54,21 @@ _JOINED = re.compile(
 )
 # Words behind which another letter is a second thought, with the text up to the end of the sentence
 _SECOND_THOUGHT = re.compile(
-    r"(?:\b(?:or|maybe|perhaps|possibly|alternatively|could\s+also\s+be)\b"
+    r"(?:\b(?:(?P<bare>or)|maybe|perhaps|possibly|alternatively|could\s+also\s+be)\b"
     r"|(?:^|[\n.!?,;(])\s*(?:no(?!\s+(?:other|one|option|choice|doubt))|nope|wait|hmm+|actually|correction|sorry)\b)"
-    r"(?=([^.\n]{0,40}(?![A-Za-z])))",
+    r"(?=(?P<rest>[^.\n]{0,40}(?![A-Za-z])))",
     re.IGNORECASE,
+)
+# A bare "or" is none in a later sentence that names other letters only and proposes none: "The others (A or C) fail"
+_SENTENCE = re.compile(r"(?<![^A-Za-z][A-Za-z])[.!?](?=\s)|\n")
+_PROPOSES = re.compile(
+    r"\b(?:might|may|could|can|would|should|possibl[ey]|also|too(?!\s+\w)|likely|plausible|either|instead|rather|think|believe"
+    r"|guess|sure|certain|answers?|correct|right|choose|pick|go(?:ing)?|it(?:['’]s|\s+is|\s+was))\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\b(?!(?:options?|choices?|and|or|nor)\b)[A-Za-z]{2,}", re.IGNORECASE)
+_NAMED = re.compile(
+    r"[(\[][A-Z][)\]]|(?<![A-Za-z])[B-HJ-Z](?![A-Za-z'’])|(?<![A-Za-z])[AI](?=\)|\s*(?:,|\b(?:or|nor|and)\b))"
 )
 # "Option C is correct." A letter without "option" before it must begin the sentence: "vitamin C is correct" is prose
 _IS_CORRECT = re.compile(
@@ -199,14 +214,16 @@ def _statement(text: str, multiple: bool) -> tuple[str, frozenset[str]] | None:
             if not closed:
                 continue
         else:
-            answer, _, after = rest.lstrip().partition("\n")
+            answer, line_end, after = rest.lstrip().partition("\n")
+            after = line_end + after
             sentence = re.split(r"[.!?\n]", text[: mark.start()][-100:])[-1]
             if mark[0][0].isalpha() and _DENIED.search(sentence):
                 return None
         if len(answer) > MAX_CHARS:
             return None
         joined = _joined(text[marks[index - 1].end() : mark.start()]) if index else frozenset()
-        return _clean(answer), joined | _second_thoughts(after)
+        answer = _clean(answer)
+        return answer, joined | _second_thoughts(after, frozenset(re.findall(r"(?<![A-Za-z])[A-Z]", answer.upper())))
     return None
 
 
@@ -219,7 +236,7 @@ def _said_correct(text: str) -> tuple[str, frozenset[str]] | None:
     letters = sorted({next(group for group in match.groups() if group).upper() for match in found})
     if any(_IN_DOUBT.search(plain[max(0, match.start() - 100) : match.start()]) for match in found):
         return "in doubt", frozenset()
-    return ", ".join(letters), _second_thoughts(plain[found[-1].end() :])
+    return ", ".join(letters), _second_thoughts(plain[found[-1].end() :], frozenset(letters))
 
 
 def _joined(between: str) -> frozenset[str]:
@@ -228,11 +245,28 @@ def _joined(between: str) -> frozenset[str]:
     return frozenset(match[1].upper() if match else "")
 
 
-def _second_thoughts(after: str) -> frozenset[str]:
-    """Letters that the text after an answer offers instead."""
-    nearby = "\n".join(line.strip() for line in after.splitlines() if line.strip())[:MAX_CHARS]
-    letters = (letter for match in _SECOND_THOUGHT.finditer(nearby) for letter in _LETTER.finditer(match[1]))
+def _second_thoughts(after: str, given: frozenset[str]) -> frozenset[str]:
+    """Letters that the text after an answer, which gave these letters, offers instead."""
+    lines = [line.strip() for line in after.splitlines()]
+    nearby = "\n".join(lines[:1] + [line for line in lines[1:] if line])[:MAX_CHARS]
+    thoughts = [match for match in _SECOND_THOUGHT.finditer(nearby) if not _of_others(nearby, match, given)]
+    letters = (letter for match in thoughts for letter in _LETTER.finditer(match["rest"]))
     return frozenset(letter[letter.lastindex or 0] for letter in letters)
+
+
+def _of_others(text: str, match: re.Match[str], given: frozenset[str]) -> bool:
+    """Whether a bare "or" joins letters in a sentence, after that of the answer, which leaves the answer out."""
+    ends = [end.end() for end in _SENTENCE.finditer(text, 0, match.start())]
+    if not match["bare"] or not ends:
+        return False
+    start = max(text.rfind(mark, 0, match.start()) for mark in ".!?\n") + 1
+    letter = _NAMED.search(text, start)
+    if not letter or letter.start() > match.start() or not _WORD.search(text, start, match.start()):
+        return False  # the line or sentence begins with it, or with letters alone
+    end = _SENTENCE.search(text, match.end())
+    sentence = text[ends[-1] : end.start() if end else len(text)]
+    named = re.findall(r"(?<![A-Za-z])(?:[A-Z]|[b-hj-z])(?![A-Za-z'’])", sentence)
+    return given.isdisjoint(letter.upper() for letter in named) and not _PROPOSES.search(sentence)
 
 
 def _last_line(text: str, start: int, multiple: bool) -> str | None:
@@ -285,7 +319,7 @@ def _one(statement: str, option: str | None) -> frozenset[str] | None:
     given = next((group for group in after.groups() if group), "").rstrip(".")
     if option is not None and given:
         return frozenset(letter) if given.casefold() == " ".join(option.split()).rstrip(".").casefold() else None
-    beside = _second_thoughts(rest) - {letter} or (not _REASON.match(rest) and _OTHER.search(rest))
+    beside = _second_thoughts(rest, frozenset(letter)) - {letter} or (not _REASON.match(rest) and _OTHER.search(rest))
     return None if beside or re.fullmatch(r"\W*[A-Za-z]\W*", given) else frozenset(letter)  # "C) 5", but not "A) B"
 
 

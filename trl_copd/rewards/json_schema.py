@@ -10,6 +10,7 @@ from typing import Any
 from .base import Verdict, VerifierReward, after_thinking, verdict_of
 from .fences import last_block
 from .formats import format_checker
+from .patterns import as_python
 from .pool import shared_pool
 from .strict_json import StrictJSONError, parse_json
 
@@ -26,6 +27,8 @@ _BELOW = (
 _NAMED_IN_PLACE = ("dependentSchemas", "dependencies")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+# Where a reference leads to data, or by a pattern
+_NO_WAY = re.compile(r"(?<!/properties)/(?:patternProperties|const|enum)(?=/|$)")
 
 
 class _Unreadable(ValueError):
@@ -143,7 +146,7 @@ def _checked_validator(text: str) -> Any:
     if not set(schema) & set(validator_class.VALIDATORS):
         raise _Unreadable("the schema has no keyword of its draft, so it decides nothing")
     registry, lookup = _references(schema, validator_class)
-    _check_parts(schema, validator_class, lookup)
+    _translate_patterns(schema, _check_parts(schema, validator_class, lookup))
     return _exact(validator_class)(schema, format_checker=format_checker(validator_class), registry=registry)
 
 
@@ -170,19 +173,19 @@ def _references(schema: dict[str, Any], validator_class: Any) -> tuple[Any, Call
     return registry, lookup
 
 
-def _check_parts(schema: dict[str, Any], validator_class: Any, lookup: Callable[[str], Any]) -> None:
+def _check_parts(schema: dict[str, Any], validator_class: Any, lookup: Callable[[str], Any]) -> list[dict[str, Any]]:
     """
     Every schema that grading can reach is valid, every reference leads to a schema, and none leads back to itself
-    without going down into the value.
+    without going down into the value. Returns these schemas.
     """
     identifier = "$id" if "$id" in validator_class.META_SCHEMA else "id"
-    waiting, checked = [schema], set[int]()
+    waiting, checked = [schema], dict[int, dict[str, Any]]()
     _check_schema(schema, validator_class)
     while waiting:
         part = waiting.pop()
         if id(part) in checked:
             continue
-        checked.add(id(part))
+        checked[id(part)] = part
         if part is not schema and isinstance(part.get(identifier), str):
             raise _Unreadable("the schema has an `$id` inside, which changes what references mean. Remove it")
         _check_patterns(part)
@@ -193,6 +196,7 @@ def _check_parts(schema: dict[str, Any], validator_class: Any, lookup: Callable[
             waiting += [target] if isinstance(target, dict) else []
         waiting += _inner(part, _IN_PLACE + _BELOW, _NAMED_IN_PLACE + _NAMED)
         _check_circle(part, lookup)
+    return list(checked.values())
 
 
 def _check_schema(schema: Any, validator_class: Any) -> None:
@@ -211,9 +215,41 @@ def _check_patterns(part: dict[str, Any]) -> None:
     named = part.get("patternProperties")
     for pattern in [part.get("pattern", ""), *(named if isinstance(named, dict) else ())]:
         try:
-            re.compile(pattern)
+            as_python(pattern)
         except Exception as error:
             raise _Unreadable(f"{pattern!r:.100} is not a regular expression: {error}") from error
+
+
+def _translate_patterns(schema: dict[str, Any], parts: Sequence[dict[str, Any]]) -> None:
+    """Have the schema's patterns mean what JSON Schema says, where Python, which searches with them, differs."""
+    own, changed = set[int](), False
+    waiting: list[Any] = [schema]
+    while waiting:  # what a reference finds in the official schemas stays as it is
+        value = waiting.pop()
+        own.add(id(value))
+        inner = value.values() if isinstance(value, dict) else value
+        waiting += [item for item in inner if isinstance(item, (dict, list)) and id(item) not in own]
+    for part in parts:
+        if id(part) not in own:
+            continue
+        pattern, named = part.get("pattern", ""), part.get("patternProperties", {})
+        translated: dict[str, Any] = {}
+        for key, value in named.items():
+            new = as_python(key)
+            while new in translated:
+                new += "(?:)"
+            translated[new] = value
+        changed |= as_python(pattern) != pattern or list(translated) != list(named)
+        if pattern:
+            part["pattern"] = as_python(pattern)
+        if named:
+            named.clear()
+            named.update(translated)
+    references = [part[key] for part in parts for key in _REFERENCES if key in part]
+    if changed and any(_NO_WAY.search(reference) for reference in references):
+        raise _Unreadable(
+            "the schema has patterns and refers into `patternProperties`, `const` or `enum`. Move that to `$defs`"
+        )
 
 
 def _check_types(part: dict[str, Any], validator_class: Any) -> None:

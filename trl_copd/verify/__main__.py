@@ -8,7 +8,7 @@ Grade a file of completions, with a reason for each row: the quickest way to try
 A row holds a completion (text, or a list of messages) and the columns that the reward reads, such as `solution`.
 
 Exit code: 0 if every row has a grade (and the grade of --expect), 1 if a reference is unreadable, grading failed, or
-a grade differs from --expect, 2 for wrong arguments.
+a grade differs from --expect, 2 for wrong arguments or a host that lacks what the reward needs.
 """
 
 import itertools
@@ -23,6 +23,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..recipes.rewards import find_reward
+from ..rewards.proofs import ProverError
+from ..rewards.sandbox import SandboxError
 from ..spelling import Parser, did_you_mean
 from .grading import Tally, grade_rows
 from .rows import BATCH, ENDINGS, read_rows
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     logger.setLevel(logging.ERROR)  # the rows say what it would warn of
     try:
         return run(options)
-    except (ValueError, TypeError, ImportError, OSError) as error:
+    except (ValueError, TypeError, ImportError, OSError, SandboxError, ProverError) as error:
         print(f"trl-copd verify: {error}", file=sys.stderr)
         return 2
     finally:

@@ -60,11 +60,28 @@ def grade_rows(
                 reason = f"{FAILURES[verdict.failure]}: {verdict.reason}" if verdict.failure else verdict.reason
                 grades[index] = Grade(value, reason, failed=verdict.failure is not None)
         return grades
-    values = reward(prompts=prompts, completions=completions, **given)
-    values = asyncio.run(values) if inspect.iscoroutine(values) else values
+    try:
+        values = reward(prompts=prompts, completions=completions, **given)
+        values = asyncio.run(values) if inspect.iscoroutine(values) else values
+    except (TypeError, LookupError, AttributeError) as error:
+        raise TypeError(f"{_name(reward)} raised {type(error).__name__}: {error}.{_hint(completions)}") from error
     for index, value in zip(there, values, strict=True):
         grades[index] = Grade(None if value is None else float(value), "")
     return grades
+
+
+def _name(reward: Any) -> str:
+    return getattr(reward, "__name__", type(reward).__name__)
+
+
+def _hint(completions: Sequence[Any]) -> str:
+    """What such a reward function may have missed: TRL's forms of a completion are two, and most know one."""
+    if all(isinstance(completion, str) for completion in completions):
+        return (
+            " The completions are texts. If it needs lists of messages, as `trl.rewards.think_format_reward` does, "
+            'write each as [{"role": "assistant", "content": "..."}].'
+        )
+    return " The completions are lists of messages. If it needs texts, write each as its text."
 
 
 class Tally:

@@ -37,7 +37,7 @@ _CONSONANTS = re.compile("[bcdfghjklmnpqrstvwxyz]{2}")
 _VERBS_OF_THE_SUBJECT = frozenset(
     "is are was were am be been has have had do does did will would can could may might must shall should of".split()
 )
-_NUMBER = re.compile(r"(?<![\w.,])[+\-−]?(?:\d+(?:[.,]\d+)*|\.\d+)(?!\w)")
+_NUMBER = re.compile(r"(?<![^\W_])(?<![.,])[+\-−]?(?:\d+(?:[.,]\d+)*|\.\d+)(?![^\W_])")
 _INTERROBANGS = ("?!", "!?", "‽")
 
 

@@ -90,7 +90,7 @@ def placeholders(response: Text, given: dict[str, Any]) -> bool:
 def postscript(response: Text, given: dict[str, Any]) -> bool:
     """A line with the marker and words after it, below the response."""
     marker = r"\s?".join(re.escape(character) for character in given["postscript_marker"].strip())
-    match = re.search(rf"^[ \t*_#>]*{marker}(?!\w)(.*)\Z", response.text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
+    match = re.search(rf"^[ \t*_#>]*{marker}(?![^\W_])(.*)\Z", response.text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
     return bool(match and words_of(match[1]) and words_of(response.text[: match.start()]))
 
 
@@ -117,7 +117,7 @@ def highlights(response: Text, given: dict[str, Any]) -> bool:
 
 def sections(response: Text, given: dict[str, Any]) -> bool:
     """Headings with the splitter and the numbers from 1 on, each with text below or beside it."""
-    heading = rf"^[ \t#*_]*{re.escape(given['section_spliter'].strip())}[ \t]*(\d{{1,3}})(?!\w)"
+    heading = rf"^[ \t#*_]*{re.escape(given['section_spliter'].strip())}[ \t]*(\d{{1,3}})(?![^\W_])"
     parts = re.split(heading, response.text, flags=re.MULTILINE)[1:]
     numbers, contents = [int(number) for number in parts[::2]], [tuple(words_of(part)) for part in parts[1::2]]
     return (

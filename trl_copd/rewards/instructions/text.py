@@ -152,10 +152,15 @@ def unmasked(text: str) -> str:
 
 
 def phrase(keyword: str) -> re.Pattern[str]:
-    """Finds a keyword as a word or words of its own, in any case; scripts without spaces have no words."""
+    """
+    Finds a keyword as a word or words of its own, in any case; scripts without spaces have no words. Underscores are
+    Markdown, as for `_WORD`.
+    """
     parts = [re.escape(part) for part in unmasked(keyword).split()]
-    bound = r"[^\W\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
-    return re.compile(rf"(?<!{bound})" + r"\s+".join(parts).replace("'", "['’]") + rf"(?!{bound})", re.IGNORECASE)
+    bound = r"[^\W_\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
+    return re.compile(
+        rf"(?<!{bound})" + r"[*_~`]*\s+[*_~`]*".join(parts).replace("'", "['’]") + rf"(?!{bound})", re.IGNORECASE
+    )
 
 
 def times(text: str, keyword: str, apart: bool = False) -> int:

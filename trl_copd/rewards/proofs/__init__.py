@@ -2,6 +2,7 @@
 
 from .coq import CoqReward, coq_reward
 from .lean import LeanReward, lean_reward
+from .provers import ProverError
 
 
-__all__ = ["CoqReward", "LeanReward", "coq_reward", "lean_reward"]
+__all__ = ["CoqReward", "LeanReward", "ProverError", "coq_reward", "lean_reward"]

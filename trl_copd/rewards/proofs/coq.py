@@ -16,7 +16,7 @@ from typing import Any
 from . import coq_text
 from .coq_guard import doubtful_recursion
 from .coq_reports import LIBRARY, assumptions, unsafe_parts
-from .provers import Coq, find_coq
+from .provers import Coq, ProverError, find_coq
 from .reward import ProverReward
 from .session import Ran, Refused, Session, Unreadable, one_line
 
@@ -119,12 +119,12 @@ class CoqReward(ProverReward):
 
         Raises:
             FileNotFoundError: Coq is not installed.
-            RuntimeError: It does not run, or not in the sandbox.
+            ProverError: It does not run, or not in the sandbox.
         """
         _warn_if_unsound(self.coq.version)
         verdict = self.grade("```coq\nProof. exact I. Qed.\n```", {"statement": "True", "preamble": ""})
         if not verdict.passed:
-            raise RuntimeError(
+            raise ProverError(
                 f"Coq ({' '.join(self.coq.compiler)}) is installed but cannot prove `True` in the sandbox: "
                 f"{verdict.reason}. Repair it, or raise `memory_mib` ({self.memory_mib})."
             )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import lean_text
-from .provers import Lean, find_lean
+from .provers import Lean, ProverError, find_lean
 from .reward import ProverReward
 from .session import Ran, Refused, Session, Unreadable, one_line
 
@@ -103,7 +103,7 @@ class LeanReward(ProverReward):
 
         Raises:
             FileNotFoundError: Lean is not installed; or `leanchecker` is not, and `replay` asks for it.
-            RuntimeError: Lean does not run, or not in the sandbox.
+            ProverError: Lean does not run, or not in the sandbox.
         """
         if self.lean.checker is None and self.replay:
             raise FileNotFoundError(
@@ -114,7 +114,7 @@ class LeanReward(ProverReward):
             _warn_without_checker(self.lean.version)
         ran = self._lean("TrlCopdTrial", "prelude\n", {}, self._session(1))
         if "TrlCopdTrial.olean" not in ran.files:
-            raise RuntimeError(
+            raise ProverError(
                 f"Lean ({self.lean.program}) is installed but does not compile an empty file in the sandbox: "
                 f"{ran.complaint}. Repair it, or raise `memory_mib` ({self.memory_mib})."
             )

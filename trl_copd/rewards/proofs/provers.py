@@ -12,6 +12,10 @@ _FINDLIB = ("/etc/ocamlfind.conf", "/etc/ocamlfind.conf.d")  # by which Coq find
 _CHECKER_PLACES = (".lake/build/bin", ".lake/packages/lean4checker/.lake/build/bin")
 
 
+class ProverError(RuntimeError):
+    """A prover is installed and does not work."""
+
+
 @dataclass(frozen=True)
 class Coq:
     """
@@ -41,7 +45,7 @@ def find_coq(directory: str | None, path: str) -> Coq:
 
     Raises:
         FileNotFoundError: They are not there.
-        RuntimeError: They do not run.
+        ProverError: They do not run.
     """
     where = directory or path
     compiler: tuple[str, ...]
@@ -59,7 +63,7 @@ def find_coq(directory: str | None, path: str) -> Coq:
         )
     version = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", _ask(asked))
     if version is None:
-        raise RuntimeError(f"{asked[0]} does not say its version: {_ask(asked)!r:.200}.")
+        raise ProverError(f"{asked[0]} does not say its version: {_ask(asked)!r:.200}.")
     roots = [*_installation(compiler[0]), os.path.realpath(_ask([*compiler, "-where"]).strip()), *_FINDLIB]
     roots = [root for root in roots if os.path.exists(root) and not f"{root}/".startswith("/usr/")]
     return Coq(compiler, checker, tuple(int(part or 0) for part in version.groups()), tuple(roots))
@@ -96,7 +100,7 @@ def find_lean(project: str | None, path: str) -> Lean:
 
     Raises:
         FileNotFoundError: There is no `lean`, or with a project no `lake`, or no such project.
-        RuntimeError: They do not run, or are not Lean 4.
+        ProverError: They do not run, or are not Lean 4.
     """
     lean, lake = shutil.which("lean", path=path), shutil.which("lake", path=path)
     if lean is None or (project is not None and lake is None):
@@ -112,7 +116,7 @@ def find_lean(project: str | None, path: str) -> Lean:
         libraries = [os.path.realpath(part) for part in found.split(":") if os.path.isdir(part)]
     version = re.search(r"version (4\.[\w.-]+)", _ask([lean, "--version"], project))
     if version is None:
-        raise RuntimeError(f"{lean} is not Lean 4: {_ask([lean, '--version'], project)!r:.200}.")
+        raise ProverError(f"{lean} is not Lean 4: {_ask([lean, '--version'], project)!r:.200}.")
     prefix = _ask([lean, "--print-prefix"], project).strip()  # elan's `lean` chooses a toolchain by directory
     program = os.path.join(prefix, "bin", "lean")
     program = program if os.path.exists(program) else lean
@@ -128,7 +132,7 @@ def _ask(argv: list[str], directory: str | None = None) -> str:
     try:
         return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True, cwd=directory).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise RuntimeError(f"{' '.join(argv)} does not run: {error}. Repair the installation.") from error
+        raise ProverError(f"{' '.join(argv)} does not run: {error}. Repair the installation.") from error
 
 
 def _installation(program: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The oracle's end of the pipe: asks the submission for one thing at a time and makes a value of what comes back."""
 
-import builtins
 import collections
 import datetime
 import decimal
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _arrays, _codec, _numeric
+from ._given import TESTS, attribute, change, is_public
 from ._proxy import NONE, ClassProxy, Proxy, is_filled, lives_on, may_return, proxy_class, proxy_number
 from ._runner import LONGEST, OPERATORS
 
@@ -29,8 +29,6 @@ _VALUES = (
 )  # fmt: skip
 _NAMED: dict[tuple, type] = {(kind.__module__, kind.__name__): kind for kind in _VALUES}
 _KEPT = 100_000  # empty containers of an answer that are remembered
-TESTS = "__main__"  # module of the test code
-_PRIVATE = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "func_", "im_")  # attributes that lead to frames and globals
 
 
 class SubmissionFailed(BaseException):
@@ -185,7 +183,7 @@ class Link:
         try:
             for number, name, now in reply.get("lent", ()):
                 value = self.given[number][0]
-                if type(value).__module__ == TESTS and _is_public(value, name):
+                if type(value).__module__ == TESTS and is_public(value, name):
                     _codec.update(vars(value).get(name), self.decode(now))
         except (_codec.Malformed, TypeError, LookupError, ValueError) as error:
             raise self.fail(f"malformed message: {error}") from None
@@ -247,12 +245,13 @@ class Link:
             value, methods = self.given[number]
             args = [self.decode(arg) for arg in args]
             kwargs = {name: self.decode(arg) for name, arg in kwargs.items()}
-            if operation in ("getattr", "setattr"):
-                if not _is_public(value, args[0]) or (operation == "setattr" and not _may_change(value, args[0])):
-                    raise AttributeError(args[0])
-                result = getattr(builtins, operation)(value, *args)
+            result: Any
+            if operation == "getattr":
+                result = attribute(value, *args)
+            elif operation == "setattr":
+                result = change(value, *args)  # type: ignore[func-returns-value]
             elif operation == "vars" and type(value).__module__ == TESTS:
-                result = {name: item for name, item in vars(value).items() if _is_public(value, name)}
+                result = {name: item for name, item in vars(value).items() if is_public(value, name)}
             elif operation in methods:
                 result = OPERATORS[operation](value, *args, **kwargs)
             else:
@@ -315,7 +314,7 @@ class Link:
     def proxy(self, cls: type, number: int, shadow: list | None = None, kind: int = 0) -> Any:
         proxy: Any = object.__new__(cls)
         state = {"link": self, "number": number, "shadow": shadow, "kind": kind, "trust": NONE, "live": False}
-        for name, value in (*state.items(), ("seen", {})):
+        for name, value in (*state.items(), ("seen", {}), ("shows", {})):
             object.__setattr__(proxy, f"__proxy_{name}__", value)
         self.living[number] = proxy
         self.counts[number] = self.counts.get(number, 0) + 1
@@ -366,28 +365,6 @@ class Link:
             error.__dict__["__proxy_error__"] = (self.proxy(Proxy, int(number)), str(text))
         self.raised[id(error)] = error
         return error
-
-
-def _is_public(value: Any, name: Any) -> bool:
-    """Whether the submission may read an attribute of an object of the tests."""
-    return (
-        isinstance(name, str)
-        and not name.startswith(_PRIVATE)
-        and not isinstance(value, types.FunctionType)
-        and not (_is_mock(value) and (name in dir(type(value)) or name.startswith("assert")))
-    )
-
-
-def _may_change(value: Any, name: str) -> bool:
-    """What the tests call stays theirs."""
-    own = vars(value).get(name) if hasattr(value, "__dict__") else None
-    calls = callable(getattr(type(value), name, None)) or (callable(own) and not isinstance(own, Proxy))
-    return type(value).__module__ == TESTS and not calls
-
-
-def _is_mock(value: Any) -> bool:
-    mock = sys.modules.get("unittest.mock")
-    return mock is not None and isinstance(value, mock.NonCallableMock)
 
 
 def _exception_attribute(self: BaseException, name: str) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _library
-from ._link import TESTS, Link
+from ._given import TESTS
+from ._link import Link
 from ._proxy import CLEAN, MADE, ClassProxy, Proxy, trust
 from ._reading import MODULES, Reading  # noqa: F401  # `_warm` asks here for the modules' names
 

@@ -28,24 +28,11 @@ from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any
 
+from . import _kinds
 from ._runner import OPERATORS, REFLECTED
 
 
-_BINARY = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
-_ORDER = ("lt", "le", "gt", "ge")
 NONE, TAINTED, CLEAN, MADE = range(4)
-_MEMORY = ("__array", "__cuda", "__dlpack", "_as_parameter_")  # numpy would read the address that it is told
-# methods that read what is in a value of a builtin type
-_READS: dict[type, set[str]] = {
-    **{
-        kind: {name for name in dir(kind) if name[0] != "_"}
-        for kind in (int, float, complex, str, bytes, tuple, frozenset)
-    },
-    list: {"count", "index", "copy"},
-    dict: {"keys", "values", "items", "get", "copy"},
-    set: {name for name in dir(frozenset) if name[0] != "_"},
-}
-_ALWAYS = ("__bool__", "__str__", "__repr__", "__hash__", "__format__")
 
 
 def _link(proxy: Any) -> Any:  # a `Link`, which stands above
@@ -94,17 +81,41 @@ def _seen(proxy: Any, key: Any, value: Any) -> Any:
     return value
 
 
-def _items(proxy: Any) -> Iterator[Any]:
-    """Iterates over an object of the submission."""
+def _iterate(proxy: Any) -> Iterator[Any]:
+    """An iterator over an object of the submission; what it yields is what the object shows."""
+    iterator = _link(proxy).request("__iter__", proxy)
+    if "__next__" in type(proxy).__proxy_methods__:  # an iterator itself: it shows each item once
+        return iterator
+    if not isinstance(iterator, Proxy):  # one of the tests
+        return _items(proxy, iterator)
+    object.__getattribute__(iterator, "__proxy_shows__")[proxy_number(proxy)] = [proxy, 0]
+    return iterator  # type: ignore[return-value]
+
+
+def _items(proxy: Any, iterator: Iterator[Any]) -> Iterator[Any]:
     number = -1
-    for number, item in enumerate(_link(proxy).request("__iter__", proxy)):
+    for number, item in enumerate(iterator):
         yield _seen(proxy, number, item)
     _seen(proxy, None, number + 1)
 
 
+def _next(iterator: Any) -> Any:
+    shows = object.__getattribute__(iterator, "__proxy_shows__").values()
+    try:
+        item = _link(iterator).request("__next__", iterator)
+    except StopIteration:
+        for proxy, number in shows:
+            _seen(proxy, None, number)
+        raise
+    for place in shows:
+        _seen(place[0], place[1], item)
+        place[1] += 1
+    return item
+
+
 def lives_on(operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Objects that the tests work with may change from here on."""
-    if operation in _CHANGES:
+    if operation in _kinds.CHANGES:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Proxy):
                 object.__setattr__(value, "__proxy_live__", True)
@@ -119,7 +130,7 @@ def may_return(proxy: Any) -> bool:
 
 
 def _has_powers(proxy: Any) -> bool:
-    return bool(_shadow(proxy)) or not _POWERS.isdisjoint(type(proxy).__proxy_methods__)
+    return bool(_shadow(proxy)) or not _kinds.POWERS.isdisjoint(type(proxy).__proxy_methods__)
 
 
 def _kind(proxy: Any) -> int:
@@ -142,7 +153,7 @@ class Proxy:
 
     __slots__ = (
         "__proxy_link__", "__proxy_number__", "__proxy_shadow__", "__proxy_kind__", "__proxy_trust__",
-        "__proxy_live__", "__proxy_seen__", "__weakref__",
+        "__proxy_live__", "__proxy_seen__", "__proxy_shows__", "__weakref__",
     )  # fmt: skip
     __proxy_methods__: tuple[str, ...] = ()
 
@@ -156,9 +167,9 @@ class Proxy:
         )  # the tests' own class of this name, if they have one
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(_MEMORY):
+        if name.startswith(_kinds.MEMORY):
             raise AttributeError(name)
-        if _shadow(self) and _trust(self) == NONE and name in _READS.get(type(_shadow(self)[0]), ()):  # type: ignore[index]
+        if _shadow(self) and _trust(self) == NONE and name in _kinds.READS.get(type(_shadow(self)[0]), ()):  # type: ignore[index]
             return getattr(_plain(self), name)
         value = _link(self).request("getattr", self, name)
         if isinstance(value, Proxy):  # a method, by which the object can be changed
@@ -187,6 +198,12 @@ class Proxy:
             return hash((Proxy, proxy_number(self)))
         return _link(self).request("__hash__", self)
 
+    def __copy__(self) -> Any:
+        return _copied(self, "copy")
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return _copied(self, "deepcopy")
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):
             _link(self).forget(proxy_number(self))
@@ -202,10 +219,13 @@ class ClassProxy(Proxy):
         return type(self)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        made = _link(self).request("__call__", self, *args, **kwargs)
-        if isinstance(made, Proxy) and _has_powers(made):  # another stand-in: a function may have returned this object
-            made = _link(self).proxy(type(made), proxy_number(made), _shadow(made), _kind(made))
-        return trust(made, _trust(self))
+        return trust(_apart(_link(self).request("__call__", self, *args, **kwargs)), _trust(self))
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
 
     def __getattr__(self, name: str) -> Any:
         value: Any = super().__getattr__(name)
@@ -236,11 +256,28 @@ class ClassProxy(Proxy):
         return _link(self).request("__repr__", self)
 
 
+def _apart(value: Any) -> Any:
+    """The value, by another stand-in where it has powers: a function may have returned this object before."""
+    if not isinstance(value, Proxy) or not _has_powers(value):
+        return value
+    return _link(value).proxy(type(value), proxy_number(value), _shadow(value), _kind(value))
+
+
+def _copied(proxy: Any, how: str) -> Any:
+    """A copy, made by the submission: an object of the same class, which decides about no plain value."""
+    made = _link(proxy).request(how, proxy)
+    if not isinstance(made, Proxy) or _kind(made) != _kind(proxy):
+        raise _link(proxy).fail("a copy of an object is of another class")
+    if proxy_number(made) == proxy_number(proxy):
+        return proxy
+    return trust(_apart(made), min(_trust(proxy), CLEAN))
+
+
 def _decide(name: str, left: Any, right: Any, reflected: bool = False) -> Any:
     """An operator between an object of the submission and something else; see the rule at the top."""
     proxy, other = (right, left) if reflected else (left, right)
     level = _trust(proxy)
-    compares = name in _COMPARISONS
+    compares = name in _kinds.COMPARISONS
     if isinstance(other, Proxy):
         if name in ("__eq__", "__ne__") and not _has_equality(proxy) and not _has_equality(other):
             return (proxy_number(proxy) == proxy_number(other)) == (name == "__eq__")
@@ -273,7 +310,7 @@ def _has_equality(proxy: Any) -> bool:
 
 def _method(name: str) -> Callable:
     asked = _asking_method(name)
-    if name not in _OF_PLAIN:
+    if name not in _kinds.OF_PLAIN:
         return asked
 
     def method(self: Any, /, *args: Any) -> Any:
@@ -286,11 +323,11 @@ def _method(name: str) -> Callable:
 
 
 def _asking_method(name: str) -> Callable:
-    if name in _DECIDED:
+    if name in _kinds.DECIDED:
         return lambda self, other: _decide(name, self, other)
     if name in REFLECTED:
         return lambda self, other: _decide(REFLECTED[name], other, self, reflected=True)
-    if name in _INPLACE:
+    if name in _kinds.INPLACE:
 
         def change(self: Any, other: Any) -> Any:
             changed = _decide(name if _trust(self) else name.replace("__i", "__", 1), self, other)
@@ -306,7 +343,7 @@ def _asking_method(name: str) -> Callable:
         return enter
     if name == "__exit__":
         return lambda self, kind, error, trace: _link(self).request(name, self, kind, _handed(error), None)
-    if name in _NUMBERS:
+    if name in _kinds.NUMBERS:
 
         def number(self: Any, *args: Any) -> Any:
             result = _link(self).request(name, self, *args)
@@ -325,13 +362,10 @@ def _asking_method(name: str) -> Callable:
 
         return item
     if name == "__iter__":
-        return lambda self: _items(self) if _is_container(self) else _link(self).request(name, self)
+        return _iterate
+    if name == "__next__":
+        return _next
     return lambda self, /, *args, **kwargs: _link(self).request(name, self, *args, **kwargs)
-
-
-def _is_container(proxy: Any) -> bool:
-    methods = type(proxy).__proxy_methods__
-    return "__next__" not in methods and ("__getitem__" in methods or "__len__" in methods)
 
 
 def _handed(error: BaseException | None) -> Any:
@@ -341,26 +375,12 @@ def _handed(error: BaseException | None) -> Any:
     return error.__dict__["__proxy_error__"][0] if "__proxy_error__" in error.__dict__ else str(error)
 
 
-_DECIDED = {f"__{name}__" for name in (*_BINARY, *_ORDER, "contains", "divmod")}
-_COMPARISONS = {f"__{name}__" for name in ("eq", "ne", *_ORDER, "contains")}
-_NUMBERS = {
-    f"__{name}__" for name in (
-        "abs", "round", "float", "int", "index", "complex", "trunc", "floor", "ceil", "bool", "neg", "pos", "invert",
-    )
-}  # fmt: skip
-_OF_PLAIN = {"__len__", "__iter__", "__getitem__", "__reversed__", "__bool__", "__contains__"} | _NUMBERS
-_POWERS = _DECIDED | _COMPARISONS | _NUMBERS | {f"__r{name}__" for name in _BINARY}
-_CHANGES = {"__call__", "setattr", "delattr", "__setitem__", "__delitem__", "__enter__", "__exit__", "__next__"}
-_INPLACE = {f"__i{name}__" for name in ("add", "sub", "mul", "and", "or", "xor", "truediv")}
-_CHANGES |= _INPLACE
-
-
 @functools.lru_cache(1000)
 def proxy_class(name: str, methods: tuple[str, ...], base: type = Proxy) -> type:
     """A class of stand-ins with those of `methods` that are known: building one takes longer than a call."""
     known = [method for method in methods if method in OPERATORS or method in REFLECTED]
     members: dict[str, Any] = {
-        method: _method(method) for method in {*known, *_ALWAYS} - {"__eq__", "__ne__", "__hash__"}
+        method: _method(method) for method in {*known, *_kinds.ALWAYS} - {"__eq__", "__ne__", "__hash__"}
     }
     if name == "function" and base is Proxy:  # in a class of the tests it is a method, as a function is
         members["__get__"] = lambda self, instance, owner=None: (

@@ -5,6 +5,7 @@ read an attribute, apply an operator. Values go back as in `_codec`, everything 
 """
 
 import builtins
+import copy
 import importlib
 import io
 import operator
@@ -56,7 +57,7 @@ REFLECTED = {f"__r{name}__": f"__{name}__" for name in (*_BINARY, "divmod")}
 _REQUESTS: dict[str, Callable[..., Any]] = {
     **OPERATORS,
     "getattr": getattr, "setattr": setattr, "delattr": delattr, "dir": dir, "isinstance": isinstance,
-    "issubclass": issubclass, "plain": lambda x: _plain(_base(x), x),
+    "issubclass": issubclass, "copy": copy.copy, "deepcopy": copy.deepcopy, "plain": lambda x: _plain(_base(x), x),
 }  # fmt: skip
 _BUILTIN = (int, float, str, bytes, list, tuple, dict, set, frozenset, complex)
 

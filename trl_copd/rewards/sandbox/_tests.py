@@ -20,7 +20,8 @@ from typing import Any
 
 from . import _arrays
 from ._calls import Calls, functions
-from ._link import TESTS, Link, SubmissionFailed
+from ._given import TESTS
+from ._link import Link, SubmissionFailed
 from ._names import Names, Submission
 from ._reading import MODULES, SETUP, Reading, Unreadable, is_test, leaves_check
 from ._vacuous import Sites

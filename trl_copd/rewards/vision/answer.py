@@ -11,9 +11,8 @@ MAX_CHARS = 2_000  # of an answer that is read; what is longer is none
 
 _OPEN, _CLOSE = (re.compile(tag, re.IGNORECASE) for tag in ("<answer>", "</answer>"))
 _MARKED = re.compile(r"\banswer\s*(?:is\b|:|=)\s*", re.IGNORECASE)
-_NUMBER = re.compile(
-    r"(?<![\w.,])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?(?!\w|[.,]\d)"
-)
+DIGITS = r"(?<![\w.,])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?(?!\w|[.,]\d)"
+_NUMBER = re.compile(DIGITS)
 
 
 def answer_of(completion: str) -> str | None:
@@ -35,18 +34,16 @@ def answer_of(completion: str) -> str | None:
     return text if len(text) <= MAX_CHARS else None
 
 
-def numbers_in(text: str) -> list[float]:
-    """The numbers in a text, in digits, each once in the order in which they come."""
-    found = (match.group().replace(",", "").replace("−", "-") for match in _NUMBER.finditer(text))
-    return list(dict.fromkeys(float(number) for number in found))
+def digits_of(text: str) -> float:
+    """The value of a number in digits."""
+    return float(text.replace(",", "").replace("−", "-"))
 
 
 def number_of(value: Any) -> float | None:
     """A finite number, from a number or a text that is nothing else; `None` for all others."""
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
-        found = numbers_in(value) if match else []
-        value = found[0] if found else None
+        value = digits_of(match.group()) if match else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

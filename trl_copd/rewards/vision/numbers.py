@@ -6,17 +6,11 @@ from functools import partial
 from typing import Any
 
 from ..base import Verdict, VerifierReward
-from .answer import answer_of, number_of, numbers_in
+from .answer import answer_of, number_of
+from .words import whole_numbers
 
 
-_WORDS = {
-    word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-} | {"no": 0, "none": 0}
-_WORD = re.compile(r"\b(?:" + "|".join(_WORDS) + r")\b", re.IGNORECASE)
+_NONE = re.compile(r"\b(?:no|none)\b", re.IGNORECASE)
 
 
 def verify_number(completion: str, solution: Any, tolerance: float = 0.0, relative: float = 0.0) -> Verdict:
@@ -34,12 +28,15 @@ def verify_number(completion: str, solution: Any, tolerance: float = 0.0, relati
     answer = answer_of(completion)
     if answer is None:
         return Verdict(False, "no answer")
-    found = numbers_in(answer)
+    found = list(dict.fromkeys(value for value, in_digits in whole_numbers(answer) if in_digits))
     if len(found) != 1:
         return Verdict(False, f"the answer holds {len(found)} numbers; it must hold one")
+    value = found[0]
+    if value is None:
+        return Verdict(False, "the number cannot be read as a whole")
     bound = max(tolerance, relative * abs(expected))
-    near = math.isfinite(found[0]) and abs(found[0] - expected) <= bound + 1e-12 * abs(expected)
-    return Verdict(near, f"{found[0]} against {expected}, at most {bound} apart")
+    near = math.isfinite(value) and abs(value - expected) <= bound + 1e-12 * abs(expected)
+    return Verdict(near, f"{value} against {expected}, at most {bound} apart")
 
 
 class NumberReward(VerifierReward):
@@ -48,7 +45,7 @@ class NumberReward(VerifierReward):
 
     The answer is the content of `<answer>` tags; without tags, the text after the last "answer:" or "answer is"; else
     the whole completion.
-    Several different numbers are no answer.
+    Several different numbers are no answer. "5 million" and "minus 5" are one number; "5 and a half" is not read.
 
     Args:
         tolerance (`float`, *optional*, defaults to `0.0`): Largest distance from the solution, finite, >= 0.
@@ -72,24 +69,28 @@ class NumberReward(VerifierReward):
 
 
 def verify_count(completion: str, solution: Any) -> Verdict:
-    """Compare the one count that a completion answers with, in digits or as an English word up to twenty."""
+    """Compare the one count that a completion answers with, in digits or in English words."""
     expected = number_of(solution)
     if expected is None or expected < 0 or expected != int(expected):
         return Verdict(None, f"a count must be a whole number >= 0, got {solution!r:.50}")
     answer = answer_of(completion)
     if answer is None:
         return Verdict(False, "no answer")
-    words = [float(_WORDS[match.group().lower()]) for match in _WORD.finditer(answer)]
-    found = list(dict.fromkeys(numbers_in(answer) + words))
+    found = list(dict.fromkeys(value for value, _ in whole_numbers(answer)))
+    if _NONE.search(answer) and 0.0 not in found:
+        found.append(0.0)
     if len(found) != 1:
         return Verdict(False, f"the answer holds {len(found)} counts; it must hold one")
+    if found[0] is None:
+        return Verdict(False, "the count cannot be read as a whole")
     return Verdict(found[0] == expected, f"{found[0]:g} against {expected:g}")
 
 
 class CountReward(VerifierReward):
     """
-    Reward 1.0 where the answer is the count in the column `solution`, in digits or as a word up to twenty, else 0.0;
-    see [`VerifierReward`] for `None`, and [`NumberReward`] for how the answer is found.
+    Reward 1.0 where the answer is the count in the column `solution`, in digits or in English words
+    ("thirty-one", "two dozen"), else 0.0; see [`VerifierReward`] for `None`, and [`NumberReward`] for how the answer
+    is found.
 
     Args:
         name (`str`, *optional*, defaults to `"count_reward"`): Name in metrics.
