@@ -289,7 +289,7 @@ class CoPDTrainer(GRPOTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self.weights.load(resume_from_checkpoint)
         state = load_state(resume_from_checkpoint, self.accelerator.process_index, self.args.device)
-        self._step = state["round"] * self.args.gradient_accumulation_steps
+        self._step = self.round.micro_step(state["round"])
         self.round.load_state_dict(state)
         self.recorder.load_state_dict(state)
         self._resumed_loss = state["loss"], state["logged"]

@@ -92,10 +92,16 @@ class Round:
             return self.args.max_steps * self.args.gradient_accumulation_steps
         return max(size // self.args.prompts_per_generation * self.micro_steps for size in sizes)
 
+    def micro_step(self, rounds: int) -> int:
+        """Micro-steps in so many rounds. The last round of an epoch has fewer where they do not divide evenly."""
+        epoch, accumulation = self.micro_steps_per_epoch, self.args.gradient_accumulation_steps
+        epochs, rest = divmod(rounds, max(1, -(-epoch // accumulation)))
+        return epochs * epoch + rest * accumulation
+
     def is_last(self, rounds: int) -> bool:
         """Whether the budget of rollouts, if there is one, is spent and learnt from after so many rounds."""
-        most, micro_step = self.args.max_rollouts, rounds * self.args.gradient_accumulation_steps
-        return most is not None and self.rollouts >= most and micro_step % self.micro_steps == 0
+        most = self.args.max_rollouts
+        return most is not None and self.rollouts >= most and self.micro_step(rounds) % self.micro_steps == 0
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
