@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import build_experts, build_trainer, distance, history, weights
 from transformers import TrainerCallback
+
 from trl_copd.trainers.ending import save_last_round
 
 

@@ -141,6 +141,7 @@ class CoPDTrainer(GRPOTrainer):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
             if folder is None:
                 self.round.restart()
+                self._step = 0
                 if self.is_world_process_zero():
                     warn_of_earlier(self.args.output_dir)
             with self.interruption.listening():

@@ -290,8 +290,14 @@ class Round:
     # ---- State ------------------------------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """Go back to the first round: `train` may be called again, and TRL then draws the same prompts once more."""
+        """
+        Go back to the first round: `train` may be called again, and TRL then draws the same prompts once more. What
+        was sampled for a round that was not completed is forgotten.
+        """
         self._move_to(self._start)
+        self.live = []
+        for branch in self.branches.values():
+            branch._buffered_inputs = None
 
     def _position(self) -> dict[str, Any]:
         """Where the run stands: prompts, phases, rollouts."""
@@ -329,7 +335,7 @@ class Round:
         self.rollouts = state["rollouts"]
         if self.allocation:
             self.allocation.load_state_dict(state["allocation"])
-        self.measured = -1  # the round to come is measured anew
+        self.measured, self.planned = -1, None  # the round to come is measured and planned anew
 
 
 def dealt(rows: list[tuple[Edge, Any]], processes: int) -> list[tuple[Edge, Any]]:
