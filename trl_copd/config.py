@@ -69,7 +69,7 @@ class CoPDConfig(GRPOConfig):
             scoring several times slower.
         opd_max_completion_length (`int`, *optional*):
             Length of cross rollouts in tokens, >= 1: only the first tokens are scored and learnt from. `None` keeps
-            all tokens.
+            all tokens. Verifiers grade the whole completion, for the log and for `allocation="adaptive"`.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` ends an RLVR phase when the overlap of
             an edge falls below `overlap_low`. It ends an OPD phase when the overlap of every edge is above

@@ -210,8 +210,7 @@ class Round:
             self._told_of_processes = True
             self.recorder.metrics["left_processes"] = [float(left)]
         for policy, sampled in parts:
-            cut = self.args.opd_max_completion_length if policy not in self.live else None
-            policy.take(*sampled.result(cut))
+            policy.take(*sampled.result())
 
     def _turn(self, prompt_ids: list[list[int]], names: list[str]) -> Completions:
         completions, logps = self.engine.generate(prompt_ids, names)
