@@ -54,6 +54,16 @@ def test_a_learnt_domain_rests_is_unmoved_and_is_woken(tmp_path):
     assert logs[-1]["rollouts"] == 8 * sum(map(len, seen)) == 96
 
 
+def test_what_is_logged_of_an_allocation_is_the_mean_over_rounds(tmp_path):
+    trainer = build_trainer(
+        tmp_path, experts(), topology="mutual", opd_steps=0, max_steps=4, logging_steps=4, **ADAPTIVE
+    )
+    trainer.train()
+    (log,) = (log for log in trainer.state.log_history if "easy/rests" in log)
+    assert (log["easy/rests"], log["hard/rests"]) == (0.75, 0.0)
+    assert (log["easy/allocation"], log["hard/allocation"]) == ((1 + 3 * 0.25) / 4, 1.0)
+
+
 def test_a_run_ends_with_its_rollouts_and_keeps_some_for_the_student(tmp_path):
     """12 generations of 8 rows; the last 3 are the student's, whichever rounds that are."""
     trainer = build_trainer(

@@ -153,9 +153,10 @@ class Round:
         metrics["cycle"] = [float(self.schedule.cycle(index, total))]
         metrics["rollouts"] = [float(self.rollouts)]
         if self.allocation:
-            metrics |= {f"{domain}/allocation": [weight] for domain, weight in self.allocation.given.items()}
+            for domain, weight in self.allocation.given.items():
+                metrics[f"{domain}/allocation"].append(weight)
             for name in self.topology.experts:
-                metrics[f"{name}/rests"] = [float(name in self.allocation.resting)]
+                metrics[f"{name}/rests"].append(float(name in self.allocation.resting))
 
     def _plans(self, index: int, total: int) -> dict[str, BranchPlan]:
         """What each branch does in a round, decided once a round: gradients of all its generations are added up."""
