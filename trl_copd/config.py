@@ -287,6 +287,11 @@ class CoPDConfig(GRPOConfig):
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
 
+    @property
+    def generations_per_round(self) -> int:
+        """Generations that one round learns from: `max(1, accumulation / (mu * steps_per_generation))`."""
+        return max(1, self.gradient_accumulation_steps // (self.num_iterations * self.steps_per_generation))
+
     def shares_prompts(self, topology: Topology) -> bool:
         """Whether rows of one prompt share it in update and scoring."""
         return len(topology.branches) > 1 if self.share_prompts == "auto" else bool(self.share_prompts)
@@ -323,7 +328,7 @@ class CoPDConfig(GRPOConfig):
         """The phases of a run with so many experts."""
         steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
         last = {"final_opd_steps": self.final_opd_steps, "budget": self.max_rollouts}
-        last["reserve"] = self.final_opd_steps // reuse * self.generation_batch_size
+        last["reserve"] = -(-self.final_opd_steps // reuse) * self.generation_batch_size * self.generations_per_round
         if self.schedule == "overlap":
             return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, **last)
         static = self.topology == "mopd"
