@@ -74,6 +74,8 @@ def test_a_run_ends_with_its_rollouts_and_keeps_some_for_the_student(tmp_path):
     trainer.train()
     assert trainer.round.rollouts == 96 == 8 * sum(map(len, seen))
     assert seen[-3:] == [["student"]] * 3 and all("hard" in live for live in seen[:-3])
+    tokens = [log["num_tokens"] for log in history(trainer) if "loss" in log]
+    assert len(tokens) == len(seen) and tokens == sorted(tokens) and tokens[-1] == trainer.state.num_input_tokens_seen
     assert trainer.state.global_step == len(seen) < trainer.state.max_steps == 12
     assert (tmp_path / f"checkpoint-{len(seen)}").is_dir(), "the end of a run is saved"
 
