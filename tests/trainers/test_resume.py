@@ -29,7 +29,8 @@ class Kill(TrainerCallback):
 CASES = {
     "in RLVR": {"save_steps": 5, "kill": 6, "rlvr_steps": 3, "opd_steps": 2},
     "in OPD": {"save_steps": 4, "kill": 5, "rlvr_steps": 3, "opd_steps": 3},
-    "mutual, past an epoch": {"save_steps": 7, "kill": 9, "rlvr_steps": 2, "opd_steps": 2, "topology": "mutual"},
+    "mutual, past an epoch": {"save_steps": 7, "kill": 9, "rlvr_steps": 2, "opd_steps": 2, "topology": "mutual",
+                              "ignore_data_skip": True},  # without meaning, on resume too
     "hub": {"save_steps": 3, "kill": 4, "rlvr_steps": 2, "opd_steps": 2, "topology": "hub", "hub": "code"},
     "final phase": {"save_steps": 8, "kill": 9, "rlvr_steps": 3, "opd_steps": 2, "final_opd_steps": 3,
                     "topology": "student", "student_init": "merge"},
