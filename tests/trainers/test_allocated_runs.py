@@ -13,6 +13,7 @@ from tiny import (
     rows,
     weights,
 )
+from transformers import TrainerCallback
 
 from trl_copd import Expert
 from trl_copd.trainers.learner import signals
@@ -92,6 +93,27 @@ def test_resumes_to_the_bit(tmp_path, overrides):
     assert history(resumed) == history(whole)
     for name in whole.branches:
         assert distance(weights(whole, name), weights(resumed, name)) == 0.0
+
+
+def test_resumed_in_the_same_process_a_round_is_planned_anew(tmp_path):
+    class Interrupt(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise KeyboardInterrupt
+
+    settings = {"topology": "mutual", "opd_steps": 0, "gradient_accumulation_steps": 2, "max_steps": 3,
+                "save_strategy": "steps", "save_steps": 2, **ADAPTIVE}  # fmt: skip
+    whole = build_trainer(tmp_path / "whole", experts(), **settings)
+    whole.train()
+    broken = build_trainer(tmp_path, experts(), **settings)
+    broken.add_callback(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    broken.remove_callback(Interrupt)
+    broken.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert broken.round.allocation.state_dict() == whole.round.allocation.state_dict()
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(broken, name)) == 0.0
 
 
 def test_pooled_domains_share_a_branch_by_their_promise(tmp_path):
