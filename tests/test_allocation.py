@@ -3,7 +3,9 @@
 import math
 
 import pytest
+from tiny import settings
 
+from trl_copd import CoPDConfig
 from trl_copd.allocation import Allocation, Turns
 from trl_copd.schedule import BranchPlan, Schedule
 from trl_copd.topology import STUDENT, Edge, build_topology
@@ -67,6 +69,22 @@ def test_without_any_signal_all_take_part():
     for name in ("a", "b"):
         allocation.observe(name, 0.0, 0.0)
     assert allocation.weights() == {"a": 1.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "rollouts"),
+    [
+        ({"final_opd_steps": 3}, 3 * 8),
+        ({"final_opd_steps": 3, "gradient_accumulation_steps": 4, "steps_per_generation": 1}, 3 * 4 * 8),
+        ({"final_opd_steps": 2, "num_iterations": 4}, 8),  # a generation serves 4 rounds: they begin with one
+        ({"final_opd_steps": 5, "num_iterations": 4}, 2 * 8),
+    ],
+)
+def test_the_last_phase_keeps_what_its_rounds_sample(tmp_path, fields, rollouts):
+    args = settings(tmp_path, rlvr_steps=4, opd_steps=4, max_steps=-1)
+    assert CoPDConfig(**args, **fields, max_rollouts=rollouts + 1).build_schedule(2).reserve == rollouts
+    with pytest.raises(ValueError, match="would never learn"):
+        CoPDConfig(**args, **fields, max_rollouts=rollouts)
 
 
 def test_a_budget_says_when_the_last_phase_begins():

@@ -115,7 +115,7 @@ def test_what_a_branch_owns_after_a_run(tmp_path):
     assert changed == CHANGED_IN_PLACE, "GRPOTrainer keeps new state in a container: decide whose it is"
     for branch in trainer.branches.values():
         assert set(vars(branch)) == OWN, "GRPOTrainer keeps new state: decide whose it is"
-        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled", "mask_truncated_completions"}
+        assert set(vars(branch.taught)) == OWN - OF_CROSS_ROWS | {"sampled", "uncut", "mask_truncated_completions"}
     with pytest.raises(TypeError, match="CoPDTrainer.train"):
         trainer.branches["math"].train()
 

@@ -33,6 +33,9 @@ def test_copd_keeps_a_share_of_its_length_for_the_last_phase(tmp_path):
     preset = lambda **fields: CoPDConfig.preset("copd", **tiny_settings(tmp_path, **fields)).final_opd_steps  # noqa: E731
     assert preset(max_steps=20) == 10 and preset(max_steps=20, final_opd_steps=3) == 3
     assert preset(max_steps=-1, max_rollouts=640) == 22  # 9/32 of 80 generations of 8
+    split = {"gradient_accumulation_steps": 4, "steps_per_generation": 1}  # a round has 4 generations
+    assert preset(max_steps=-1, max_rollouts=640, **split) == 5
+    assert preset(max_steps=-1, max_rollouts=640, num_iterations=2) == 44  # 2 rounds have one
     assert preset(max_steps=-1) == 0, "its length is not known"
     assert preset(max_steps=1) == 0
 

@@ -70,7 +70,7 @@ class CoPDConfig(GRPOConfig):
             scoring several times slower.
         opd_max_completion_length (`int`, *optional*):
             Length of cross rollouts in tokens, >= 1: only the first tokens are scored and learnt from. `None` keeps
-            all tokens.
+            all tokens. Verifiers grade the whole completion, for the log and for `allocation="adaptive"`.
         schedule (`str`, *optional*, defaults to `"fixed"`):
             `"fixed"` cycles through `rlvr_steps` and `opd_steps`. `"overlap"` ends an RLVR phase when the overlap of
             an edge falls below `overlap_low`. It ends an OPD phase when the overlap of every edge is above
@@ -301,6 +301,11 @@ class CoPDConfig(GRPOConfig):
         """Rounds that one generation of rollouts serves: `max(1, mu * steps_per_generation / accumulation)`."""
         return max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)
 
+    @property
+    def generations_per_round(self) -> int:
+        """Generations that one round learns from: `max(1, accumulation / (mu * steps_per_generation))`."""
+        return max(1, self.gradient_accumulation_steps // (self.num_iterations * self.steps_per_generation))
+
     def shares_prompts(self, topology: Topology) -> bool:
         """Whether rows of one prompt share it in update and scoring."""
         return len(topology.branches) > 1 if self.share_prompts == "auto" else bool(self.share_prompts)
@@ -337,7 +342,7 @@ class CoPDConfig(GRPOConfig):
         """The phases of a run with so many experts."""
         steps, reuse = (self.rlvr_steps, self.opd_steps), self.rounds_per_generation
         last = {"final_opd_steps": self.final_opd_steps, "budget": self.max_rollouts}
-        last["reserve"] = self.final_opd_steps // reuse * self.generation_batch_size
+        last["reserve"] = -(-self.final_opd_steps // reuse) * self.generation_batch_size * self.generations_per_round
         if self.schedule == "overlap":
             return OverlapSchedule(*steps, reuse=reuse, low=self.overlap_low, high=self.overlap_high, **last)
         static = self.topology == "mopd"

@@ -112,7 +112,7 @@ def check_reuse(args: Any) -> None:
             f"{reuse} is not a whole number, so a generation would end inside a round. Choose values that divide."
         )
     if args.final_opd_steps and args.max_rollouts is not None:
-        if args.final_opd_steps // args.rounds_per_generation * args.generation_batch_size >= args.max_rollouts:
+        if args.build_schedule().reserve >= args.max_rollouts:
             raise ValueError(
                 f"final_opd_steps={args.final_opd_steps} use up max_rollouts={args.max_rollouts}, so the experts "
                 "would never learn. Lower final_opd_steps, or raise max_rollouts."

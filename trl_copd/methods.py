@@ -113,10 +113,10 @@ def settings(method: str, given: Mapping[str, Any], strict: bool = False) -> dic
 def _last_phase(found: Mapping[str, Any]) -> int:
     """Rounds of the last phase of `copd`; 0 where the length of the run is not known beforehand."""
     if found.get("max_rollouts"):
-        rows = found.get("generation_batch_size") or (
-            found.get("per_device_train_batch_size", BATCH)
-            * (found.get("steps_per_generation") or found.get("gradient_accumulation_steps", 1))
-            * int(os.environ.get("WORLD_SIZE", 1))
-        )
-        return max(0, min(round(FINAL_ROLLOUTS * found["max_rollouts"] / rows), found["max_rollouts"] // rows - 1))
+        batch = found.get("per_device_train_batch_size", BATCH) * int(os.environ.get("WORLD_SIZE", 1))
+        accumulation = found.get("gradient_accumulation_steps", 1)
+        rows = found.get("generation_batch_size") or batch * (found.get("steps_per_generation") or accumulation)
+        micro_steps = max(1, rows // batch) * found.get("num_iterations", 1)  # that a generation serves
+        last = min(round(FINAL_ROLLOUTS * found["max_rollouts"] / rows), found["max_rollouts"] // rows - 1)
+        return max(0, last // max(1, accumulation // micro_steps) * max(1, micro_steps // accumulation))
     return int(FINAL_ROUNDS * max(0, found.get("max_steps", 0)))

@@ -1,6 +1,7 @@
 """Properties 1 and 2: one expert is TRL's GRPO to the bit, and K experts are K separate GRPO runs."""
 
 import pytest
+import torch
 from tiny import (
     build_experts,
     build_trainer,
@@ -15,6 +16,7 @@ from tiny import (
     tiny_tokenizer,
     weights,
 )
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_copd import Expert
@@ -76,6 +78,28 @@ def test_train_again_is_grpos(tmp_path):
     )
     trainer.train(), trainer.train()
     assert distance(weights(reference, "default"), weights(trainer, "math")) == 0.0
+
+
+def test_train_again_after_an_interruption_samples_anew(tmp_path):
+    class Interrupt(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            raise KeyboardInterrupt
+
+    # both are built before one trains: that seeds the random generators
+    fresh, trainer = (
+        build_trainer(tmp_path, [Expert("math", rows(), letter_reward)], topology="mutual", opd_steps=0, max_steps=1,
+                      max_completion_length=3, gradient_accumulation_steps=2)
+        for _ in range(2)
+    )  # fmt: skip
+    trainer.add_callback(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    trainer.remove_callback(Interrupt)
+    for run in (fresh, trainer):
+        torch.manual_seed(0)
+        run.train()
+    assert trainer._step == fresh._step == 2
+    assert distance(weights(fresh, "math"), weights(trainer, "math")) == 0.0  # it had learnt nothing yet
 
 
 def test_one_expert_with_dropout_weighted_rewards_and_a_stream(tmp_path):

@@ -13,6 +13,7 @@ from tiny import (
     rows,
     weights,
 )
+from transformers import TrainerCallback
 
 from trl_copd import Expert
 from trl_copd.trainers.learner import signals
@@ -54,6 +55,16 @@ def test_a_learnt_domain_rests_is_unmoved_and_is_woken(tmp_path):
     assert logs[-1]["rollouts"] == 8 * sum(map(len, seen)) == 96
 
 
+def test_what_is_logged_of_an_allocation_is_the_mean_over_rounds(tmp_path):
+    trainer = build_trainer(
+        tmp_path, experts(), topology="mutual", opd_steps=0, max_steps=4, logging_steps=4, **ADAPTIVE
+    )
+    trainer.train()
+    (log,) = (log for log in trainer.state.log_history if "easy/rests" in log)
+    assert (log["easy/rests"], log["hard/rests"]) == (0.75, 0.0)
+    assert (log["easy/allocation"], log["hard/allocation"]) == ((1 + 3 * 0.25) / 4, 1.0)
+
+
 def test_a_run_ends_with_its_rollouts_and_keeps_some_for_the_student(tmp_path):
     """12 generations of 8 rows; the last 3 are the student's, whichever rounds that are."""
     trainer = build_trainer(
@@ -64,6 +75,8 @@ def test_a_run_ends_with_its_rollouts_and_keeps_some_for_the_student(tmp_path):
     trainer.train()
     assert trainer.round.rollouts == 96 == 8 * sum(map(len, seen))
     assert seen[-3:] == [["student"]] * 3 and all("hard" in live for live in seen[:-3])
+    tokens = [log["num_tokens"] for log in history(trainer) if "loss" in log]
+    assert len(tokens) == len(seen) and tokens == sorted(tokens) and tokens[-1] == trainer.state.num_input_tokens_seen
     assert trainer.state.global_step == len(seen) < trainer.state.max_steps == 12
     assert (tmp_path / f"checkpoint-{len(seen)}").is_dir(), "the end of a run is saved"
 
@@ -80,6 +93,27 @@ def test_resumes_to_the_bit(tmp_path, overrides):
     assert history(resumed) == history(whole)
     for name in whole.branches:
         assert distance(weights(whole, name), weights(resumed, name)) == 0.0
+
+
+def test_resumed_in_the_same_process_a_round_is_planned_anew(tmp_path):
+    class Interrupt(TrainerCallback):
+        def on_substep_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise KeyboardInterrupt
+
+    settings = {"topology": "mutual", "opd_steps": 0, "gradient_accumulation_steps": 2, "max_steps": 3,
+                "save_strategy": "steps", "save_steps": 2, **ADAPTIVE}  # fmt: skip
+    whole = build_trainer(tmp_path / "whole", experts(), **settings)
+    whole.train()
+    broken = build_trainer(tmp_path, experts(), **settings)
+    broken.add_callback(Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    broken.remove_callback(Interrupt)
+    broken.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert broken.round.allocation.state_dict() == whole.round.allocation.state_dict()
+    for name in whole.branches:
+        assert distance(weights(whole, name), weights(broken, name)) == 0.0
 
 
 def test_pooled_domains_share_a_branch_by_their_promise(tmp_path):

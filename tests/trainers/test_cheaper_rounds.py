@@ -49,20 +49,25 @@ def test_all_edges_are_measured_if_asked_for_or_if_they_decide_the_phase(tmp_pat
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_cross_rollouts_are_cut_short_and_native_ones_are_not(tmp_path, masked):
+def test_cross_rollouts_are_cut_short_once_they_are_graded_and_native_ones_are_not(tmp_path, masked):
     trainer = build_trainer(
         tmp_path, topology="mutual", rlvr_steps=1, opd_steps=1, max_steps=2, overlap_every=0, opd_fraction=0.5,
         opd_max_completion_length=2, mask_truncated_completions=masked, share_prompts=False,
     )  # fmt: skip
     replay_copd(trainer, shortest=4)
-    batches, teach = {}, trainer.teaching.teach
+    batches, teach, graded = {}, trainer.teaching.teach, []
 
     def watch(learner, faults, batch, edges):
         teach(learner, faults, batch, edges)
         batches[learner] = batch
+        graded.extend(trainer.branches[learner].taught.sampled)
 
     trainer.teaching.teach = watch
     trainer.train()
+    assert len(graded) == 12 and all(
+        len(ids) >= 4 and text == trainer.processing_class.decode(ids, skip_special_tokens=True)
+        for text, ids in graded
+    )
     assert set(batches) == set(trainer.branches)
     for name, batch in batches.items():
         assert batch["completion_mask"].sum(1).tolist() == [2] * 4  # cut by us: not masked as a row that ran on

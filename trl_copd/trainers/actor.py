@@ -282,7 +282,7 @@ class HeldOut:
 
         asking = [one for rows in sampled for one in rows.asking]
         converse(asking, turn, self.run.accelerator, most=self.run.max_completion_length + 1)
-        return [rows.result(None)[1] for rows in sampled]
+        return [rows.result()[1] for rows in sampled]
 
     def _actor(self, adapter: str, domain: str) -> Actor | None:
         if domain not in self.worlds:

@@ -161,6 +161,7 @@ def plan_run(
     schedule = args.build_schedule(len(checked) - len(frozen))
     args, peft_config = copy.copy(args), copy.deepcopy(peft_config)
     args.enable_jit_checkpoint = False  # `Interruption` does it, in a way that can be resumed from
+    args.ignore_data_skip = False  # no rows are skipped on resume, but micro-steps, which say when an epoch ends
     # whoever loads an adapter finds the base's revision in it
     peft_config.revision = peft_config.revision or (args.model_init_kwargs or {}).get("revision")
     engine_args = {name: getattr(args, name) for name in ("use_vllm", "generation_kwargs")}

@@ -141,6 +141,7 @@ class CoPDTrainer(GRPOTrainer):
             folder = checkpoint_to_resume(resume_from_checkpoint, self.args, self.fingerprint)
             if folder is None:
                 self.round.restart()
+                self._step = 0
                 if self.is_world_process_zero():
                     warn_of_earlier(self.args.output_dir)
             with self.interruption.listening():
@@ -290,7 +291,7 @@ class CoPDTrainer(GRPOTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self.weights.load(resume_from_checkpoint)
         state = load_state(resume_from_checkpoint, self.accelerator.process_index, self.args.device)
-        self._step = state["round"] * self.args.gradient_accumulation_steps
+        self._step = self.round.micro_step(state["round"])
         self.round.load_state_dict(state)
         self.recorder.load_state_dict(state)
         self._resumed_loss = state["loss"], state["logged"]

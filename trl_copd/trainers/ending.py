@@ -109,7 +109,7 @@ def save_last_round(run: GRPOTrainer) -> str:
     """Save what the last complete round has left, unless it is; returns where it is, or nothing."""
     step = run.state.global_step
     folder = Path(run.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
-    complete = run._step == step * run.args.gradient_accumulation_steps  # else gradients would be lost
+    complete = run._step == run.round.micro_step(step)  # else gradients would be lost
     last = run.is_in_train or not run.args.load_best_model_at_end  # else the weights are those of the best round
     if not step or not complete or not last:
         return ""

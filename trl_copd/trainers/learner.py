@@ -146,6 +146,8 @@ class Learner(Policy):
         for key, values in taught._metrics["train"].items():
             if key.startswith("completions/"):
                 self._metrics["train"][prefix + key] += values
+            elif key == "num_tokens":  # of the run; in a round of the student's alone nobody else says it
+                self._metrics["train"][key] = values
         self._grade_cross_rows()
         self.teaching.teach(self.name, self.faults, batch, edges)
         if self.log_completions:

@@ -5,6 +5,7 @@ TRL's methods then read and write the policy's metrics, rollouts and buffers, an
 accelerator and arguments, without knowing of either.
 """
 
+import copy
 from collections import defaultdict, deque
 from typing import Any
 
@@ -13,7 +14,7 @@ from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 
 from .. import pixels
-from .talk import Talk
+from .talk import Talk, shortened
 
 
 class Borrower(GRPOTrainer):
@@ -120,13 +121,23 @@ class Policy(Borrower):
 
 
 class Taught(Policy):
-    """The cross rows of a branch: they are graded by nobody, and their advantages come from a teacher."""
+    """
+    The cross rows of a branch: no reward enters them, and their advantages come from a teacher. They are cut to
+    `opd_max_completion_length`; verifiers are shown the whole, where a final answer may stand.
+    """
 
     def __init__(self, run: GRPOTrainer):
         ungraded = {"reward_funcs": [None], "reward_func_names": [], "reward_processing_classes": []}
         # a completion that we have cut is none that ran on, which `mask_truncated_completions` takes out of the loss
         masks = run.mask_truncated_completions and run.args.opd_max_completion_length is None
-        super().__init__(run, **ungraded, reward_weights=torch.ones(1), mask_truncated_completions=masks, sampled=[])
+        super().__init__(run, **ungraded, reward_weights=torch.ones(1), mask_truncated_completions=masks)
+        self.sampled: list[tuple[Any, list[int]]] = []  # completions and their ids, as sampled
+        self.uncut: tuple[tuple, Talk | None] | None = None  # what was taken, if it was cut
+
+    def take(self, rollouts: tuple, talk: Talk | None = None) -> None:
+        length, (prompts, completions) = self.args.opd_max_completion_length, rollouts
+        self.uncut = None if length is None else (rollouts, talk)
+        super().take((prompts, shortened(*completions, length)), talk and talk.shortened(length))
 
     def _generate(self, prompts):
         """TRL's, which makes texts of all completions or messages of all, by the first prompt: here rows differ."""
@@ -145,6 +156,11 @@ class Taught(Policy):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         """One column without a grade: a reward never enters cross rows."""
+        if self.uncut is not None:
+            whole = Taught(self.run)
+            whole.state = copy.copy(self.state)  # TRL counts tokens there; they have been counted
+            whole.rollouts, whole.talk = self.uncut
+            _, completion_ids_list, _, completions, *_ = whole._generate(prompts)
         self.sampled = list(zip(completions, completion_ids_list, strict=True))
         rows = len(prompts) * self.accelerator.num_processes
         return torch.full((rows, 1), torch.nan, device=self.accelerator.device)

@@ -92,10 +92,16 @@ class Round:
             return self.args.max_steps * self.args.gradient_accumulation_steps
         return max(size // self.args.prompts_per_generation * self.micro_steps for size in sizes)
 
+    def micro_step(self, rounds: int) -> int:
+        """Micro-steps in so many rounds. The last round of an epoch has fewer where they do not divide evenly."""
+        epoch, accumulation = self.micro_steps_per_epoch, self.args.gradient_accumulation_steps
+        epochs, rest = divmod(rounds, max(1, -(-epoch // accumulation)))
+        return epochs * epoch + rest * accumulation
+
     def is_last(self, rounds: int) -> bool:
         """Whether the budget of rollouts, if there is one, is spent and learnt from after so many rounds."""
-        most, micro_step = self.args.max_rollouts, rounds * self.args.gradient_accumulation_steps
-        return most is not None and self.rollouts >= most and micro_step % self.micro_steps == 0
+        most = self.args.max_rollouts
+        return most is not None and self.rollouts >= most and self.micro_step(rounds) % self.micro_steps == 0
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
@@ -147,9 +153,10 @@ class Round:
         metrics["cycle"] = [float(self.schedule.cycle(index, total))]
         metrics["rollouts"] = [float(self.rollouts)]
         if self.allocation:
-            metrics |= {f"{domain}/allocation": [weight] for domain, weight in self.allocation.given.items()}
+            for domain, weight in self.allocation.given.items():
+                metrics[f"{domain}/allocation"].append(weight)
             for name in self.topology.experts:
-                metrics[f"{name}/rests"] = [float(name in self.allocation.resting)]
+                metrics[f"{name}/rests"].append(float(name in self.allocation.resting))
 
     def _plans(self, index: int, total: int) -> dict[str, BranchPlan]:
         """What each branch does in a round, decided once a round: gradients of all its generations are added up."""
@@ -204,8 +211,7 @@ class Round:
             self._told_of_processes = True
             self.recorder.metrics["left_processes"] = [float(left)]
         for policy, sampled in parts:
-            cut = self.args.opd_max_completion_length if policy not in self.live else None
-            policy.take(*sampled.result(cut))
+            policy.take(*sampled.result())
 
     def _turn(self, prompt_ids: list[list[int]], names: list[str]) -> Completions:
         completions, logps = self.engine.generate(prompt_ids, names)
@@ -297,8 +303,14 @@ class Round:
     # ---- State ------------------------------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """Go back to the first round: `train` may be called again, and TRL then draws the same prompts once more."""
+        """
+        Go back to the first round: `train` may be called again, and TRL then draws the same prompts once more. What
+        was sampled for a round that was not completed is forgotten.
+        """
         self._move_to(self._start)
+        self.live = []
+        for branch in self.branches.values():
+            branch._buffered_inputs = None
 
     def _position(self) -> dict[str, Any]:
         """Where the run stands: prompts, phases, rollouts."""
@@ -336,7 +348,7 @@ class Round:
         self.rollouts = state["rollouts"]
         if self.allocation:
             self.allocation.load_state_dict(state["allocation"])
-        self.measured = -1  # the round to come is measured anew
+        self.measured, self.planned = -1, None  # the round to come is measured and planned anew
 
 
 def dealt(rows: list[tuple[Edge, Any]], processes: int) -> list[tuple[Edge, Any]]:

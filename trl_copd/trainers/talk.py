@@ -128,14 +128,9 @@ class Sampled:
     def asking(self) -> list[Asking]:
         return [self.prompted, *(talk for _, talk in self.talks)]
 
-    def result(self, length: int | None) -> tuple[tuple, Talk | None]:
-        """
-        What [`Policy.take`] takes, once all tokens are there.
-
-        Args:
-            length (`int`, *optional*): Tokens to which completions are cut.
-        """
-        ids, logps = shortened(*self.prompted.completions, length)
+    def result(self) -> tuple[tuple, Talk | None]:
+        """What [`Policy.take`] takes, once all tokens are there."""
+        ids, logps = self.prompted.completions
         if not self.acting:
             return (self.tokenized, (ids, logps)), None
         alone = Talk(
@@ -147,7 +142,7 @@ class Sampled:
             logps=logps,
         )
         parts = [(self.plain, alone)] if self.plain else []
-        parts += [(places, talk.result.shortened(length)) for places, talk in self.talks]
+        parts += [(places, talk.result) for places, talk in self.talks]
         talk = joined(len(self.rows), parts)
         return ((talk.prompt_ids, None, {}), (talk.ids, talk.logps)), talk
 
