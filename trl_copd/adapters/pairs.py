@@ -82,8 +82,7 @@ def fits_no_layer(model: PeftModel, config: PeftConfig) -> dict[str, list[str]]:
     found = {} if isinstance(targets, str) else {"target_modules": sorted(set(targets) - _borne(targets, layers))}
     for field in ("rank_pattern", "alpha_pattern"):
         patterns = getattr(config, field, None) or {}
-        # PEFT's own reading of a pattern
-        used = {get_pattern_key(patterns, layer) for layer in layers}
+        used = {get_pattern_key(patterns, layer) for layer in layers}  # as PEFT reads a pattern
         found[field] = sorted(set(patterns) - used)
     return {field: names for field, names in found.items() if names}
 
