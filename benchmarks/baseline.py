@@ -8,6 +8,8 @@ One run of a baseline that the package has no method for: `python benchmarks/bas
     {"trick": "bounded-ratio", "alpha": 0.5}
                               the recipe's own run, but taught in another way: `benchmarks/tricks.py`
     {"watch": [0.25, 0.5]}    the recipe's own run, evaluated also after these shares of `max_rollouts`
+    {"measure": ["student"]}  the recipe's own run, of whose matrix only these rows are measured; `own` is each expert
+                              on its own domain
     {"scale": 0.5}            task arithmetic: the base plus `scale` times the sum of the experts' deltas
     {"epochs": 4, "rollouts": 20480}
                               TRL's `SFTTrainer` on rollouts that the experts got right
@@ -36,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.tricks import play  # noqa: E402
 from trl_copd import Expert  # noqa: E402
-from trl_copd.measure.matrix import write_matrix  # noqa: E402
+from trl_copd.measure.matrix import CapabilityMatrix, write_matrix  # noqa: E402
 from trl_copd.recipes.build import build_experts  # noqa: E402
 from trl_copd.train import prepare  # noqa: E402
 from trl_copd.train import run as train_and_save  # noqa: E402
@@ -54,13 +56,15 @@ def main(argv: list[str] | None = None) -> None:
     path = parser.parse_args(argv).config
     settings = yaml.safe_load(path.read_text())
     baseline = settings.pop("baseline")
-    if {"advantage", "trick", "watch"} & set(baseline):
+    if {"advantage", "trick", "watch", "measure"} & set(baseline):
         plain = path.with_name("plain.yaml")
         plain.write_text(yaml.safe_dump(settings, sort_keys=False))
         if "advantage" in baseline:
             teaching.token_advantages = constant_teacher(baseline["advantage"])
         if "trick" in baseline:
             play(**baseline)
+        if "measure" in baseline:
+            CapabilityMatrix._grade = some_rows(CapabilityMatrix._grade, baseline["measure"])
         trainer, method = prepare(["--config", str(plain)])
         if "watch" in baseline:
             trainer.add_callback(Watch(trainer, [share * settings["max_rollouts"] for share in baseline["watch"]]))
@@ -83,6 +87,19 @@ def constant_teacher(value: float) -> Any:
         return torch.full_like(learner_logps, beta * value).masked_fill(mask == 0, 0.0)  # (B, T)
 
     return advantages
+
+
+def some_rows(grade: Any, wanted: list[str]) -> Any:
+    """What stands for `CapabilityMatrix._grade`: adapters that are not wanted are ungraded, and cost nothing."""
+
+    def graded(self: Any, names: list[str], expert: str, rows: list[dict], samples: int) -> torch.Tensor:
+        some = [name for name in names if name in wanted or (name == expert and "own" in wanted)]
+        found = grade(self, some, expert, rows, samples)
+        whole = found.new_full((len(names), found.size(1)), float("nan"))
+        whole[[names.index(name) for name in some]] = found
+        return whole  # (adapters, rows)
+
+    return graded
 
 
 class Watch(TrainerCallback):

@@ -37,13 +37,15 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import compare_ablations  # noqa: E402
 from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
-from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, SMOLLM2, Job  # noqa: E402
+from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
+from benchmarks.compare_smollm2 import SMOLLM2, smollm2_table  # noqa: E402
 from benchmarks.compare_tricks import TRICKS, tricks_table  # noqa: E402
 from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
 from trl_copd.history import series  # noqa: E402
 from trl_copd.recipes.build import build_base  # noqa: E402
+from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 from trl_copd.schedule import Schedule  # noqa: E402
 from trl_copd.topology import build_topology  # noqa: E402
 
@@ -63,6 +65,7 @@ TABLES = {  # of studies that have one of their own
     "anytime": lambda results, _: anytime_table(results),
     "tricks": lambda results, _: tricks_table(results),
     "unequal": unequal_table,
+    "smollm2": smollm2_table,
 }
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
@@ -137,9 +140,11 @@ def load(name: str) -> dict[str, Any]:
 
 
 def base(seed: int, folder: Path, name: str = "compare") -> str:
-    """The seed's base of a recipe, built unless it is there."""
+    """The seed's base of a recipe, built unless it is there; a recipe that names a model has SmolLM2 as it comes."""
     settings = load(name)
     with _BUILDING:
+        if "builtin_base" not in settings:
+            return build_smollm2(folder / "bases" / "smollm2-raw", [], steps=0)
         return build_base(settings["builtin_base"], folder / "bases", seed, settings["domains"])
 
 
@@ -156,7 +161,7 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         "key": key(job),
         "seed": seed,
         "job": job.describe(),
-        "matrix": {n: {d: round(v, 4) for d, v in row.items()} for n, row in left["matrix"].items()},
+        "matrix": rounded(left["matrix"]),
         "rollouts": left["rollouts"] or rollouts(settings, left["rounds"]),
         "tokens": left["tokens"],
         "train_seconds": left["cpu_seconds"],  # one thread
@@ -176,6 +181,12 @@ def execute(job: Job, seed: int, folder: Path, parent: Path | None) -> dict[str,
         record["right"] = right[0]  # rollouts that were trained on
     print(f"{output.name}: {json.dumps(job.fields)} {record['train_seconds']:.0f} s", flush=True)
     return record
+
+
+def rounded(matrix: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float]]:
+    """To four digits, without what was not measured."""
+    rows = {name: {d: round(v, 4) for d, v in row.items() if v is not None} for name, row in matrix.items()}
+    return {name: row for name, row in rows.items() if row}
 
 
 def head_of(settings: dict[str, Any], left: dict[str, Any], record: dict[str, Any]) -> dict[str, float]:

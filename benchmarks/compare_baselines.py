@@ -8,7 +8,6 @@ methods here, and `mopd-merge` is taught again by them.
 
 import sys
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 
@@ -27,8 +26,8 @@ from benchmarks.compare_methods import (  # noqa: E402
     alone,
     taught,
 )
-from benchmarks.compare_results import MORE_SEEDS, SEEDS, Results, accuracy, best, domains  # noqa: E402
-from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
+from benchmarks.compare_results import Results  # noqa: E402
+from benchmarks.compare_tables import Runs, chosen_of, table_of  # noqa: E402
 
 
 WIDE_ROUNDS = 250  # as many as `copd-student` takes, one after the other
@@ -97,44 +96,13 @@ READ = {"experts-again": Method("experts", (AGAIN,)), "average-again": Method("s
 AGAINST = ("mopd-merge-again", "sft")
 
 
-def measured_runs(results: Results, searched: Results | None = None) -> dict[str, tuple[Method, dict[int, Any]]]:
+def measured_runs(results: Results, searched: Results | None = None) -> Runs:
     """Each method of the table with its runs by seed; empty unless a baseline was run."""
-    runs = {}
-    for name, method in (READ | BASELINES | {name: (METHODS | ALLOCATED)[name] for name in BESIDE}).items():
-        records = chosen(method, results, searched or results)
-        if records:
-            runs[name] = method, records
+    beside = {name: (METHODS | ALLOCATED)[name] for name in BESIDE}
+    runs = chosen_of(READ | BASELINES | beside, results, searched)
     return runs if set(runs) & set(BASELINES) else {}
 
 
 def baselines_table(results: Results, searched: Results | None = None) -> str:
     """What each baseline has, beside methods of the other tables, with the paired differences of `AGAINST`."""
-    runs = measured_runs(results, searched)
-    if not runs:
-        return ""
-    scores = {name: {seed: accuracy(method, r) for seed, r in rs.items()} for name, (method, rs) in runs.items()}
-    method, records = next(found for name, found in runs.items() if name in BASELINES)
-    names = list(domains(method, next(iter(records.values()))))
-    titles = [f"{name} minus it" for name in AGAINST]
-    lines = [f"| Method | mean | 95 % | {' | '.join([*names, *titles])} | rollouts | seeds |"]
-    lines.append("|---" * (len(names) + len(titles) + 5) + "|")
-    for name, (method, records) in runs.items():
-        values, rows = list(scores[name].values()), [domains(method, record) for record in records.values()]
-        cells = [f"{mean(values):.3f}", span(interval(values))]
-        cells += [f"{mean(row[domain] for row in rows):.3f}" for domain in names]
-        for ours in AGAINST:
-            gap = paired(scores.get(ours, {}), scores[name]) if name != ours else {}
-            cells.append(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else "")
-        cells += [f"{next(iter(records.values()))['rollouts']:,}", str(len(records))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def chosen(method: Method, results: Results, searched: Results) -> dict[int, dict[str, Any]]:
-    """The runs of a method's best candidate by seed; none if it was not searched."""
-    jobs = method.candidates
-    if len(jobs) > 1 and not any(all(searched.find(job, seed) for seed in method.search) for job in jobs):
-        return {}
-    job = best(method, searched)
-    found = {seed: results.find(job, seed) for seed in SEEDS + MORE_SEEDS}
-    return {seed: record for seed, record in found.items() if record is not None}
+    return table_of(measured_runs(results, searched), AGAINST, ("rollouts", "seeds"))

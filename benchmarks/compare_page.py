@@ -26,7 +26,7 @@ from benchmarks.compare_curves import (  # noqa: E402
     trade_off,
 )
 from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_learnt, draw_overlap, draw_pilot  # noqa: E402
-from benchmarks.compare_methods import ALLOCATED, CLOSE, METHODS, SMOLLM2, WITHOUT, Method  # noqa: E402
+from benchmarks.compare_methods import ALLOCATED, CLOSE, METHODS, WITHOUT, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
     MORE_SEEDS,
     SEARCH_SEEDS,
@@ -36,6 +36,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
+from benchmarks.compare_smollm2 import smollm2_table  # noqa: E402
 from benchmarks.compare_tricks import tricks_table  # noqa: E402
 from benchmarks.compare_unequal import unequal_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
@@ -164,35 +165,6 @@ def short_table(found: dict[str, Any], more: dict[str, Any]) -> str:
         gap = (more if name in more else found)["paired"].get(name)
         difference = f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}" if gap else ""
         lines.append(f"| {' | '.join([f'`{name}`', *words, accuracy, difference])} |")
-    return "\n".join(lines)
-
-
-def table_of_seeds(results: Results, methods: dict[str, Method], seeds: Iterable[int]) -> str:
-    """Each seed by itself, for a study with too few seeds for an interval: mean, and accuracy on each domain."""
-    runs = {name: measured(method, results, seeds) for name, method in methods.items()}
-    runs = {name: records for name, records in runs.items() if records}
-    chosen = best_copd(results, {name: methods[name] for name in runs})
-    if chosen is None:
-        return ""
-    there = sorted({seed for records in runs.values() for seed in records})
-    scores = {
-        name: {seed: accuracy(methods[name], record) for seed, record in records.items()}
-        for name, records in runs.items()
-    }
-    names = list(runs[chosen][min(runs[chosen])]["matrix"]["base"])
-    heads = [f"seed {seed}: mean | {' | '.join(names)}" for seed in there]
-    lines = [f"| Method | {' | '.join(heads)} | {chosen} minus it | CPU s |"]
-    lines.append("|---" * (3 + len(there) * (1 + len(names))) + "|")
-    for name, records in runs.items():
-        cells = []
-        for seed in there:
-            values = domains(methods[name], records[seed]).values() if seed in records else ()
-            cells += [f"{v:.3f}" for v in (scores[name][seed], *values)] if values else [""] * (1 + len(names))
-        gaps = [f"{ours - scores[name][seed]:+.3f}" for seed, ours in scores[chosen].items() if seed in records]
-        cells.append(", ".join(gaps) if name != chosen else "")
-        seconds = mean(record["train_seconds"] for record in records.values())
-        cells.append(f"{seconds:.0f}" if methods[name].read != "base" else "")
-        lines.append(f"| {f'**{name}**' if name == chosen else name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -325,7 +297,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "replication": repeated,
         "trade": trade_off(results, SEEDS),
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
-        "smollm2": table_of_seeds(results, SMOLLM2, SEEDS),
+        "smollm2": smollm2_table(results, searched),
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(pilot(results, FEW_SEEDS)),
     }

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.compare_methods import SEARCH_SEEDS as SEARCH_SEEDS  # noqa: E402
 from benchmarks.compare_methods import Job, Method  # noqa: E402
 from trl_copd.compare import results  # noqa: E402
+from trl_copd.topology import STUDENT  # noqa: E402
 
 
 RESULTS = ROOT / "docs" / "results" / "compare.jsonl"
@@ -37,10 +38,10 @@ def domains(method: Method, record: dict[str, Any]) -> dict[str, float]:
     """Accuracy of a method in each domain, in [0, 1], out of a run's capability matrix."""
     matrix = record["matrix"]
     if method.read == "experts":
-        return {name: matrix[name][name] for name in matrix["base"]}
+        return {name: matrix[name][name] for name in matrix[STUDENT]}
     if method.read == "branches":
-        branches = [row for name, row in matrix.items() if name in matrix["base"]]
-        return {name: sum(row[name] for row in branches) / len(branches) for name in matrix["base"]}
+        branches = [row for name, row in matrix.items() if name in matrix[STUDENT]]
+        return {name: sum(row[name] for row in branches) / len(branches) for name in matrix[STUDENT]}
     return dict(matrix[method.read])
 
 

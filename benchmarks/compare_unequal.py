@@ -7,17 +7,15 @@ as many of them, and three candidates in the search.
 
 import sys
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.compare_baselines import chosen  # noqa: E402
 from benchmarks.compare_methods import Job, Method  # noqa: E402
-from benchmarks.compare_results import Results, accuracy, domains  # noqa: E402
-from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
+from benchmarks.compare_results import Results  # noqa: E402
+from benchmarks.compare_tables import chosen_of, table_of  # noqa: E402
 
 
 RECIPE = "compare_unequal"
@@ -66,26 +64,4 @@ UNEQUAL: dict[str, Method] = {
 
 def unequal_table(results: Results, searched: Results | None = None) -> str:
     """What each method has on each domain, with the paired differences of `AGAINST`; empty if nothing was run."""
-    runs = {name: chosen(method, results, searched or results) for name, method in UNEQUAL.items()}
-    runs = {name: records for name, records in runs.items() if records}
-    if not runs:
-        return ""
-    scores = {
-        name: {seed: accuracy(UNEQUAL[name], record) for seed, record in records.items()}
-        for name, records in runs.items()
-    }
-    names = list(next(iter(next(iter(runs.values())).values()))["matrix"]["base"])
-    titles = ["mean", "95 %", *names, *(f"{name} minus it" for name in AGAINST), "CPU s", "seeds"]
-    lines = [f"| Method | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
-    for name, values in scores.items():
-        records = runs[name].values()
-        rows = [domains(UNEQUAL[name], record) for record in records]
-        cells = [f"{mean(values.values()):.3f}", span(interval(list(values.values())))]
-        cells += [f"{mean(row[domain] for row in rows):.3f}" for domain in names]
-        for ours in AGAINST:
-            gap = paired(scores.get(ours, {}), values) if name != ours else {}
-            cells.append(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else "")
-        seconds = mean(record["train_seconds"] for record in records)
-        cells += [f"{seconds:.0f}" if UNEQUAL[name].read != "base" else "", str(len(records))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return table_of(chosen_of(UNEQUAL, results, searched), AGAINST)

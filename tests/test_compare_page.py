@@ -17,7 +17,6 @@ from benchmarks.compare_methods import (
     NEW,
     OLD,
     SAWTOOTH,
-    SMOLLM2,
     TRADE,
 )
 from benchmarks.compare_results import MORE_SEEDS, RESULTS, Results, best, key
@@ -206,22 +205,6 @@ def test_what_teaching_gives_and_takes(results):
         assert cells == [f"{value:.3f}" for value in (level * 0.8, level, level)]
         assert ("(" in row) == (job is not APART)
     assert compare_page.trade_off(results, (77,)) == ""
-
-
-def test_a_study_of_few_seeds_shows_each(tmp_path):
-    few = Results(tmp_path / "few.jsonl")
-    assert compare_page.table_of_seeds(few, SMOLLM2, (0, 1)) == ""
-    accuracies = {("experts", 0): 0.8, ("experts", 1): 0.7, ("copd-student", 0): 0.9, ("copd-student", 1): 0.6}
-    for (name, seed), value in (accuracies | {("mixed", 1): 0.5}).items():
-        few.add(record(SMOLLM2[name].candidates[0], seed, value))
-    lines = compare_page.table_of_seeds(few, SMOLLM2, (0, 1, 2)).splitlines()
-    rows = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines}
-    assert "seed 1: mean" in lines[0] and "seed 2" not in lines[0] and "copd-mutual" not in rows
-    shown = ["0.800"] * 5 + ["0.700"] * 5  # the mean and four domains of each seed
-    assert rows["experts"] == [*shown, "-0.080, -0.220", "30"]
-    assert rows["mixed"] == [*[""] * 5, *["0.400"] * 5, "+0.080", "30"]
-    assert rows["**copd-student**"] == [*["0.720"] * 5, *["0.480"] * 5, "", "30"]
-    assert {len(row) for row in rows.values()} == {12}
 
 
 def test_an_ablation_has_the_seeds_that_all_values_have(results):

@@ -1,4 +1,4 @@
-"""Domains of unequal kinds: equal budgets, equal searches, and the table."""
+"""Domains of unequal kinds, and a real language model: equal budgets, equal searches, and their tables."""
 
 import pytest
 from compare_records import record
@@ -6,6 +6,7 @@ from test_compare import spent
 
 from benchmarks.compare import recipe
 from benchmarks.compare_results import Results, key
+from benchmarks.compare_smollm2 import SMOLLM2, smollm2_table
 from benchmarks.compare_unequal import EXPERTS, ROUNDS, ROWS, UNEQUAL, unequal_table
 from trl_copd.compare.intervals import interval
 
@@ -36,3 +37,19 @@ def test_the_table(tmp_path):
     low, high = interval([0.4, 0.48])
     assert mixed.startswith(f"| mixed-adaptive | 0.440 | [{low:.3f}, {high:.3f}] |") and mixed.endswith("| 2 |")
     assert "| +0.200 [" in mixed and "| -0.200 [" in ours and "nan" not in mixed + ours
+
+
+def test_what_was_not_measured_is_left_out_of_the_table(tmp_path):
+    made = Results(tmp_path / "results.jsonl")
+    assert smollm2_table(made) == ""
+    for name, matrix in {
+        "experts": {"base": {"a": 0.1, "b": 0.3}, "a": {"a": 0.8}, "b": {"b": 0.6}, "student": {"a": 0.5, "b": 0.4}},
+        "copd-student": {"student": {"a": 0.6, "b": 0.9}},
+    }.items():
+        job = SMOLLM2[name].candidates[0]
+        made.add({**record(job, 0, 1.0), "matrix": matrix})
+    rows = [line.split(" | ")[:5] for line in smollm2_table(made).splitlines()[2:]]
+    assert [(row[0], row[1], *row[3:]) for row in rows] == [
+        ("| base", "0.200", "0.100", "0.300"), ("| experts", "0.700", "0.800", "0.600"),
+        ("| average", "0.450", "0.500", "0.400"), ("| copd-student", "0.750", "0.600", "0.900"),
+    ]  # fmt: skip

@@ -58,6 +58,14 @@ def test_recipe_names_three_domains_with_their_rewards():
     assert {row["task"] for row in warm} == {"chain_sum", "code", "instructions"} and len(warm) == 60
 
 
+def test_the_warm_start_has_every_domain_with_as_many_rows_as_there_are():
+    domains = yaml.safe_load(RECIPE.read_text())["domains"]
+    rows = warm_start_rows(domains, 0)
+    count = {task: sum(row["task"] == task for row in rows) for task in ("chain_sum", "code", "instructions")}
+    assert count["code"] < 1200, "one-line functions have fewer questions than a warm start asks for"
+    assert min(count.values()) > 200 and count["instructions"] == 1200
+
+
 @pytest.mark.slow
 def test_three_rounds(tmp_path):
     pytest.importorskip("gguf")

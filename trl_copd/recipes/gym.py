@@ -47,17 +47,19 @@ def gym_domain(task: str, n_train: int, n_eval: int, seed: int, **task_options: 
 
 def gym_warm_start(task: str, n_rows: int, seed: int, **task_options: Any) -> Dataset:
     """
-    Rows for a supervised warm start, disjoint from both splits of [`gym_domain`], with its columns and a third,
-    `task`, by which a warm start can see how far each task has come.
+    Up to `n_rows` rows for a supervised warm start, as many as the task has, disjoint from both splits of
+    [`gym_domain`], with its columns and a third, `task`, by which a warm start can see how far each task has come.
     """
-    rows = _draw(task, "warm_start", n_rows, seed, task_options)
+    rows = _draw(task, "warm_start", n_rows, seed, task_options, at_least=1)
     return rows.add_column("task", [task] * len(rows))
 
 
-def _draw(task: str, split: str, count: int, seed: int, options: dict[str, Any]) -> Dataset:
+def _draw(
+    task: str, split: str, count: int, seed: int, options: dict[str, Any], at_least: int | None = None
+) -> Dataset:
     # a stream per split: row i of one split says nothing about row i of another
     stream = stable_int(f"{seed}/{split}") % 2**31
-    rows = gym_rows(task, count, SPLITS[split], stream, options, rewrite=_SHORTEN.get(task))
+    rows = gym_rows(task, count, SPLITS[split], stream, options, _SHORTEN.get(task), at_least)
     prompts = [[{"role": "user", "content": row["prompt"]}] for row in rows]
     return Dataset.from_dict({"prompt": prompts, "solution": [row["solution"] for row in rows]})
 

@@ -1,6 +1,7 @@
 """
-Two domains beside reasoning-gym's, sized for a 135M model on two CPU cores: what a one-line function returns, and
-short texts that follow instructions. Every row has an answer to imitate, so that a warm start can teach the form.
+Domains beside reasoning-gym's, sized for a 135M model on two CPU cores: what a one-line function returns, short texts
+that follow instructions, and texts that follow one instruction, such as to avoid a word. Every row has an answer to
+imitate, so that a warm start can teach the form.
 
 As in `gym.py`, a question belongs to one split for good, by a hash of its text.
 """
@@ -62,7 +63,41 @@ def _instructions(draw: random.Random) -> dict[str, str]:
     }
 
 
-TASKS: dict[str, Callable[[random.Random], dict[str, str]]] = {"code": _code, "instructions": _instructions}
+def _one(ask: str, answer: str, name: str, **arguments: Any) -> Callable[[random.Random], dict[str, str]]:
+    """A sentence that follows one instruction; `{noun}`, `{Noun}`, `{other}` and `{adjective}` stand for its words."""
+
+    def row(draw: random.Random) -> dict[str, str]:
+        (noun, other), adjective = draw.sample(_NOUNS, 2), draw.choice(_ADJECTIVES)
+        words = {"noun": noun, "Noun": noun.capitalize(), "other": other, "adjective": adjective}
+        filled = json.loads(json.dumps(arguments).replace("{noun}", noun))
+        return {
+            "prompt": f"Write one sentence about the {adjective} {noun} and the {other}. {ask.format(**words)}",
+            "solution": answer.format(**words),
+            "instructions": json.dumps([{"id": name, "arguments": filled}]),
+        }
+
+    return row
+
+
+TASKS: dict[str, Callable[[random.Random], dict[str, str]]] = {
+    "code": _code,
+    "instructions": _instructions,
+    "avoid": _one(
+        "Do not use the word {noun}.", "The {other} is near.", "keywords:forbidden_words", forbidden_words=["{noun}"]
+    ),
+    "twice": _one(
+        "Use the word {noun} at least twice.", "The {noun} near the {other} is a {adjective} {noun}.",
+        "keywords:frequency", keyword="{noun}", frequency=2, relation="at least",
+    ),
+    "title": _one(
+        "Begin with a title in <<double angular brackets>>.", "<<{Noun}>> The {noun} near the {other} is {adjective}.",
+        "detectable_format:title",
+    ),
+    "placeholder": _one(
+        "Have one [placeholder] in square brackets.", "The {noun} near the {other} of [name] is {adjective}.",
+        "detectable_content:number_placeholders", num_placeholders=1,
+    ),
+}  # fmt: skip
 
 
 def small_domain(task: str, n_train: int, n_eval: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -70,13 +105,13 @@ def small_domain(task: str, n_train: int, n_eval: int, seed: int) -> tuple[Datas
     Rows to train on and to evaluate on; no question occurs twice.
 
     Args:
-        task (`str`): `"code"` or `"instructions"`.
+        task (`str`): One of `TASKS`: `"code"`, `"instructions"`, `"avoid"`, `"twice"`, `"title"`, `"placeholder"`.
         n_train (`int`): Training rows.
         n_eval (`int`): Evaluation rows.
         seed (`int`): Seed of the generator; the two splits stay apart across seeds too.
 
     Returns:
-        Two datasets with the columns `prompt` (one user message), `solution` and, for instructions, `instructions`.
+        Two datasets with the columns `prompt` (one user message), `solution` and, but for code, `instructions`.
 
     Raises:
         ValueError: There is no such task, or it has too few distinct questions.
@@ -85,12 +120,15 @@ def small_domain(task: str, n_train: int, n_eval: int, seed: int) -> tuple[Datas
 
 
 def small_warm_start(task: str, n_rows: int, seed: int) -> Dataset:
-    """Rows for a supervised warm start, disjoint from both splits of [`small_domain`], with a column `task`."""
-    rows = _draw(task, "warm_start", n_rows, seed).select_columns(["prompt", "solution"])
+    """
+    Up to `n_rows` rows for a supervised warm start, as many as the task has, disjoint from both splits of
+    [`small_domain`], with a column `task`.
+    """
+    rows = _draw(task, "warm_start", n_rows, seed, at_least=1).select_columns(["prompt", "solution"])
     return rows.add_column("task", [task] * len(rows))
 
 
-def _draw(task: str, split: str, count: int, seed: int) -> Dataset:
+def _draw(task: str, split: str, count: int, seed: int, at_least: int | None = None) -> Dataset:
     if task not in TASKS:
         raise ValueError(f"There is no small domain {task!r}. Choose one of {sorted(TASKS)}.")
     draw = random.Random(f"{seed}/{split}/{task}")
@@ -100,5 +138,7 @@ def _draw(task: str, split: str, count: int, seed: int) -> Dataset:
         if stable_int(row["prompt"]) % 100 in SPLITS[split]:
             rows.setdefault(row["prompt"], {**row, "prompt": [{"role": "user", "content": row["prompt"]}]})
         if len(rows) == count:
-            return Dataset.from_list(list(rows.values()))
-    raise ValueError(f"{task!r} has only {len(rows)} distinct questions for {split}, asked for {count}.")
+            break
+    if len(rows) < (count if at_least is None else at_least):
+        raise ValueError(f"{task!r} has only {len(rows)} distinct questions for {split}, asked for {count}.")
+    return Dataset.from_list(list(rows.values()))

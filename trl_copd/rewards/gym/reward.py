@@ -98,6 +98,7 @@ def gym_rows(
     seed: int,
     options: Mapping[str, Any] | None = None,
     rewrite: Callable[[dict[str, Any]], str] | None = None,
+    at_least: int | None = None,
 ) -> list[dict[str, str]]:
     """
     Distinct questions of a task whose hash falls into `buckets`.
@@ -109,6 +110,7 @@ def gym_rows(
         seed (`int`): Seed of the generator.
         options (`Mapping`, *optional*): Options of the task's generator.
         rewrite (`Callable`, *optional*): Rewords the question of an item.
+        at_least (`int`, *optional*): Rows to be content with where there are no more; defaults to `count`.
 
     Returns:
         `list[dict]`: `prompt`, the question; `solution`, the generator's stated answer, or an empty text; `entry`, the
@@ -133,7 +135,7 @@ def gym_rows(
             break
     if refused:
         logger.info("reasoning-gym task %s: left out %d items whose stated answer is none.", task, refused)
-    if len(rows) < count:
+    if len(rows) < (count if at_least is None else at_least):
         raise ValueError(
             f"reasoning-gym task {task!r} with options {dict(options or {})} gave {len(rows)} distinct questions for "
             f"buckets {buckets.start} to {buckets.stop - 1} of 100, not {count}. Ask for fewer rows, or widen the "
