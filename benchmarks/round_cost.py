@@ -15,7 +15,7 @@ CPU time, which a busy machine changes little; wall time stands beside it.
   `k1_ratio_shared`: the same with `share_prompts=True`.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
   other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other. The rows are those of a
-  round: four rollouts of each prompt.
+  round: four rollouts of each prompt, two where completions have 256 tokens or more.
 - `--prompt 80` (SmolLM2 only) puts worked examples before each question, until the prompt has so many tokens; without
   it the prompts have 22 to 36. Prompts are what the rows of a group share.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
@@ -59,9 +59,9 @@ from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {
-    # rows per branch; tokens per completion, each with how many rounds; repeats of rollouts, and of one expert alone
-    "smollm2": {"rows": 8, "tokens": {24: 2, 128: 1, 256: 1}, "rollouts": 1, "single": 3},
-    "demo": {"rows": 64, "tokens": {8: 5}, "rollouts": 5, "single": 9},
+    # prompts of a branch; tokens of a completion, each with how many rounds; repeats of rollouts, and of one expert alone
+    "smollm2": {"prompts": 2, "tokens": {24: 2, 128: 1, 256: 1}, "rollouts": 1, "single": 3},
+    "demo": {"prompts": 16, "tokens": {8: 5}, "rollouts": 5, "single": 9},
 }
 EXPERTS = (2, 3, 4, 8)
 RLVR_STEPS, OPD_STEPS, OVERLAP_EVERY = 3, 2, 5  # of the cycle that the rounds are weighted by
@@ -70,6 +70,7 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
+LONG, FEWER = 256, 2  # completions of so many tokens have so many rollouts of a prompt: the whole would take too long
 PROMPT = int(os.environ.get("ROUND_COST_PROMPT", 0))  # least tokens of a prompt; of the processes that measure, too
 QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
@@ -110,10 +111,11 @@ def plain_experts(base: str, count: int):
 def settings(base: str, steps: int, tokens: int | None = None) -> dict:
     size = BASES[base]
     tokens = tokens or min(size["tokens"])
+    generations = FEWER if tokens >= LONG else GENERATIONS
     return {
         "output_dir": tempfile.mkdtemp(),
-        "per_device_train_batch_size": size["rows"],
-        "num_generations": GENERATIONS,
+        "per_device_train_batch_size": size["prompts"] * generations,
+        "num_generations": generations,
         "max_completion_length": tokens,
         "generation_kwargs": {"min_new_tokens": tokens},  # the same work whatever the adapters have learnt
         "max_steps": steps,
@@ -145,7 +147,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
         "rlvr_steps": 1,
         "opd_steps": 1,
         "overlap_every": 2,
-        "probe_prompts": BASES[base]["rows"] // GENERATIONS,  # as many as a branch has prompts in a round
+        "probe_prompts": BASES[base]["prompts"],  # as many as a branch has prompts in a round
         "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
@@ -161,12 +163,12 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
     result: dict[str, dict[str, float]] = {"rollout_ratio": {}, "peft_ratio": {}, "rollout_seconds_one_by_one": {}}
     for count in (2, 3, 4):
         trainer = copd(base, model, 1, count)
-        rows = BASES[base]["rows"]
+        rows = BASES[base]["prompts"] * GENERATIONS
         names = [name for name in trainer.experts for _ in range(rows)]
         prompts = [
             row["prompt"]
             for expert in trainer.experts.values()
-            for row in expert.train_dataset.take(rows // GENERATIONS).to_list()
+            for row in expert.train_dataset.take(BASES[base]["prompts"]).to_list()
             for _ in range(GENERATIONS)
         ]
         ids = list(trainer._tokenize_prompts(prompts)[0])

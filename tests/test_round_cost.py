@@ -14,7 +14,7 @@ def untaught(tmp_path_factory):
 
 
 def test_a_round_is_divided_into_its_parts(untaught, monkeypatch):
-    monkeypatch.setitem(round_cost.BASES["demo"], "rows", 8)
+    monkeypatch.setitem(round_cost.BASES["demo"], "prompts", 2)
     found = round_cost.round_ratios("demo", untaught, 1, 4, [2])
     shares = found["round_shares"]["2"]
     assert set(shares) == set(round_cost.PARTS) and all(0.0 < share < 1.0 for share in shares.values())
@@ -24,7 +24,7 @@ def test_a_round_is_divided_into_its_parts(untaught, monkeypatch):
 
 
 def test_one_expert_against_grpo(untaught, monkeypatch):
-    monkeypatch.setitem(round_cost.BASES["demo"], "rows", 8)
+    monkeypatch.setitem(round_cost.BASES["demo"], "prompts", 2)
     found = round_cost.k1_ratio("demo", untaught, 1)
     assert set(found) == {"k1_ratio", "k1_ratio_shared"} and min(found.values()) > 0.1
 

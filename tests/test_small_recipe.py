@@ -42,6 +42,16 @@ def test_solutions_have_the_whole_reward():
     assert instruction_reward(texts["prompt"], ["The weather, it is fine"] * 50, **columns).count(1.0) == 0
 
 
+@pytest.mark.parametrize("task", ["avoid", "twice", "title", "placeholder"])
+def test_one_instruction_is_followed_by_its_solution_and_not_by_its_question(task):
+    rows = small_domain(task, 40, 10, 0)[0]
+    columns = {"instructions": rows["instructions"]}
+    assert instruction_reward(rows["prompt"], rows["solution"], **columns) == [1.0] * 40
+    topics = [row[0]["content"].partition(".")[0].removeprefix("Write one sentence about ") for row in rows["prompt"]]
+    assert instruction_reward(rows["prompt"], topics, **columns) == [0.0] * 40
+    assert instruction_reward(rows["prompt"], [""] * 40, **columns) == [0.0] * 40
+
+
 @pytest.mark.parametrize(
     "task, count, problem", [("poems", 1, "no small domain 'poems'"), ("code", 10**4, "distinct questions for train")]
 )
