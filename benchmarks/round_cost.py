@@ -59,7 +59,7 @@ from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {
-    # prompts of a branch; tokens of a completion, each with how many rounds; repeats of rollouts, and of one expert alone
+    # prompts of a branch; tokens of a completion, each with its rounds; repeats of rollouts, and of one expert alone
     "smollm2": {"prompts": 2, "tokens": {24: 2, 128: 1, 256: 1}, "rollouts": 1, "single": 3},
     "demo": {"prompts": 16, "tokens": {8: 5}, "rollouts": 5, "single": 9},
 }
