@@ -25,6 +25,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
-from benchmarks.compare_smollm2 import SMOLLM2, smollm2_table  # noqa: E402
+from benchmarks.compare_smollm2 import SMOLLM2, SMOLLM2_LONG, smollm2_table  # noqa: E402
 from benchmarks.compare_tricks import TRICKS, tricks_table  # noqa: E402
 from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
@@ -59,6 +60,7 @@ STUDIES = {
     "added": ADDED_SKILL,
     "unequal": UNEQUAL,
     "smollm2": SMOLLM2,
+    "smollm2-long": SMOLLM2_LONG,
 }
 TABLES = {  # of studies that have one of their own
     "baselines": baselines_table,
@@ -66,6 +68,7 @@ TABLES = {  # of studies that have one of their own
     "tricks": lambda results, _: tricks_table(results),
     "unequal": unequal_table,
     "smollm2": smollm2_table,
+    "smollm2-long": partial(smollm2_table, methods=SMOLLM2_LONG),
 }
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
@@ -270,7 +273,7 @@ def main() -> None:
         choices=STUDIES,
         default="conflict",
         help="the skills that conflict, the same with allocation, a control and baselines, accuracy on the way, "
-        "tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2",
+        "tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2 (two budgets)",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

@@ -36,7 +36,7 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
-from benchmarks.compare_smollm2 import smollm2_table  # noqa: E402
+from benchmarks.compare_smollm2 import SMOLLM2_LONG, smollm2_table  # noqa: E402
 from benchmarks.compare_tricks import tricks_table  # noqa: E402
 from benchmarks.compare_unequal import unequal_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
@@ -298,6 +298,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "trade": trade_off(results, SEEDS),
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": smollm2_table(results, searched),
+        "smollm2-long": smollm2_table(results, searched, SMOLLM2_LONG),
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(pilot(results, FEW_SEEDS)),
     }

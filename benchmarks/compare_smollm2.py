@@ -20,8 +20,9 @@ from benchmarks.compare_tables import chosen_of, table_of  # noqa: E402
 
 
 RECIPE = "compare_smollm2"
-EXPERTS, ROUNDS, ROWS = 3, 60, 16  # domains; rounds of one branch that every method has; rollouts in each of them
-FINAL = 17  # rounds of the student alone, 0.28 of all
+EXPERTS, ROWS = 3, 16  # domains; rollouts in a round of one branch
+ROUNDS, LONG = 60, 150  # rounds of one branch that every method has, in two comparisons
+FINAL = 0.28  # share of them in which the student is taught alone
 AGAINST = ("copd-student", "mixed-adaptive")
 
 
@@ -30,27 +31,31 @@ def _job(fields: dict[str, Any], *measured: str) -> Job:
     return Job(fields, recipe=RECIPE, baseline={"measure": [*measured, "student"]})
 
 
-def _allocated(**fields: Any) -> Job:
-    """Ends with the budget; the number of rounds only says when it would end at the latest."""
-    limits = {"max_steps": ROUNDS, "max_rollouts": ROWS * ROUNDS}
-    return _job({"allocation": "adaptive", "allocation_floor": 0.05, **limits, **fields})
+def _methods(rounds: int) -> dict[str, Method]:
+    def allocated(**fields: Any) -> Job:
+        """Ends with the budget; the number of rounds only says when it would end at the latest."""
+        limits = {"max_steps": rounds, "max_rollouts": ROWS * rounds}
+        return _job({"allocation": "adaptive", "allocation_floor": 0.05, **limits, **fields})
+
+    final = round(FINAL * rounds)
+    apart = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0}
+    alone = _job({**apart, "max_steps": rounds // EXPERTS}, "base", "own")
+    taught = {"final_opd_steps": final, "opd_beta": [0.1] * EXPERTS + [1.0]}  # what the student teaches counts little
+    static = {"topology": "mopd", "rlvr_steps": rounds - final, "opd_steps": final * EXPERTS}
+    return {
+        "base": Method("base", (alone,)),
+        "experts": Method("experts", (alone,)),
+        "average": Method("student", (alone,)),
+        "mixed": Method("student", (_job({"method": "mixed", "max_steps": rounds // EXPERTS}),)),
+        "mixed-adaptive": Method("student", (allocated(method="mixed"),)),
+        "mopd-merge": Method("student", (allocated(**static),)),
+        "copd-student": Method("student", (allocated(**taught),), copd=True),
+    }
 
 
-_APART = {"topology": "mutual", "student_init": "fresh", "rlvr_steps": 1, "opd_steps": 0}
-_ALONE = _job({**_APART, "max_steps": ROUNDS // EXPERTS}, "base", "own")
-_TAUGHT = {"final_opd_steps": FINAL, "opd_beta": [0.1] * EXPERTS + [1.0]}  # what the student teaches counts little
-_STATIC = {"topology": "mopd", "rlvr_steps": ROUNDS - FINAL, "opd_steps": FINAL * EXPERTS}
-SMOLLM2: dict[str, Method] = {
-    "base": Method("base", (_ALONE,)),
-    "experts": Method("experts", (_ALONE,)),
-    "average": Method("student", (_ALONE,)),
-    "mixed": Method("student", (_job({"method": "mixed", "max_steps": ROUNDS // EXPERTS}),)),
-    "mixed-adaptive": Method("student", (_allocated(method="mixed"),)),
-    "mopd-merge": Method("student", (_allocated(**_STATIC),)),
-    "copd-student": Method("student", (_allocated(**_TAUGHT),), copd=True),
-}
+SMOLLM2, SMOLLM2_LONG = _methods(ROUNDS), _methods(LONG)
 
 
-def smollm2_table(results: Results, searched: Results | None = None) -> str:
+def smollm2_table(results: Results, searched: Results | None = None, methods: dict[str, Method] = SMOLLM2) -> str:
     """What each method has on each domain, with the paired differences of `AGAINST`; empty if nothing was run."""
-    return table_of(chosen_of(SMOLLM2, results, searched), AGAINST)
+    return table_of(chosen_of(methods, results, searched), AGAINST)

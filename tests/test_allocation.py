@@ -50,6 +50,21 @@ def test_a_promise_is_room_where_there_is_signal():
     assert allocation.promise("rare") == pytest.approx(0.98)
 
 
+def test_a_few_groups_without_a_reward_settle_nothing():
+    allocation = Allocation(["rare"])
+    for seen in range(1, 6):  # five generations of four groups: half of the domains with signal 0.03 look like that
+        allocation.observe("rare", 0.0, 0.0, groups=4)
+        assert allocation.signal["rare"] == pytest.approx(0.7**seen) and allocation.promise("rare") == 1.0
+    for _ in range(10):
+        allocation.observe("rare", 0.0, 0.0, groups=16)
+    assert allocation.promise("rare") < 0.05, "what is never rewarded gets little in the end"
+    for _ in range(20):
+        allocation.observe("single", 0.0, 0.0, groups=1)
+    assert allocation.signal["single"] == pytest.approx(0.7**5), "twenty groups are twenty groups"
+    allocation.observe("known", 0.0, 1.0, groups=1)
+    assert allocation.promise("known") == 0.0, "what is right at once has no room"
+
+
 def test_who_has_learnt_rests_and_the_student_does_not():
     topology = build_topology("student", ("a", "b"))
     allocation = Allocation(["a", "b"], floor=0.25)

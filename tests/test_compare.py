@@ -19,7 +19,7 @@ from benchmarks.compare_methods import (
     taught,
 )
 from benchmarks.compare_results import Results, accuracy, best, contenders, domains, key
-from benchmarks.compare_smollm2 import ROUNDS, ROWS, SMOLLM2
+from benchmarks.compare_smollm2 import LONG, ROUNDS, ROWS, SMOLLM2, SMOLLM2_LONG
 from trl_copd import CoPDConfig
 from trl_copd.history import series
 from trl_copd.recipes.build import DOMAIN_KEYS
@@ -40,10 +40,11 @@ def test_every_candidate_has_the_same_number_of_rollouts(job, tmp_path):
 
 @pytest.mark.parametrize("name", SMOLLM2)
 def test_so_have_the_methods_on_smollm2(name, tmp_path):
-    job = SMOLLM2[name].candidates[0]
-    settings = recipe(job, tmp_path, None)
-    assert settings["per_device_train_batch_size"] == ROWS
-    assert settings.get("max_rollouts") == ROWS * ROUNDS or spent(job, tmp_path) == ROWS * ROUNDS
+    for methods, rounds in ((SMOLLM2, ROUNDS), (SMOLLM2_LONG, LONG)):
+        job = methods[name].candidates[0]
+        settings = recipe(job, tmp_path, None)
+        assert settings["per_device_train_batch_size"] == ROWS
+        assert settings.get("max_rollouts") == ROWS * rounds or spent(job, tmp_path) == ROWS * rounds
 
 
 def test_a_students_rounds_are_paid_for():
@@ -136,7 +137,7 @@ def test_every_jobs_settings_are_accepted(tmp_path):
 
     from trl_copd.train import RecipeArguments
 
-    small = {key(job): job for method in SMOLLM2.values() for job in method.candidates}
+    small = {key(job): job for method in (*SMOLLM2.values(), *SMOLLM2_LONG.values()) for job in method.candidates}
     pilot = {key(job): job for job in compare_ablations.PILOT}
     for name, job in (JOBS | OTHERS | small | pilot).items():
         path = tmp_path / f"{name}.yaml"

@@ -14,6 +14,7 @@ from .schedule import BranchPlan
 ALLOCATIONS = ("uniform", "adaptive")
 ENOUGH = 0.1  # share of groups whose rewards differ from which on a domain counts in full
 SMOOTHING = 0.7  # weight of what was known of a domain before its latest generation
+GROUPS = 4  # of a generation with fewer groups the signal counts for less
 
 
 @dataclass
@@ -57,9 +58,10 @@ class Allocation:
     A domain's *promise* is the room above its accuracy, smoothed over generations: in full as long as the rewards of
     at least one group in ten differ, and in proportion to that share below it, since a group whose rewards are all
     alike moves nothing. More signal counts for nothing: skills that half of all rollouts get right would otherwise
-    take the rollouts from those that are rarely rewarded, which need them most. An expert takes part in a round in
-    proportion to its promise, relative to the highest; the one with the highest always does. One whose domain is
-    learnt rests: it samples nothing, and still teaches. `floor` wakes it now and then, so that a domain that is
+    take the rollouts from those that are rarely rewarded, which need them most. Every domain is taken to have
+    signal until enough groups say otherwise, so that a few without a reward settle nothing. An expert takes part in a
+    round in proportion to its promise, relative to the highest; the one with the highest always does. One whose domain
+    is learnt rests: it samples nothing, and still teaches. `floor` wakes it now and then, so that a domain that is
     forgotten, or at last rewarded, is found again.
 
     Args:
@@ -82,7 +84,7 @@ class Allocation:
         self.given = self.weights(domains)
         return self.given
 
-    def observe(self, domain: str, signal: float, accuracy: float) -> None:
+    def observe(self, domain: str, signal: float, accuracy: float, groups: int | None = None) -> None:
         """
         Take in what one generation has shown of a domain.
 
@@ -90,10 +92,15 @@ class Allocation:
             domain (`str`): The domain.
             signal (`float`): Share of its groups whose rewards differ, in [0, 1]; NaN if none was graded.
             accuracy (`float`): Mean of its first reward function; NaN if none was graded.
+            groups (`int`, *optional*): How many groups that were. `None`: enough to say whether there is signal.
         """
-        for known, value in ((self.signal, signal), (self.accuracy, accuracy)):
-            if value == value:  # not NaN
-                known[domain] = SMOOTHING * known[domain] + (1 - SMOOTHING) * value if domain in known else value
+        if signal == signal:  # not NaN
+            last = self.signal.get(domain, signal if groups is None else 1.0)
+            before = SMOOTHING if groups is None else SMOOTHING ** min(1.0, groups / GROUPS)
+            self.signal[domain] = before * last + (1 - before) * signal
+        if accuracy == accuracy:
+            last = self.accuracy.get(domain, accuracy)
+            self.accuracy[domain] = SMOOTHING * last + (1 - SMOOTHING) * accuracy
 
     def promise(self, domain: str) -> float:
         """What a generation on the domain promises to teach, in [0, 1]; 1 for one that was never seen."""

@@ -244,7 +244,7 @@ class Round:
         if self.allocation and step % self.micro_steps == 0:
             for branch in self.live:
                 for domain, shown in branch.shown.items() if branch.rows.native else ():
-                    self.allocation.observe(domain, *shown)
+                    self.allocation.observe(domain, *shown, groups=branch.rows.domains.count(domain))
         sharded = bool(sharding.sharded_modules(self.forwards.model))
         if self.accelerator.sync_gradients and self.accelerator.num_processes > 1 and not sharded:
             self._average_gradients()  # FSDP2 has averaged in the backwards, over the shards of the live branch
