@@ -161,3 +161,16 @@ def test_how_far_a_method_is_along_the_way(tmp_path):
     shares = [ANYTIME[f"mopd-merge-adaptive-{share:.0%}"].candidates[0].fields for share in SHARES]
     assert [fields["max_rollouts"] for fields in shares] == [20480, 40960, 61440]
     assert [fields["opd_steps"] for fields in shares] == [180, 360, 540] and shares[1]["rlvr_steps"] == 230
+
+
+def test_only_wanted_rows_of_the_matrix_are_measured():
+    asked = []
+
+    def grade(self, names, expert, rows, samples):
+        asked.append(names)
+        return torch.full((len(names), len(rows)), 0.5)
+
+    names = ["base", "up", "back", "student"]
+    found = baseline.some_rows(grade, ["own", "student"])(None, names, "back", [{}, {}], 1)
+    assert asked == [["back", "student"]]
+    assert found.isnan().all(1).tolist() == [True, True, False, False] and (found[2:] == 0.5).all()
