@@ -39,7 +39,7 @@ from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 def ours(options: argparse.Namespace) -> Any:
-    count, rows = options.experts, BASES[options.base]["rows"]
+    count, rows = options.experts, BASES[options.base]["prompts"] * GENERATIONS
     common = settings(options.base, options.rounds + options.distillation) | {"output_dir": options.output}
     if options.run == "mopd":
         how = {"topology": "mopd", "rlvr_steps": options.rounds, "opd_steps": options.distillation}

@@ -29,14 +29,12 @@ def test_one_expert_against_grpo(untaught, monkeypatch):
     assert set(found) == {"k1_ratio", "k1_ratio_shared"} and min(found.values()) > 0.1
 
 
-def test_prompts_are_made_long_by_worked_examples(monkeypatch):
+def test_prompts_are_made_long_by_worked_examples():
     class Words:
         def apply_chat_template(self, messages, add_generation_prompt):
             return {"input_ids": messages[0]["content"].split()}
 
     rows = [{"prompt": [{"role": "user", "content": f"what is {i} ?"}], "solution": str(i)} for i in range(3)]
-    monkeypatch.setattr(round_cost, "PROMPT", 12)
-    (message,) = round_cost.with_examples(rows, Words(), rows[2])["prompt"]
+    (message,) = round_cost.with_examples(rows, Words(), 12, rows[2])["prompt"]
     assert message == {"role": "user", "content": "what is 0 ?\n0\n\nwhat is 1 ?\n1\n\nwhat is 2 ?"}
-    monkeypatch.setattr(round_cost, "PROMPT", 4)
-    assert round_cost.with_examples(rows, Words(), rows[2])["prompt"] == rows[2]["prompt"]
+    assert round_cost.with_examples(rows, Words(), 4, rows[2])["prompt"] == rows[2]["prompt"]
