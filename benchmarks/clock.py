@@ -72,10 +72,10 @@ def timed(trainer: Any, now: Callable[[], float] = time.process_time) -> Clock:
     return clock
 
 
-def interleave(repeats: int, **calls: Callable[[], float | None]) -> dict[str, list[float]]:
-    """CPU seconds of each function, called in turn, `repeats` times over, after once to warm up."""
+def interleave(repeats: int, *, warm_up: bool = True, **calls: Callable[[], float | None]) -> dict[str, list[float]]:
+    """CPU seconds of each function, called in turn, `repeats` times over, by default after once to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
+    for turn in range(0 if warm_up else 1, repeats + 1):
         for name, call in calls.items():
             start = time.process_time()
             result = call()

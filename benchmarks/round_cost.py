@@ -14,8 +14,8 @@ CPU time, which a busy machine changes little; wall time stands beside it.
 - `k1_ratio`: a round of CoPDTrainer with one expert and no OPD / a step of `GRPOTrainer`, at the fewest tokens;
   `k1_ratio_shared`: the same with `share_prompts=True`.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
-  other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other. The rows are those of a
-  round: four rollouts of each prompt, two where completions have 256 tokens or more.
+  other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other.
+- A branch has two prompts in a round, four rollouts of each; one prompt where completions have 256 tokens.
 - Prompts, which the rows of a group share, have 73 to 92 tokens on SmolLM2, 81 on the mean: worked examples stand
   before each question. `--prompt 0` leaves the examples out: 22 to 36 tokens.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
@@ -59,10 +59,10 @@ from trl_copd.recipes.smollm2 import build_smollm2  # noqa: E402
 
 
 BASES = {
-    # prompts of a branch and the least tokens of one (0: as they come); tokens of a completion, each with its rounds;
-    # repeats of rollouts, and of one expert alone
-    "smollm2": {"prompts": 2, "prompt": 70, "tokens": {24: 2, 128: 1, 256: 1}, "rollouts": 1, "single": 3},
-    "demo": {"prompts": 16, "prompt": 0, "tokens": {8: 5}, "rollouts": 5, "single": 9},
+    # prompts of a branch and the least tokens of one (0: as they come); tokens of a completion, each with its rounds,
+    # and the most rounds with 8 experts; repeats of rollouts, and of one expert alone
+    "smollm2": {"prompts": 2, "prompt": 70, "tokens": {24: 2, 128: 1, 256: 1}, "many": 1, "rollouts": 1, "single": 2},
+    "demo": {"prompts": 16, "prompt": 0, "tokens": {8: 5}, "many": 5, "rollouts": 5, "single": 7},
 }
 EXPERTS = (2, 3, 4, 8)
 RLVR_STEPS, OPD_STEPS, OVERLAP_EVERY = 3, 2, 5  # of the cycle that the rounds are weighted by
@@ -71,7 +71,7 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
-LONG, FEWER = 256, 2  # completions of so many tokens have so many rollouts of a prompt: the whole would take too long
+LONG = 256  # completions of so many tokens have one prompt: the whole would take too long
 QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
 
@@ -114,11 +114,11 @@ def plain_experts(base: str, count: int):
 def settings(base: str, steps: int, tokens: int | None = None) -> dict:
     size = BASES[base]
     tokens = tokens or min(size["tokens"])
-    generations = FEWER if tokens >= LONG else GENERATIONS
+    prompts = 1 if tokens >= LONG else size["prompts"]
     return {
         "output_dir": tempfile.mkdtemp(),
-        "per_device_train_batch_size": size["prompts"] * generations,
-        "num_generations": generations,
+        "per_device_train_batch_size": prompts * GENERATIONS,
+        "num_generations": GENERATIONS,
         "max_completion_length": tokens,
         "generation_kwargs": {"min_new_tokens": tokens},  # the same work whatever the adapters have learnt
         "max_steps": steps,
@@ -145,17 +145,19 @@ def grpo(base: str, model: str, steps: int, tokens: int | None = None) -> GRPOTr
 
 
 def copd(base: str, model: str, steps: int, count: int, tokens: int | None = None, **overrides) -> CoPDTrainer:
+    given = settings(base, steps, tokens)
     args = {
         "topology": "mutual",
         "rlvr_steps": 1,
         "opd_steps": 1,
         "overlap_every": 2,
-        "probe_prompts": BASES[base]["prompts"],  # as many as a branch has prompts in a round
+        "probe_prompts": given["per_device_train_batch_size"]
+        // GENERATIONS,  # as many as a branch has prompts in a round
         "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
     }
-    args = CoPDConfig(**settings(base, steps, tokens), **args)
+    args = CoPDConfig(**given, **args)
     trainer = CoPDTrainer(model, experts(base, count), args, peft_config=lora())
     if trainer.forwards.shared_prompts is not None:
         trainer.forwards.shared_prompts.trusted[False] = True  # what a run makes sure of once is no part of a round
@@ -191,7 +193,11 @@ def rollout_ratios(base: str, model: str, repeats: int) -> dict[str, dict[str, f
             model.train()
 
         seconds = interleave(
-            repeats, grouped=lambda t=trainer, i=ids, n=names: t.engine.generate(i, n), apart=one_by_one, mixed=mixed
+            repeats,
+            warm_up=repeats > 1,
+            grouped=lambda t=trainer, i=ids, n=names: t.engine.generate(i, n),
+            apart=one_by_one,
+            mixed=mixed,
         )
         result["rollout_ratio"][str(count)] = ratio(seconds, "grouped", "apart")
         result["peft_ratio"][str(count)] = ratio(seconds, "mixed", "apart")
@@ -207,7 +213,9 @@ def round_ratios(base: str, model: str, repeats: int, tokens: int, counts: list[
     result["seconds"]["grpo"] = {"cpu": round(one, 3), "wall": round(median(step.wall), 3)}
     for count in counts:
         always = {"rlvr_steps": 0, "overlap_every": 1}
-        clock = timed(copd(base, model, repeats, count, tokens, **always))
+        clock = timed(
+            copd(base, model, repeats if count < 8 else min(repeats, BASES[base]["many"]), count, tokens, **always)
+        )
         cost = mean_round(clock)
         whole = sum(cost.values())
         result["round_ratio"][str(count)] = round(whole / (count * one), 3)
@@ -282,10 +290,7 @@ def measure_memory(kind: str, base: str, model: str) -> None:
 
 def jobs(base: str, tokens: list[int] | None, counts: list[int]) -> list[tuple[str, int, list[int]]]:
     """What is measured in a process of its own, the longest first."""
-    found: list[tuple[str, int, list[int]]] = []
-    for length in sorted(tokens or BASES[base]["tokens"], reverse=True):
-        most = [count for count in counts if count > 4]
-        found += [("rounds", length, part) for part in (most, [c for c in counts if c <= 4]) if part]
+    found = [("rounds", length, counts) for length in sorted(tokens or BASES[base]["tokens"], reverse=True)]
     return [*found, ("memory", 0, []), ("rollouts", 0, []), ("k1", 0, [])]
 
 
