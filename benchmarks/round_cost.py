@@ -15,7 +15,8 @@ CPU time, which a busy machine changes little; wall time stands beside it.
   `k1_ratio_shared`: the same with `share_prompts=True`.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
   other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other.
-- A branch has two prompts in a round, four rollouts of each; one prompt where completions have 256 tokens.
+- A branch has two prompts in a round, four rollouts of each; two rollouts where completions have 256 tokens. Overlap
+  is measured on two prompts, on one where completions have 128 tokens or more.
 - Prompts, which the rows of a group share, have 73 to 92 tokens on SmolLM2, 81 on the mean: worked examples stand
   before each question. `--prompt 0` leaves the examples out: 22 to 36 tokens.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
@@ -71,7 +72,7 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
-LONG = 256  # completions of so many tokens have one prompt: the whole would take too long
+LONG, LONGEST = 128, 256  # tokens of completions that are measured on one prompt, that have two rollouts each
 QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
 
@@ -114,11 +115,11 @@ def plain_experts(base: str, count: int):
 def settings(base: str, steps: int, tokens: int | None = None) -> dict:
     size = BASES[base]
     tokens = tokens or min(size["tokens"])
-    prompts = 1 if tokens >= LONG else size["prompts"]
+    generations = GENERATIONS if tokens < LONGEST else GENERATIONS // 2  # the whole would take too long
     return {
         "output_dir": tempfile.mkdtemp(),
-        "per_device_train_batch_size": prompts * GENERATIONS,
-        "num_generations": GENERATIONS,
+        "per_device_train_batch_size": size["prompts"] * generations,
+        "num_generations": generations,
         "max_completion_length": tokens,
         "generation_kwargs": {"min_new_tokens": tokens},  # the same work whatever the adapters have learnt
         "max_steps": steps,
@@ -151,8 +152,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
         "rlvr_steps": 1,
         "opd_steps": 1,
         "overlap_every": 2,
-        "probe_prompts": given["per_device_train_batch_size"]
-        // GENERATIONS,  # as many as a branch has prompts in a round
+        "probe_prompts": BASES[base]["prompts"] if given["max_completion_length"] < LONG else 1,
         "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
