@@ -355,6 +355,8 @@ def main() -> None:
     for hidden in ("--model", "--memory", "--job"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.base == "demo" and options.prompt:
+        parser.error("--prompt: the demonstration's base reads no worked examples. Leave it out, or take SmolLM2.")
     if options.prompt is not None:
         BASES[options.base or "smollm2"]["prompt"] = options.prompt
     if options.memory:
