@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import compare_ablations  # noqa: E402
 from benchmarks.compare_anytime import ANYTIME, anytime_table  # noqa: E402
 from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E402
+from benchmarks.compare_falling import FALLING  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
 from benchmarks.compare_smollm2 import SMOLLM2, SMOLLM2_LONG, smollm2_table  # noqa: E402
@@ -54,6 +55,7 @@ from trl_copd.topology import build_topology  # noqa: E402
 STUDIES = {
     "conflict": METHODS,
     "allocation": ALLOCATED,
+    "falling": FALLING,
     "baselines": BASELINES,
     "anytime": ANYTIME,
     "tricks": TRICKS,
@@ -272,7 +274,7 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-        help="the skills that conflict, the same with allocation, a control and baselines, accuracy on the way, "
+        help="the skills that conflict, the same with allocation, and with a falling rate, a control and baselines, accuracy on the way, "
         "tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2 (two budgets)",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))

@@ -101,7 +101,9 @@ class CoPDConfig(GRPOConfig):
         max_rollouts (`int`, *optional*):
             Rollouts after which the run ends, over all branches and processes, >= 1. Probes and evaluations do not
             count. `final_opd_steps`, and the OPD of `topology="mopd"`, count back from there. `max_steps` then only
-            limits the run, and defaults to the rounds that a single branch would need.
+            limits the run, and defaults to the rounds that a single branch would need. The learning rate's schedule
+            ends with the rollouts: it has `max_steps` steps, and passes them in proportion to the rollouts learnt
+            from.
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1. The paper uses 10.
         overlap_every (`int`, *optional*, defaults to `5`):

@@ -81,9 +81,40 @@ def test_a_run_ends_with_its_rollouts_and_keeps_some_for_the_student(tmp_path):
     assert (tmp_path / f"checkpoint-{len(seen)}").is_dir(), "the end of a run is saved"
 
 
+def test_the_learning_rate_falls_with_the_rollouts_to_the_end_of_the_run(tmp_path):
+    trainer = build_trainer(
+        tmp_path, experts(), topology="student", rlvr_steps=4, opd_steps=0, final_opd_steps=3, max_rollouts=96,
+        max_steps=-1, learning_rate=1e-3, lr_scheduler_type="linear", **ADAPTIVE,
+    )  # fmt: skip
+    trainer.train()
+    logs = [log for log in trainer.state.log_history if "learning_rate" in log]
+    before = [0, *(log["rollouts"] for log in logs[:-1])]
+    assert [log["learning_rate"] for log in logs] == pytest.approx([1e-3 * (1 - spent / 96) for spent in before])
+    assert before[1] == 16 and before[-1] == 96 - 8, "two experts begin; the student's last round has a twelfth left"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rollouts"),
+    [
+        ({}, 6 * 8),
+        ({"num_iterations": 2}, 3 * 8),  # a generation serves two rounds
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 3 * 32),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 1}, 12 * 8),  # a round has two generations
+    ],
+)
+def test_with_one_branch_a_budget_is_as_many_steps(tmp_path, overrides, rollouts):
+    settings = {"topology": "mutual", "opd_steps": 0, "lr_scheduler_type": "linear", "warmup_steps": 2, **overrides}
+    runs = {}
+    for name, budget in {"steps": None, "rollouts": rollouts}.items():
+        runs[name] = build_trainer(tmp_path / name, experts()[1:], **settings, max_steps=6, max_rollouts=budget)
+        runs[name].train()
+    assert history(runs["steps"]) == history(runs["rollouts"]) and runs["rollouts"].round.rollouts == rollouts
+    assert distance(weights(runs["steps"], "hard"), weights(runs["rollouts"], "hard")) == 0.0
+
+
 @pytest.mark.parametrize("overrides", [{"max_steps": 8, "rlvr_steps": 2, "opd_steps": 2},
                                        {"max_rollouts": 120, "max_steps": -1, "rlvr_steps": 2, "opd_steps": 0,
-                                        "final_opd_steps": 4}])  # fmt: skip
+                                        "final_opd_steps": 4, "lr_scheduler_type": "cosine"}])  # fmt: skip
 def test_resumes_to_the_bit(tmp_path, overrides):
     settings = {"topology": "student", "save_strategy": "steps", "save_steps": 5, **ADAPTIVE, **overrides}
     whole = build_trainer(tmp_path, experts(), **settings)

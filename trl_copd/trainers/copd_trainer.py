@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import broadcast
 from huggingface_hub import CommitInfo
 from peft import PeftConfig, PeftModel
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
@@ -30,10 +31,11 @@ from ..run.interruption import Interruption
 from ..run.resuming import checkpoint_to_resume, load_state
 from ..show.completions import log_completions
 from .branches import give_rates
+from .budget import OutOfRollouts, follow_rollouts
 from .checks import plan_run
 from .ending import card, complete_stage, description, end_if_told, ending, finish
 from .parts import build_parts, create_adapters
-from .round import OutOfRollouts, without_ddp
+from .round import without_ddp
 
 
 class CoPDTrainer(GRPOTrainer):
@@ -164,6 +166,13 @@ class CoPDTrainer(GRPOTrainer):
         if fresh:
             give_rates(optimizer, self.branches.values())
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        fresh = self.lr_scheduler is None
+        scheduler, budget = super().create_scheduler(num_training_steps, optimizer), self.args.max_rollouts
+        if fresh and budget is not None:
+            follow_rollouts(scheduler, num_training_steps, budget, lambda: self.round.learnt_from(self._step))
+        return scheduler
 
     def _prepare_for_training(self, *args, **kwargs):
         replicated = self.accelerator.num_processes > 1 and not self.is_fsdp_enabled

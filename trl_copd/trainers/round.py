@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from transformers import TrainerCallback, TrainerState
-from transformers.trainer_utils import SaveStrategy
+from transformers import TrainerState
 
 from .. import adapters, sharding
 from ..allocation import Allocation
@@ -102,6 +101,11 @@ class Round:
         """Whether the budget of rollouts, if there is one, is spent and learnt from after so many rounds."""
         most = self.args.max_rollouts
         return most is not None and self.rollouts >= most and self.micro_step(rounds) % self.micro_steps == 0
+
+    def learnt_from(self, step: int) -> int:
+        """Rollouts learnt from in the first `step` micro-steps; of the generation at hand, its part so far."""
+        generation = len(self.live) * self.args.generation_batch_size
+        return self.rollouts - generation * (-step % self.micro_steps) // self.micro_steps
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
@@ -378,20 +382,3 @@ def without_ddp(accelerator: Accelerator) -> Iterator[None]:
         yield
     finally:
         del accelerator.prepare_model  # the instance attribute: the class's own is back
-
-
-class OutOfRollouts(TrainerCallback):
-    """
-    Ends a run when its rollouts are spent and the last ones have been learnt from.
-
-    Args:
-        round ([`Round`]): Counts them.
-    """
-
-    def __init__(self, round: Round):
-        self.round = round
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.round.is_last(state.global_step):
-            control.should_training_stop = control.should_log = True
-            control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO
