@@ -274,8 +274,9 @@ def main() -> None:
         "--study",
         choices=STUDIES,
         default="conflict",
-        help="the skills that conflict, the same with allocation, and with a falling rate, a control and baselines, accuracy on the way, "
-        "tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2 (two budgets)",
+        help="the skills that conflict, the same with allocation, and with a falling rate, a control and baselines, "
+        "accuracy on the way, tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2 "
+        "(two budgets)",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

@@ -2,8 +2,8 @@
 Methods with an allocation whose learning rate falls to zero at the end, in place of a constant one.
 
 `warmup_stable_decay` holds the rate and lets it fall over its last `num_decay_steps`. With a budget of rollouts the
-schedule counts in rounds of one branch, so for a student it can fall over just the phase in which it learns alone. Each
-method has four candidates, the constant rate first.
+schedule counts in rounds of one branch, so for a student it can fall over just the phase in which it learns alone.
+Each method has four candidates, the constant rate first.
 """
 
 import sys
