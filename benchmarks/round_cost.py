@@ -16,7 +16,7 @@ CPU time, which a busy machine changes little; wall time stands beside it.
 - `rollout_ratio[K]`: sampling the rows of K adapters in one grouped `generate` / with TRL's own, one adapter after the
   other; `peft_ratio[K]`: PEFT's own mixed batch (`adapter_names`) / one after the other.
 - A branch has two prompts in a round, four rollouts of each; two rollouts where completions have 256 tokens. Overlap
-  is measured on two prompts, on one where completions have 128 tokens or more.
+  is measured on one prompt for eight rollouts, as by default (four prompts for 32), and on one at least.
 - Prompts, which the rows of a group share, have 73 to 92 tokens on SmolLM2, 81 on the mean: worked examples stand
   before each question. `--prompt 0` leaves the examples out: 22 to 36 tokens.
 - `memory_ratio`: peak resident memory of a run of 4 experts and a student / of a run of one `GRPOTrainer` with LoRA,
@@ -72,7 +72,8 @@ DOMAINS = {
     "demo": [("demo/sort", {}), ("demo/rev", {}), ("demo/count", {})],
 }
 GENERATIONS = 4  # rollouts of a prompt
-LONG, LONGEST = 128, 256  # tokens of completions that are measured on one prompt, that have two rollouts each
+LONGEST = 256  # tokens of completions that have half as many
+PROBED = 8  # rollouts of a branch for one prompt that overlap is measured on
 QUICK = {"tokens": {}, "rollouts": 1, "single": 1}
 
 
@@ -152,7 +153,7 @@ def copd(base: str, model: str, steps: int, count: int, tokens: int | None = Non
         "rlvr_steps": 1,
         "opd_steps": 1,
         "overlap_every": 2,
-        "probe_prompts": BASES[base]["prompts"] if given["max_completion_length"] < LONG else 1,
+        "probe_prompts": max(1, given["per_device_train_batch_size"] // PROBED),
         "share_prompts": "auto",
         "matrix_at_end": False,
         **overrides,
@@ -295,6 +296,7 @@ def jobs(base: str, tokens: list[int] | None, counts: list[int]) -> list[tuple[s
 
 
 def run_job(job: tuple[str, int, list[int]], base: str, model: str, quick: bool) -> dict:
+    """In a process of its own; says how long it took, and what rounds cost."""
     kind, tokens, counts = job
     command = [sys.executable, __file__, "--job", kind, "--base", base, "--model", model, *["--quick"] * quick]
     command += as_told(base)
@@ -365,17 +367,21 @@ def main() -> None:
     if options.job:
         print(json.dumps(measure(options)))
         return
-    results = {}
-    for base in [options.base] if options.base else BASES:
-        folder = ROOT / "runs" / "bases"
+    bases = [options.base] if options.base else list(BASES)
+    folder, todo = ROOT / "runs" / "bases", []
+    for base in bases:
         if base == "smollm2":  # as it comes: what is timed does not depend on what the model knows
             model = str(build_smollm2(folder / "smollm2-raw", [], steps=0))
         else:
             model = str(build_base(base, folder, 0, []))
-        todo = [job for job in jobs(base, options.tokens, options.experts) if options.only in (None, job[0])]
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            found = list(pool.map(run_job, todo, repeat(base), repeat(model), repeat(options.quick)))
-        results[base] = merged(found)
+        wanted = [job for job in jobs(base, options.tokens, options.experts) if options.only in (None, job[0])]
+        todo += [(job, base, model) for job in wanted]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = list(pool.map(run_job, *zip(*todo, strict=True), repeat(options.quick)))
+    results = {
+        base: merged([result for (_, whose, _), result in zip(todo, found, strict=True) if whose == base])
+        for base in bases
+    }
     print(f"{platform.processor() or platform.machine()}, load of the last five minutes {os.getloadavg()[1]:.1f}")
     print(json.dumps(results))
 
