@@ -55,19 +55,24 @@ def test_what_would_be_another_method_is_refused_or_replaced():
 @pytest.mark.parametrize(
     ("equal", "budget"), [("rollouts", None), ("rollouts", 500), ("rounds", None), ("rounds", 12)]
 )
-def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget):
-    jobs = build_jobs(RECIPE, list(METHODS), equal, budget, 1)
-    own = rollouts_of(RECIPE)
+@pytest.mark.parametrize("generations", [1, 2])
+def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget, generations):
+    """Also where a round has several generations: its rows are the same."""
+    split = {"gradient_accumulation_steps": generations, "steps_per_generation": 1}
+    recipe = {**RECIPE, **split, "per_device_train_batch_size": 8 // generations}
+    jobs = build_jobs(recipe, list(METHODS), equal, budget, 1)
+    own = rollouts_of(recipe)
     for job in jobs:
         spent = rollouts_of(job.settings)
         if equal == "rounds":
             assert job.settings["max_steps"] == (budget or 40)
+            assert job.method != "mixed" or spent == 24 * (budget or 40)
         else:
             most = budget or own
             assert most - 8 * 4 < spent <= most, "less than a round of all branches is left over"
     if equal == "rounds":
         batch = {job.method: generation_rows(job.settings) for job in jobs}
-        assert batch.pop("mixed") == 24 and set(batch.values()) == {8}
+        assert batch.pop("mixed") == 24 // generations and set(batch.values()) == {8 // generations}
 
 
 def test_the_budget_of_a_job_is_what_its_plan_samples():

@@ -252,8 +252,8 @@ class CoPDConfig(GRPOConfig):
             mode = "max" if self.greater_is_better else "min"
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         if self.max_rollouts is not None and self.max_steps <= 0:
-            generations = -(-self.max_rollouts // self.generation_batch_size)
-            self.max_steps = generations * self.rounds_per_generation
+            sampled = self.generation_batch_size * self.generations_per_round  # by one branch at a time
+            self.max_steps = -(-self.max_rollouts // sampled) * self.rounds_per_generation
         check_reuse(self)
 
     @classmethod

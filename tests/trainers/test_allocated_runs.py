@@ -16,6 +16,7 @@ from tiny import (
 from transformers import TrainerCallback
 
 from trl_copd import Expert
+from trl_copd.compare.jobs import rollouts_of
 from trl_copd.trainers.learner import signals
 
 
@@ -110,6 +111,18 @@ def test_with_one_branch_a_budget_is_as_many_steps(tmp_path, overrides, rollouts
         runs[name].train()
     assert history(runs["steps"]) == history(runs["rollouts"]) and runs["rollouts"].round.rollouts == rollouts
     assert distance(weights(runs["steps"], "hard"), weights(runs["rollouts"], "hard")) == 0.0
+
+
+@pytest.mark.parametrize(
+    "overrides", [{}, {"num_iterations": 2}, {"gradient_accumulation_steps": 4, "steps_per_generation": 2}]
+)
+def test_a_comparison_counts_what_a_run_samples(tmp_path, overrides):
+    phases = {"topology": "student", "rlvr_steps": 2, "opd_steps": 2, "final_opd_steps": 2, "max_steps": 8}
+    recipe = {"domains": [{"name": "easy"}, {"name": "hard"}], "per_device_train_batch_size": 8, **phases, **overrides}
+    pair = [Expert("easy", rows(0, 32), learnt), Expert("hard", rows(1, 32), letter_reward)]  # whole rounds an epoch
+    trainer = build_trainer(tmp_path, pair, overlap_every=0, **phases, **overrides)
+    trainer.train()
+    assert rollouts_of(recipe) == trainer.round.rollouts
 
 
 @pytest.mark.parametrize("overrides", [{"max_steps": 8, "rlvr_steps": 2, "opd_steps": 2},

@@ -6,7 +6,7 @@ from statistics import mean, median
 from typing import Any
 
 from .. import methods
-from .jobs import Job, branches_by_round, generation_rows, rounds_per_generation
+from .jobs import Job, branches_by_round, generation_rows, generations_per_round, rounds_per_generation
 
 
 ROUNDS = 3  # generations of each phase in the short run; the first one of the run is left out
@@ -58,19 +58,19 @@ def short_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def pace(settings: Mapping[str, Any], left: Mapping[str, Any]) -> Pace:
     """The pace of a run of `short_settings`, from what `launch.execute` has returned of it."""
     logged = [entry for entry in left["history"] if "rollout_time" in entry]
-    experts, reuse = [domain["name"] for domain in settings["domains"]], rounds_per_generation(settings)
-    rows = generation_rows(settings)
-    # `step_time` is of a round; a generation that serves several has its rollouts in the first of them
+    experts, many = [domain["name"] for domain in settings["domains"]], generations_per_round(settings)
+    rows, served = generation_rows(settings), rounds_per_generation(settings) / many
+    # of a generation. `step_time` is of a round; one that serves several has its rollouts in the first of them
     native = [
-        entry["rollout_time"] / len(experts) + reuse * mean(entry[f"{name}/step_time"] for name in experts)
+        entry["rollout_time"] / len(experts) + served * mean(entry[f"{name}/step_time"] for name in experts)
         for entry in logged[1:] if entry["phase"] == 0.0
     ]  # fmt: skip
     taught = [
-        reuse * entry["student/step_time"] + entry["rollout_time"] / (len(experts) + 1)
+        served * entry["student/step_time"] + entry["rollout_time"] / (len(experts) + 1)
         for entry in logged if entry["phase"] == 1.0 and "student/step_time" in entry
     ]  # fmt: skip
     busy = sum(
-        entry["rollout_time"] + sum(value for name, value in entry.items() if name.endswith("/step_time"))
+        many * entry["rollout_time"] + sum(value for name, value in entry.items() if name.endswith("/step_time"))
         for entry in logged
     )
     every, edges = settings.get("overlap_every", 5), len(experts) ** 2
@@ -90,7 +90,7 @@ def seconds_of(job: Job, at: Pace, processes: int = 1) -> float:
     """Seconds of a job by the clock."""
     settings, pooled = job.settings, methods.METHODS[job.method].pooled
     rows, reuse = generation_rows(settings, processes), rounds_per_generation(settings)
-    experts = len(settings["domains"])
+    experts, many = len(settings["domains"]), generations_per_round(settings)
     adapters = 3 if pooled else experts + 2
     evaluated = adapters * sum(domain.get("n_eval", 200) for domain in settings["domains"]) * at.row
     if settings.get("max_rollouts"):
@@ -99,12 +99,13 @@ def seconds_of(job: Job, at: Pace, processes: int = 1) -> float:
         # a row of one policy's larger batch costs what a row costs
         larger = rows / generation_rows({**settings, "gradient_accumulation_steps": 1}, processes) if pooled else 1.0
         training = larger * ((generations - taught) * at.native + taught * at.taught)
-        rounds, edges = (generations * reuse, 0) if pooled else (generations * reuse / experts, experts**2)
+        served = generations * reuse / many
+        rounds, edges = (served, 0) if pooled else (served / experts, experts**2)
     else:
         plan = branches_by_round(settings, settings["max_steps"])
         sampled = plan[::reuse]
         taught = sum("student" in names for names in sampled)
-        training = (sum(map(len, sampled)) - taught) * at.native + taught * at.taught
+        training = many * ((sum(map(len, sampled)) - taught) * at.native + taught * at.taught)
         rounds = settings["max_steps"]
         edges = {"student": experts**2, "mopd": experts, "hub": 2 * (experts - 1)}.get(
             settings["topology"], experts * (experts - 1)
@@ -124,7 +125,7 @@ def _taught_share(settings: Mapping[str, Any]) -> float:
         return opd / (experts * settings.get("rlvr_steps", 10) + opd)
     if settings["topology"] != "student":
         return 0.0
-    rows = generation_rows(settings)
+    rows = generation_rows(settings) * generations_per_round(settings) / rounds_per_generation(settings)
     last = min(1.0, settings.get("final_opd_steps", 0) * rows / settings["max_rollouts"])
     return last + (1 - last) * opd / (experts * cycle + opd)
 

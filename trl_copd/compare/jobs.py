@@ -96,12 +96,20 @@ def rounds_per_generation(settings: Mapping[str, Any]) -> int:
     return max(1, int(settings.get("num_iterations") or 1) * int(steps) // int(accumulation))
 
 
+def generations_per_round(settings: Mapping[str, Any]) -> int:
+    """Generations of rollouts that one round learns from: several where it accumulates over more than one."""
+    accumulation = settings.get("gradient_accumulation_steps") or 1
+    steps = settings.get("steps_per_generation") or accumulation
+    return max(1, int(accumulation) // (int(settings.get("num_iterations") or 1) * int(steps)))
+
+
 def rollouts_of(settings: Mapping[str, Any], processes: int = 1, rounds: int | None = None) -> int:
     """Rollouts of a run of so many rounds, by default of its own, with all branches of each phase taking part."""
     if rounds is None and settings.get("max_rollouts"):
         return int(settings["max_rollouts"])
     rounds = rounds_of(settings) if rounds is None else rounds
-    rows, reuse = generation_rows(settings, processes), rounds_per_generation(settings)
+    rows = generation_rows(settings, processes) * generations_per_round(settings)
+    reuse = rounds_per_generation(settings)
     if settings.get("method") == "mixed":
         return rows * len(settings["domains"]) * -(-rounds // reuse)
     return rows * sum(len(plan) for plan in branches_by_round(settings, rounds)[::reuse])
@@ -172,6 +180,7 @@ def _equal_rounds(recipe: Mapping[str, Any], name: str, rounds: int) -> Job:
         for field in ("steps_per_generation", "generation_batch_size"):
             if settings.get(field):
                 settings[field] *= many
-        settings["max_rollouts"] = generation_rows(settings) * -(-rounds // rounds_per_generation(settings))
+        generations = generations_per_round(settings) * -(-rounds // rounds_per_generation(settings))
+        settings["max_rollouts"] = generation_rows(settings) * generations
         settings["max_steps"] = rounds
     return Job(name, settings)
