@@ -41,7 +41,7 @@ from benchmarks.compare_baselines import BASELINES, baselines_table  # noqa: E40
 from benchmarks.compare_falling import FALLING  # noqa: E402
 from benchmarks.compare_methods import ADDED_SKILL, ALLOCATED, MAIN, METHODS, Job  # noqa: E402
 from benchmarks.compare_results import RESULTS, SEARCH_SEEDS, SEEDS, Results, best, contenders, key  # noqa: E402
-from benchmarks.compare_smollm2 import SMOLLM2, SMOLLM2_LONG, smollm2_table  # noqa: E402
+from benchmarks.compare_smollm2 import SMOLLM2, SMOLLM2_LONG, TRANSFER, smollm2_table  # noqa: E402
 from benchmarks.compare_tricks import TRICKS, tricks_table  # noqa: E402
 from benchmarks.compare_unequal import UNEQUAL, unequal_table  # noqa: E402
 from trl_copd.compare import launch  # noqa: E402
@@ -63,6 +63,7 @@ STUDIES = {
     "unequal": UNEQUAL,
     "smollm2": SMOLLM2,
     "smollm2-long": SMOLLM2_LONG,
+    "transfer": TRANSFER,
 }
 TABLES = {  # of studies that have one of their own
     "baselines": baselines_table,
@@ -71,6 +72,7 @@ TABLES = {  # of studies that have one of their own
     "unequal": unequal_table,
     "smollm2": smollm2_table,
     "smollm2-long": partial(smollm2_table, methods=SMOLLM2_LONG),
+    "transfer": partial(smollm2_table, methods=TRANSFER),
 }
 _BUILDING = threading.Lock()
 _LOCKS: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)  # one run of a job at a time
@@ -276,7 +278,7 @@ def main() -> None:
         default="conflict",
         help="the skills that conflict, the same with allocation, and with a falling rate, a control and baselines, "
         "accuracy on the way, tricks from elsewhere (search seeds), a skill added, domains of unequal kinds, SmolLM2 "
-        "(two budgets)",
+        "(two budgets), and a skill made of two others",
     )
     parser.add_argument("--methods", nargs="+", help="default: all; --quick: " + " ".join(MAIN))
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 to 4; search: 100, 101; ablate: 0 to 2")

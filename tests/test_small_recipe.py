@@ -42,7 +42,7 @@ def test_solutions_have_the_whole_reward():
     assert instruction_reward(texts["prompt"], ["The weather, it is fine"] * 50, **columns).count(1.0) == 0
 
 
-@pytest.mark.parametrize("task", ["avoid", "twice", "title", "placeholder"])
+@pytest.mark.parametrize("task", ["avoid", "twice", "title", "placeholder", "twice_and_placeholder"])
 def test_one_instruction_is_followed_by_its_solution_and_not_by_its_question(task):
     rows = small_domain(task, 40, 10, 0)[0]
     columns = {"instructions": rows["instructions"]}

@@ -63,39 +63,52 @@ def _instructions(draw: random.Random) -> dict[str, str]:
     }
 
 
-def _one(ask: str, answer: str, name: str, **arguments: Any) -> Callable[[random.Random], dict[str, str]]:
-    """A sentence that follows one instruction; `{noun}`, `{Noun}`, `{other}` and `{adjective}` stand for its words."""
+def _follow(ask: str, answer: str, **wanted: dict[str, Any]) -> Callable[[random.Random], dict[str, str]]:
+    """
+    A sentence that follows instructions; `{noun}`, `{Noun}`, `{other}` and `{adjective}` stand for its words.
+
+    Args:
+        ask (`str`): The instructions in words.
+        answer (`str`): A sentence that follows them.
+        **wanted (`dict`): Arguments of each instruction, by its id with `__` for `:`.
+    """
 
     def row(draw: random.Random) -> dict[str, str]:
         (noun, other), adjective = draw.sample(_NOUNS, 2), draw.choice(_ADJECTIVES)
         words = {"noun": noun, "Noun": noun.capitalize(), "other": other, "adjective": adjective}
-        filled = json.loads(json.dumps(arguments).replace("{noun}", noun))
+        named = [{"id": name.replace("__", ":"), "arguments": arguments} for name, arguments in wanted.items()]
         return {
             "prompt": f"Write one sentence about the {adjective} {noun} and the {other}. {ask.format(**words)}",
             "solution": answer.format(**words),
-            "instructions": json.dumps([{"id": name, "arguments": filled}]),
+            "instructions": json.dumps(named).replace("{noun}", noun),
         }
 
     return row
 
 
+_TWICE = {"keywords__frequency": {"keyword": "{noun}", "frequency": 2, "relation": "at least"}}
+_PLACEHOLDER = {"detectable_content__number_placeholders": {"num_placeholders": 1}}
 TASKS: dict[str, Callable[[random.Random], dict[str, str]]] = {
     "code": _code,
     "instructions": _instructions,
-    "avoid": _one(
-        "Do not use the word {noun}.", "The {other} is near.", "keywords:forbidden_words", forbidden_words=["{noun}"]
+    "avoid": _follow(
+        "Do not use the word {noun}.", "The {other} is near.",
+        keywords__forbidden_words={"forbidden_words": ["{noun}"]},
     ),
-    "twice": _one(
-        "Use the word {noun} at least twice.", "The {noun} near the {other} is a {adjective} {noun}.",
-        "keywords:frequency", keyword="{noun}", frequency=2, relation="at least",
+    "twice": _follow(
+        "Use the word {noun} at least twice.", "The {noun} near the {other} is a {adjective} {noun}.", **_TWICE
     ),
-    "title": _one(
+    "title": _follow(
         "Begin with a title in <<double angular brackets>>.", "<<{Noun}>> The {noun} near the {other} is {adjective}.",
-        "detectable_format:title",
+        detectable_format__title={},
     ),
-    "placeholder": _one(
+    "placeholder": _follow(
         "Have one [placeholder] in square brackets.", "The {noun} near the {other} of [name] is {adjective}.",
-        "detectable_content:number_placeholders", num_placeholders=1,
+        **_PLACEHOLDER,
+    ),
+    "twice_and_placeholder": _follow(
+        "Use the word {noun} at least twice. Have one [placeholder] in square brackets.",
+        "The {noun} near the {other} of [name] is a {adjective} {noun}.", **_TWICE, **_PLACEHOLDER,
     ),
 }  # fmt: skip
 
@@ -105,7 +118,8 @@ def small_domain(task: str, n_train: int, n_eval: int, seed: int) -> tuple[Datas
     Rows to train on and to evaluate on; no question occurs twice.
 
     Args:
-        task (`str`): One of `TASKS`: `"code"`, `"instructions"`, `"avoid"`, `"twice"`, `"title"`, `"placeholder"`.
+        task (`str`): One of `TASKS`: `"code"`, `"instructions"`, `"avoid"`, `"twice"`, `"title"`, `"placeholder"`,
+            `"twice_and_placeholder"`.
         n_train (`int`): Training rows.
         n_eval (`int`): Evaluation rows.
         seed (`int`): Seed of the generator; the two splits stay apart across seeds too.
