@@ -51,3 +51,4 @@ FALLING: dict[str, Method] = {
         copd=True,
     ),
 }
+CONSTANT = {name: name.removesuffix("-falling") for name in FALLING}  # the same method at a constant rate

@@ -25,6 +25,7 @@ from benchmarks.compare_curves import (  # noqa: E402
     text_of_sawtooth,
     trade_off,
 )
+from benchmarks.compare_falling import CONSTANT, FALLING  # noqa: E402
 from benchmarks.compare_figures import draw_ablations, draw_accuracy, draw_learnt, draw_overlap, draw_pilot  # noqa: E402
 from benchmarks.compare_methods import ALLOCATED, CLOSE, METHODS, WITHOUT, Method  # noqa: E402
 from benchmarks.compare_results import (  # noqa: E402
@@ -36,7 +37,8 @@ from benchmarks.compare_results import (  # noqa: E402
     best,
     domains,
 )
-from benchmarks.compare_smollm2 import SMOLLM2_LONG, smollm2_table  # noqa: E402
+from benchmarks.compare_smollm2 import SMOLLM2_LONG, TRANSFER, smollm2_table  # noqa: E402
+from benchmarks.compare_tables import chosen  # noqa: E402
 from benchmarks.compare_tricks import tricks_table  # noqa: E402
 from benchmarks.compare_unequal import unequal_table  # noqa: E402
 from trl_copd.compare.intervals import interval, paired, span  # noqa: E402
@@ -223,27 +225,35 @@ def replication(results: Results, methods: dict[str, Method] = METHODS, searched
     return "\n".join(lines)
 
 
-def allocation_table(results: Results, searched: Results | None = None) -> str:
-    """Each seed by itself, without and with an allocation; the differences are over the seeds that both have."""
-    known, methods = SEEDS + MORE_SEEDS, METHODS | ALLOCATED
+def seeds_table(
+    results: Results, searched: Results | None, methods: dict[str, Method], without: dict[str, str], against: str
+) -> str:
+    """
+    Each seed by itself, without and with something; the differences are over the seeds that both have.
+
+    Args:
+        results, searched (`Results`): As everywhere.
+        methods (`dict[str, Method]`): All of them.
+        without (`dict[str, str]`): Methods with it, and the same without.
+        against (`str`): One of those with it, that the others are subtracted from.
+    """
+    runs = {name: chosen(methods[name], results, searched) for pair in without.items() for name in reversed(pair)}
     scores = {
-        name: dict(sorted(by_seed(methods, (name,), results, known, searched)[0].items()))
-        for pair in WITHOUT.items()
-        for name in reversed(pair)
+        name: {seed: accuracy(methods[name], run) for seed, run in found.items()} for name, found in runs.items()
     }
-    there = [seed for seed in known if any(seed in scores[name] for name in ALLOCATED)]
+    there = [seed for seed in SEEDS + MORE_SEEDS if any(seed in scores[name] for name in without)]
     if not there:
         return ""
-    lines = ["| | " + " | ".join(map(str, there)) + " | mean of these | minus without | minus mixed-adaptive |"]
+    lines = ["| | " + " | ".join(map(str, there)) + f" | mean of these | minus without | minus {against} |"]
     lines.append("|---" * (len(there) + 4) + "|")
     for name, row in scores.items():
         row = {seed: row[seed] for seed in there if seed in row}
-        if not row or not any(scores[other] for other in (name, *WITHOUT) if other.startswith(name)):
+        if not row or not any(scores[other] for other in (name, *without) if other.startswith(name)):
             continue
         cells = [f"{row[seed]:.3f}" if seed in row else "" for seed in there]
         cells.append(f"{mean(row.values()):.3f}" if len(row) == len(there) else "")
-        for other in (WITHOUT.get(name), "mixed-adaptive"):
-            gap = paired(row, scores[other]) if other and other != name and name in WITHOUT else {}
+        for other in (without.get(name), against):
+            gap = paired(row, scores[other]) if other and other != name and name in without else {}
             cells.append(f"{gap['diff']:+.3f} {span(gap['ci95'], '+')}".strip() if gap else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -286,7 +296,8 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "table": table(found),
         "short": short_table(found, more if repeated else {}),
         "settings": settings(found),
-        "allocation": allocation_table(results, searched),
+        "allocation": seeds_table(results, searched, METHODS | ALLOCATED, WITHOUT, "mixed-adaptive"),
+        "falling": seeds_table(results, searched, ALLOCATED | FALLING, CONSTANT, "mixed-adaptive-falling"),
         "added": added_table(results, searched),
         "baselines": baselines_table(results, searched),
         "anytime": anytime_table(results),
@@ -299,6 +310,7 @@ def page_parts(results: Results, searched: Results | None = None) -> dict[str, s
         "conflict": conflict_table(json.loads(CONFLICT.read_text())) if CONFLICT.is_file() else "",
         "smollm2": smollm2_table(results, searched),
         "smollm2-long": smollm2_table(results, searched, SMOLLM2_LONG),
+        "transfer": smollm2_table(results, searched, TRANSFER),
         "ablations": ablation_tables(results, FEW_SEEDS),
         "pilot": text_of_pilot(pilot(results, FEW_SEEDS)),
     }
