@@ -183,8 +183,8 @@ HOOKS = {
     "training_step", "get_train_dataloader", "create_optimizer", "_clip_grad_norm", "_get_grad_norm", "train", "log",
     "evaluate", "_prepare_for_training", "_run_epoch", "_save_checkpoint", "save_model", "_save", "_save_rng_state",
     "_save_optimizer_and_scheduler", "_load_optimizer_and_scheduler", "_load_from_checkpoint", "_load_rng_state",
-    "_load_best_model", "create_model_card", "init_hf_repo", "push_to_hub", "_push_from_checkpoint",
-    "_finish_current_push",
+    "_load_best_model", "create_scheduler", "create_model_card", "init_hf_repo", "push_to_hub",
+    "_push_from_checkpoint", "_finish_current_push",
 }  # fmt: skip
 BRANCH_HOOKS = {
     "train", "_prepare_inputs", "_tokenize_prompts", "_generate_single_turn", "_generate_and_score_completions",
