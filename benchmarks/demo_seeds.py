@@ -22,10 +22,10 @@ from statistics import mean
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = "others' skills"
-# one policy has the rate and the fall that did best in the comparison's search (docs/experiments.md)
+# one policy has the rate that did best in the comparison's search (docs/experiments.md)
 METHODS = {
     "copd": [],
-    "mixed": ["--method", "mixed", "--learning_rate", "1e-3", "--lr_scheduler_kwargs", '{"num_decay_steps": 180}'],
+    "mixed": ["--method", "mixed", "--learning_rate", "1e-3"],
     "no-opd": ["--no_opd"],
 }
 
