@@ -44,6 +44,12 @@ def test_rounds_that_outrun_the_rollouts_count():
     assert [rates(following)[0] for _ in range(3)] == [0.5, 1.0, 17 / 18]
 
 
+def test_beyond_the_budget_a_schedule_stays_at_its_end():
+    following = schedule("cosine")
+    follow_rollouts(following, STEPS, BUDGET, lambda: BUDGET + 20)
+    assert rates(following) == pytest.approx([0.0, 0.0])
+
+
 def test_what_follows_no_step_is_left_alone():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     plateau = get_scheduler("reduce_lr_on_plateau", optimizer)

@@ -55,15 +55,15 @@ def test_what_would_be_another_method_is_refused_or_replaced():
 @pytest.mark.parametrize(
     ("equal", "budget"), [("rollouts", None), ("rollouts", 500), ("rounds", None), ("rounds", 12)]
 )
-@pytest.mark.parametrize("generations", [1, 2])
-def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget, generations):
+@pytest.mark.parametrize(("generations", "processes"), [(1, 1), (2, 1), (1, 2)])
+def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget, generations, processes):
     """Also where a round has several generations: its rows are the same."""
     split = {"gradient_accumulation_steps": generations, "steps_per_generation": 1}
-    recipe = {**RECIPE, **split, "per_device_train_batch_size": 8 // generations}
-    jobs = build_jobs(recipe, list(METHODS), equal, budget, 1)
-    own = rollouts_of(recipe)
+    recipe = {**RECIPE, **split, "per_device_train_batch_size": 8 // generations // processes}
+    jobs = build_jobs(recipe, list(METHODS), equal, budget, processes)
+    own = rollouts_of(recipe, processes)
     for job in jobs:
-        spent = rollouts_of(job.settings)
+        spent = rollouts_of(job.settings, processes)
         if equal == "rounds":
             assert job.settings["max_steps"] == (budget or 40)
             assert job.method != "mixed" or spent == 24 * (budget or 40)
@@ -71,7 +71,7 @@ def test_all_methods_of_a_comparison_have_the_same_budget(equal, budget, generat
             most = budget or own
             assert most - 8 * 4 < spent <= most, "less than a round of all branches is left over"
     if equal == "rounds":
-        batch = {job.method: generation_rows(job.settings) for job in jobs}
+        batch = {job.method: generation_rows(job.settings, processes) for job in jobs}
         assert batch.pop("mixed") == 24 // generations and set(batch.values()) == {8 // generations}
 
 
@@ -106,6 +106,9 @@ def test_with_an_allocation_the_run_counts_its_rollouts_itself():
 def test_budgets_that_cannot_be():
     with pytest.raises(ValueError, match="is less than one round of method 'experts'"):
         build_jobs(RECIPE, ["experts"], "rollouts", 8, 1)
+    split = {"gradient_accumulation_steps": 4, "steps_per_generation": 1}
+    with pytest.raises(ValueError, match="samples 32 for each branch of 3 domains"):
+        build_jobs({**RECIPE, **split}, ["experts"], "rollouts", 90, 1)
     with pytest.raises(ValueError, match="its budget is not known"):
         build_jobs({**RECIPE, "max_steps": -1}, ["experts"], "rollouts", None, 1)
 

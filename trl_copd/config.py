@@ -101,9 +101,9 @@ class CoPDConfig(GRPOConfig):
         max_rollouts (`int`, *optional*):
             Rollouts after which the run ends, over all branches and processes, >= 1. Probes and evaluations do not
             count. `final_opd_steps`, and the OPD of `topology="mopd"`, count back from there. `max_steps` then only
-            limits the run, and defaults to the rounds that a single branch would need. The learning rate's schedule
-            ends with the rollouts: it has `max_steps` steps, and passes them in proportion to the rollouts learnt
-            from.
+            limits the run, and defaults to the rounds that a single branch needs at most. The learning rate's schedule
+            ends with the rollouts: it has `max_steps` steps, warm-up included, and passes them in proportion to the
+            rollouts learnt from.
         overlap_top_k (`int`, *optional*, defaults to `10`):
             k of the top-k token overlap, >= 1. The paper uses 10.
         overlap_every (`int`, *optional*, defaults to `5`):
@@ -252,8 +252,10 @@ class CoPDConfig(GRPOConfig):
             mode = "max" if self.greater_is_better else "min"
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         if self.max_rollouts is not None and self.max_steps <= 0:
-            sampled = self.generation_batch_size * self.generations_per_round  # by one branch at a time
-            self.max_steps = -(-self.max_rollouts // sampled) * self.rounds_per_generation
+            generations = -(-self.max_rollouts // self.generation_batch_size)
+            micro_steps = self.num_iterations * self.steps_per_generation  # of a generation
+            # each ends a round at most: the last round of an epoch may be short
+            self.max_steps = generations * -(-micro_steps // self.gradient_accumulation_steps)
         check_reuse(self)
 
     @classmethod

@@ -95,26 +95,56 @@ def test_the_learning_rate_falls_with_the_rollouts_to_the_end_of_the_run(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("overrides", "rollouts"),
+    ("overrides", "rounds", "rollouts"),
     [
-        ({}, 6 * 8),
-        ({"num_iterations": 2}, 3 * 8),  # a generation serves two rounds
-        ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 3 * 32),
-        ({"gradient_accumulation_steps": 2, "steps_per_generation": 1}, 12 * 8),  # a round has two generations
+        ({}, 6, 6 * 8),
+        ({"num_iterations": 2}, 6, 3 * 8),  # a generation serves two rounds
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 6, 3 * 32),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 1}, 6, 12 * 8),  # a round has two generations
+        ({"steps_per_generation": 4, "num_iterations": 8, "per_device_train_batch_size": 4}, 32, 16),
     ],
 )
-def test_with_one_branch_a_budget_is_as_many_steps(tmp_path, overrides, rollouts):
+def test_with_one_branch_a_budget_is_as_many_steps(tmp_path, overrides, rounds, rollouts):
     settings = {"topology": "mutual", "opd_steps": 0, "lr_scheduler_type": "linear", "warmup_steps": 2, **overrides}
     runs = {}
     for name, budget in {"steps": None, "rollouts": rollouts}.items():
-        runs[name] = build_trainer(tmp_path / name, experts()[1:], **settings, max_steps=6, max_rollouts=budget)
+        runs[name] = build_trainer(tmp_path / name, experts()[1:], **settings, max_steps=rounds, max_rollouts=budget)
         runs[name].train()
     assert history(runs["steps"]) == history(runs["rollouts"]) and runs["rollouts"].round.rollouts == rollouts
     assert distance(weights(runs["steps"], "hard"), weights(runs["rollouts"], "hard")) == 0.0
 
 
 @pytest.mark.parametrize(
-    "overrides", [{}, {"num_iterations": 2}, {"gradient_accumulation_steps": 4, "steps_per_generation": 2}]
+    ("overrides", "rollouts"),
+    [
+        (
+            {"gradient_accumulation_steps": 4, "steps_per_generation": 1},
+            240,
+        ),  # an epoch's last round is short
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 3}, 96),  # a round ends in mid-generation
+        ({"num_iterations": 2}, 50),  # the last generation goes beyond it
+    ],
+)
+def test_a_budget_is_spent_whatever_rounds_that_takes(tmp_path, overrides, rollouts):
+    trainer = build_trainer(
+        tmp_path, experts()[1:], topology="mutual", opd_steps=0, max_steps=-1, max_rollouts=rollouts,
+        lr_scheduler_type="cosine", **overrides,
+    )  # fmt: skip
+    trainer.train()
+    assert rollouts <= trainer.round.rollouts <= rollouts + trainer.args.generation_batch_size
+    rates = [log["learning_rate"] for log in trainer.state.log_history if "learning_rate" in log]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"num_iterations": 2},
+        {"gradient_accumulation_steps": 4, "steps_per_generation": 2},
+        {"gradient_accumulation_steps": 4, "generation_batch_size": 8},
+        {"generation_batch_size": 16},
+    ],
 )
 def test_a_comparison_counts_what_a_run_samples(tmp_path, overrides):
     phases = {"topology": "student", "rlvr_steps": 2, "opd_steps": 2, "final_opd_steps": 2, "max_steps": 8}

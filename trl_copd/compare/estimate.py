@@ -24,6 +24,7 @@ class Pace:
         taught (`float`): The student's, when it is taught.
         measured (`float`): One measurement of overlap, of one edge.
         row (`float`): Sampling one row.
+        rows (`int`): Of one branch's generation.
     """
 
     start: float
@@ -31,6 +32,7 @@ class Pace:
     taught: float
     measured: float
     row: float
+    rows: int
 
 
 def short_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,26 +85,26 @@ def pace(settings: Mapping[str, Any], left: Mapping[str, Any]) -> Pace:
         taught=median(taught or native),
         measured=max(0.0, left["seconds"] - busy) / (measurements * edges) if measurements else 0.0,
         row=row,
+        rows=rows,
     )
 
 
 def seconds_of(job: Job, at: Pace, processes: int = 1) -> float:
     """Seconds of a job by the clock."""
     settings, pooled = job.settings, methods.METHODS[job.method].pooled
-    rows, reuse = generation_rows(settings, processes), rounds_per_generation(settings)
-    experts, many = len(settings["domains"]), generations_per_round(settings)
+    rows, reuse = generation_rows(settings, processes), rounds_per_generation(settings, processes)
+    experts, many = len(settings["domains"]), generations_per_round(settings, processes)
     adapters = 3 if pooled else experts + 2
     evaluated = adapters * sum(domain.get("n_eval", 200) for domain in settings["domains"]) * at.row
     if settings.get("max_rollouts"):
         generations = settings["max_rollouts"] / rows
-        taught = _taught_share(settings) * generations
-        # a row of one policy's larger batch costs what a row costs
-        larger = rows / generation_rows({**settings, "gradient_accumulation_steps": 1}, processes) if pooled else 1.0
+        taught = _taught_share(settings, processes) * generations
+        larger = rows / (at.rows * processes)  # a row of one policy's larger batch costs what a row costs
         training = larger * ((generations - taught) * at.native + taught * at.taught)
         served = generations * reuse / many
         rounds, edges = (served, 0) if pooled else (served / experts, experts**2)
     else:
-        plan = branches_by_round(settings, settings["max_steps"])
+        plan = branches_by_round(settings, settings["max_steps"], processes)
         sampled = plan[::reuse]
         taught = sum("student" in names for names in sampled)
         training = many * ((sum(map(len, sampled)) - taught) * at.native + taught * at.taught)
@@ -117,7 +119,7 @@ def seconds_of(job: Job, at: Pace, processes: int = 1) -> float:
     return at.start + training + evaluated + measuring
 
 
-def _taught_share(settings: Mapping[str, Any]) -> float:
+def _taught_share(settings: Mapping[str, Any], processes: int) -> float:
     """About what share of a budget of rollouts is the student's."""
     experts, cycle = len(settings["domains"]), settings.get("rlvr_steps", 10) + settings.get("opd_steps", 20)
     opd = settings.get("opd_steps", 20)
@@ -125,7 +127,8 @@ def _taught_share(settings: Mapping[str, Any]) -> float:
         return opd / (experts * settings.get("rlvr_steps", 10) + opd)
     if settings["topology"] != "student":
         return 0.0
-    rows = generation_rows(settings) * generations_per_round(settings) / rounds_per_generation(settings)
+    rows = generation_rows(settings, processes) * generations_per_round(settings, processes)
+    rows /= rounds_per_generation(settings, processes)
     last = min(1.0, settings.get("final_opd_steps", 0) * rows / settings["max_rollouts"])
     return last + (1 - last) * opd / (experts * cycle + opd)
 

@@ -66,7 +66,7 @@ def build_jobs(
         own = methods.settings(str(own["method"]), own)
     if budget is None:
         budget = rounds_of(own) if equal == "rounds" else rollouts_of(own, processes)
-    return [_equal_rounds(recipe, name, budget) if equal == "rounds" else
+    return [_equal_rounds(recipe, name, budget, processes) if equal == "rounds" else
             _equal_rollouts(recipe, name, budget, processes) for name in names]  # fmt: skip
 
 
@@ -86,21 +86,27 @@ def generation_rows(settings: Mapping[str, Any], processes: int = 1) -> int:
     if settings.get("generation_batch_size"):
         return int(settings["generation_batch_size"])
     steps = settings.get("steps_per_generation") or settings.get("gradient_accumulation_steps") or 1
-    return int(settings.get("per_device_train_batch_size", methods.BATCH)) * int(steps) * processes
+    return _batch(settings, processes) * int(steps)
 
 
-def rounds_per_generation(settings: Mapping[str, Any]) -> int:
+def rounds_per_generation(settings: Mapping[str, Any], processes: int = 1) -> int:
     """Rounds that learn from one generation of rollouts."""
-    accumulation = settings.get("gradient_accumulation_steps") or 1
-    steps = settings.get("steps_per_generation") or accumulation
-    return max(1, int(settings.get("num_iterations") or 1) * int(steps) // int(accumulation))
+    return max(1, _micro_steps(settings, processes) // int(settings.get("gradient_accumulation_steps") or 1))
 
 
-def generations_per_round(settings: Mapping[str, Any]) -> int:
+def generations_per_round(settings: Mapping[str, Any], processes: int = 1) -> int:
     """Generations of rollouts that one round learns from: several where it accumulates over more than one."""
-    accumulation = settings.get("gradient_accumulation_steps") or 1
-    steps = settings.get("steps_per_generation") or accumulation
-    return max(1, int(accumulation) // (int(settings.get("num_iterations") or 1) * int(steps)))
+    return max(1, int(settings.get("gradient_accumulation_steps") or 1) // _micro_steps(settings, processes))
+
+
+def _batch(settings: Mapping[str, Any], processes: int) -> int:
+    return int(settings.get("per_device_train_batch_size", methods.BATCH)) * processes
+
+
+def _micro_steps(settings: Mapping[str, Any], processes: int) -> int:
+    """Micro-steps that one generation serves."""
+    steps = generation_rows(settings, processes) // _batch(settings, processes)
+    return max(1, steps * int(settings.get("num_iterations") or 1))
 
 
 def rollouts_of(settings: Mapping[str, Any], processes: int = 1, rounds: int | None = None) -> int:
@@ -108,14 +114,14 @@ def rollouts_of(settings: Mapping[str, Any], processes: int = 1, rounds: int | N
     if rounds is None and settings.get("max_rollouts"):
         return int(settings["max_rollouts"])
     rounds = rounds_of(settings) if rounds is None else rounds
-    rows = generation_rows(settings, processes) * generations_per_round(settings)
-    reuse = rounds_per_generation(settings)
+    rows = generation_rows(settings, processes) * generations_per_round(settings, processes)
+    reuse = rounds_per_generation(settings, processes)
     if settings.get("method") == "mixed":
         return rows * len(settings["domains"]) * -(-rounds // reuse)
-    return rows * sum(len(plan) for plan in branches_by_round(settings, rounds)[::reuse])
+    return rows * sum(len(plan) for plan in branches_by_round(settings, rounds, processes)[::reuse])
 
 
-def branches_by_round(settings: Mapping[str, Any], rounds: int) -> list[list[str]]:
+def branches_by_round(settings: Mapping[str, Any], rounds: int, processes: int = 1) -> list[list[str]]:
     """The branches that sample in each of so many rounds."""
     names = tuple(domain["name"] for domain in settings["domains"])
     frozen = tuple(domain["name"] for domain in settings["domains"] if domain.get("frozen"))
@@ -123,7 +129,7 @@ def branches_by_round(settings: Mapping[str, Any], rounds: int) -> list[list[str
     topology = build_topology(settings.get("topology", "student"), names, hub, frozen)
     steps = settings.get("rlvr_steps", 10), settings.get("opd_steps", 20)
     final = settings.get("final_opd_steps", 0)
-    static, reuse = topology.name == "mopd", rounds_per_generation(settings)
+    static, reuse = topology.name == "mopd", rounds_per_generation(settings, processes)
     schedule = Schedule(*steps, static=static, reuse=reuse, final_opd_steps=final)
     plans = (schedule.plan(topology, index, rounds) for index in range(rounds))
     return [[name for name, plan in round_.items() if not plan.idle] for round_ in plans]
@@ -157,7 +163,7 @@ def _equal_rollouts(recipe: Mapping[str, Any], name: str, budget: int, processes
     if pooled or adaptive:  # one branch, or nobody knows beforehand who rests: the run itself counts
         return Job(name, _method_settings(recipe, name, {"max_rollouts": budget, "max_steps": -1}))
     rows, best = generation_rows(recipe, processes), None
-    step = rounds_per_generation(recipe)
+    step = rounds_per_generation(recipe, processes)
     for rounds in range(step, budget // rows * step + 1, step):
         settings = _method_settings(recipe, name, {"max_steps": rounds})
         if rollouts_of(settings, processes) > budget:
@@ -166,13 +172,14 @@ def _equal_rollouts(recipe: Mapping[str, Any], name: str, budget: int, processes
             best = settings
     if best is None:
         raise ValueError(
-            f"A budget of {budget:,} rollouts is less than one round of method {name!r}, which samples {rows:,} for "
+            f"A budget of {budget:,} rollouts is less than one round of method {name!r}, which samples "
+            f"{rows * generations_per_round(recipe, processes):,} for "
             f"each branch of {len(recipe['domains'])} domains. Raise --budget, or lower the batch."
         )
     return Job(name, best)
 
 
-def _equal_rounds(recipe: Mapping[str, Any], name: str, rounds: int) -> Job:
+def _equal_rounds(recipe: Mapping[str, Any], name: str, rounds: int, processes: int) -> Job:
     settings = _method_settings(recipe, name, {"max_steps": rounds})
     if methods.METHODS[name].pooled:
         many = len(recipe["domains"])
@@ -180,7 +187,8 @@ def _equal_rounds(recipe: Mapping[str, Any], name: str, rounds: int) -> Job:
         for field in ("steps_per_generation", "generation_batch_size"):
             if settings.get(field):
                 settings[field] *= many
-        generations = generations_per_round(settings) * -(-rounds // rounds_per_generation(settings))
-        settings["max_rollouts"] = generation_rows(settings) * generations
+        generations = -(-rounds // rounds_per_generation(settings, processes))
+        generations *= generations_per_round(settings, processes)
+        settings["max_rollouts"] = generation_rows(settings, processes) * generations
         settings["max_steps"] = rounds
     return Job(name, settings)

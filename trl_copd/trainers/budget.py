@@ -1,6 +1,7 @@
 """A run that ends with its budget of rollouts (`max_rollouts`): how many rounds that takes is not known before."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -27,22 +28,22 @@ class OutOfRollouts(TrainerCallback):
             control.should_save = control.should_save or args.save_strategy != SaveStrategy.NO
 
 
-def follow_rollouts(scheduler: LRScheduler, steps: int, budget: int, learnt_from: Callable[[], int]) -> None:
+def follow_rollouts(scheduler: LRScheduler, steps: int, budget: int, learnt_from: Callable[[], Fraction]) -> None:
     """
     Let a learning-rate schedule end with the budget. It stands where the rollouts learnt from stand in the budget, or
-    where the rounds do in `steps`, whichever is further. With one branch the two are the same. Several branches spend
-    the budget in fewer rounds than that.
+    where the rounds do in `steps`, whichever is further. With one branch the two are the same, if `steps` are the
+    rounds of its budget. Several branches spend the budget in fewer rounds than that.
 
     Args:
         scheduler (`LRScheduler`): Changed in place, if it is a function of the step; others follow no step.
         steps (`int`): Its length.
         budget (`int`): Rollouts of the run.
-        learnt_from (`Callable`): Rollouts learnt from so far.
+        learnt_from (`Callable`): Rollouts learnt from so far. A last generation may go beyond the budget.
     """
     if not isinstance(scheduler, LambdaLR):
         return
 
     def following(rate: Callable[[int], float]) -> Callable[[int], Any]:
-        return lambda step: rate(max(step, steps * learnt_from() // budget))
+        return lambda step: rate(max(step, min(steps, int(steps * learnt_from() / budget))))
 
     scheduler.lr_lambdas = [following(rate) for rate in scheduler.lr_lambdas]

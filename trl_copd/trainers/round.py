@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -102,10 +103,10 @@ class Round:
         most = self.args.max_rollouts
         return most is not None and self.rollouts >= most and self.micro_step(rounds) % self.micro_steps == 0
 
-    def learnt_from(self, step: int) -> int:
+    def learnt_from(self, step: int) -> Fraction:
         """Rollouts learnt from in the first `step` micro-steps; of the generation at hand, its part so far."""
         generation = len(self.live) * self.args.generation_batch_size
-        return self.rollouts - generation * (-step % self.micro_steps) // self.micro_steps
+        return self.rollouts - Fraction(generation * (-step % self.micro_steps), self.micro_steps)
 
     # ---- Rollouts ---------------------------------------------------------------------------------------------------
 
