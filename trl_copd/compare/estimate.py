@@ -128,8 +128,8 @@ def _taught_share(settings: Mapping[str, Any], processes: int) -> float:
     if settings["topology"] != "student":
         return 0.0
     rows = generation_rows(settings, processes) * generations_per_round(settings, processes)
-    rows /= rounds_per_generation(settings, processes)
-    last = min(1.0, settings.get("final_opd_steps", 0) * rows / settings["max_rollouts"])
+    sampling = settings.get("final_opd_steps", 0) / rounds_per_generation(settings, processes)
+    last = min(1.0, sampling * rows / settings["max_rollouts"])
     return last + (1 - last) * opd / (experts * cycle + opd)
 
 
