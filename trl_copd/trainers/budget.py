@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import TrainerCallback
@@ -43,7 +42,7 @@ def follow_rollouts(scheduler: LRScheduler, steps: int, budget: int, learnt_from
     if not isinstance(scheduler, LambdaLR):
         return
 
-    def following(rate: Callable[[int], float]) -> Callable[[int], Any]:
+    def following(rate: Callable[[int], float]) -> Callable[[int], float]:
         return lambda step: rate(max(step, min(steps, int(steps * learnt_from() / budget))))
 
     scheduler.lr_lambdas = [following(rate) for rate in scheduler.lr_lambdas]
